@@ -91,6 +91,11 @@ impl Digits {
         self.len as usize
     }
 
+    #[inline]
+    pub(crate) const fn len_u8(&self) -> u8 {
+        self.len
+    }
+
     /// The digits `from..to`, counted from the left, as a number; 0 where the range is empty or
     /// reaches past the end.
     #[inline]

@@ -3,8 +3,18 @@
 
 mod brand;
 pub(crate) mod digits;
+mod expiry;
+pub mod luhn;
+mod mask;
 mod pan;
+mod truncation;
 
-pub use brand::Brand;
+pub use brand::{Brand, BrandTable, IIN_DIGITS, IinRange, IinRangeError};
 pub use digits::{PAN_MAX_DIGITS, PAN_MIN_DIGITS};
+pub use expiry::{Expiry, ExpiryError, PanSequence, ServiceCode};
+pub use mask::{MASK_LAST, MASK_MIN_HIDDEN, MaskBin, MaskedPan};
 pub use pan::{PAN_MAX_INPUT, Pan, PanError};
+pub use truncation::{
+    TRUNCATION_MAX_FIRST, TRUNCATION_MAX_LAST, TRUNCATION_MIN_REMOVED, TruncatedPan,
+    TruncationError, TruncationFormat, truncation_limit,
+};
