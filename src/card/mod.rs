@@ -7,6 +7,7 @@ mod expiry;
 pub mod luhn;
 mod mask;
 mod pan;
+mod record;
 mod truncation;
 
 pub use brand::{Brand, BrandTable, IIN_DIGITS, IinRange, IinRangeError};
@@ -14,6 +15,7 @@ pub use digits::{PAN_MAX_DIGITS, PAN_MIN_DIGITS};
 pub use expiry::{Expiry, ExpiryError, PanSequence, ServiceCode};
 pub use mask::{MASK_LAST, MASK_MIN_HIDDEN, MaskBin, MaskedPan};
 pub use pan::{PAN_MAX_INPUT, Pan, PanError};
+pub use record::{CARD_RECORD_LEN, CardRecord, RecordError};
 pub use truncation::{
     TRUNCATION_MAX_FIRST, TRUNCATION_MAX_LAST, TRUNCATION_MIN_REMOVED, TruncatedPan,
     TruncationError, TruncationFormat, truncation_limit,
