@@ -1,5 +1,6 @@
 //! Card data vault and tokenization.
 #![cfg_attr(not(feature = "std"), no_std)]
+#![cfg_attr(test, allow(clippy::string_slice))]
 
 #[cfg(feature = "alloc")]
 extern crate alloc;

@@ -320,6 +320,7 @@ fn built_in_range(iin8: u32, length_bit: u16) -> Option<&'static IinRange> {
 }
 
 /// How many ranges there are per pair of leading digits, added up.
+#[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
 const STARTS: [u8; 101] = {
     let mut starts = [0; 101];
     let mut bucket = 0;
@@ -340,6 +341,7 @@ const STARTS: [u8; 101] = {
 };
 
 /// Indices into [`RANGES`] by pair of leading digits, the longest prefix first.
+#[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
 const ORDER: [u8; STARTS[100] as usize] = {
     let mut order = [0; STARTS[100] as usize];
     let mut at = 0;
@@ -363,11 +365,13 @@ const ORDER: [u8; STARTS[100] as usize] = {
     order
 };
 
+#[expect(clippy::cast_possible_truncation, reason = "a bucket is below 100")]
 const fn touches(range: &IinRange, bucket: usize) -> bool {
     let first = bucket as u32 * 1_000_000;
     range.first <= first + 999_999 && first <= range.last
 }
 
+#[expect(clippy::panic, reason = "evaluated when compiled")]
 const fn range(first: u32, last: u32, prefix_digits: u8, lengths: &[u8], brand: Brand) -> IinRange {
     match IinRange::new(first, last, prefix_digits, lengths, brand) {
         Ok(range) => range,

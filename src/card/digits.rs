@@ -12,6 +12,8 @@ pub const PAN_MIN_DIGITS: usize = 8;
 
 /// Bytes of the packed form: 20 nibbles.
 pub(crate) const PAN_BCD_LEN: usize = 10;
+/// Bits of the packed form.
+const BCD_BITS: u32 = 80;
 
 /// Bytes of the right-aligned form.
 const WIDTH: usize = 24;
@@ -173,7 +175,7 @@ impl Digits {
         let packed =
             u128::from_be_bytes([0, 0, 0, 0, 0, 0, b0, b1, b2, b3, b4, b5, b6, b7, b8, b9]);
         let padding = packed.trailing_ones() & !3;
-        let len = (8 * PAN_BCD_LEN as u32).checked_sub(padding)? / 4;
+        let len = u8::try_from(BCD_BITS.checked_sub(padding)? / 4).ok()?;
         if len == 0 || padding == 0 {
             return None;
         }
@@ -316,6 +318,7 @@ const fn spread_8(value: u64) -> u64 {
 
 /// Eight digit values, the first in the lowest byte, as eight nibbles, the first on top.
 #[inline]
+#[expect(clippy::cast_possible_truncation, reason = "32 bits are left")]
 const fn pack_8(word: u64) -> u32 {
     let pairs = word.swap_bytes();
     let pairs = (pairs | pairs >> 4) & LANES;
@@ -325,6 +328,10 @@ const fn pack_8(word: u64) -> u32 {
 
 /// The inverse of [`pack_8`], of the lowest eight nibbles.
 #[inline]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the lowest 32 bits are meant"
+)]
 const fn unpack_8(nibbles: u128) -> u64 {
     let fours = nibbles as u32 as u64;
     let fours = (fours | fours << 16) & 0x0000_ffff_0000_ffff;

@@ -60,8 +60,8 @@ fn residue(ascii: &[u8], behind: usize) -> Option<u8> {
 
 /// All ones if `value` is above `limit`, else zero, without a branch.
 const fn above(limit: u8, value: u8) -> u8 {
-    let below = (limit as i16) - (value as i16);
-    (below >> 8) as u8
+    let [_, borrow] = (limit as u16).wrapping_sub(value as u16).to_le_bytes();
+    borrow
 }
 
 #[cfg(test)]
@@ -79,7 +79,7 @@ mod tests {
                 digit / 10 + digit % 10
             })
             .sum();
-        sum % 10 == 0
+        sum.is_multiple_of(10)
     }
 
     proptest::proptest! {
