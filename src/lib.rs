@@ -8,6 +8,8 @@ pub mod card;
 mod codec;
 mod secret;
 mod time;
+#[cfg(feature = "vault")]
+pub mod vault;
 
 pub use codec::CodecError;
 pub use secret::{RandomError, Secret};
