@@ -6,6 +6,7 @@ extern crate alloc;
 
 pub mod card;
 mod codec;
+pub mod keys;
 mod secret;
 mod time;
 
