@@ -7,8 +7,11 @@ extern crate alloc;
 
 pub mod card;
 mod codec;
+pub mod keys;
 mod secret;
 mod time;
+#[cfg(feature = "vault")]
+pub mod vault;
 
 pub use codec::CodecError;
 pub use secret::{RandomError, Secret};
