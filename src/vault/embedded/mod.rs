@@ -400,7 +400,6 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn from_io(error: io::Error) -> StoreError {
     StoreError::from_io(error.kind())
 }

@@ -293,7 +293,6 @@ fn row(bytes: &[u8]) -> Result<Row, StoreError> {
     Row::new(bytes).map_err(|_| StoreError::Corrupt)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(super) fn from_storage(error: StorageError) -> StoreError {
     match error {
         StorageError::Io(error) => StoreError::from_io(error.kind()),
@@ -336,7 +335,6 @@ fn from_commit(error: CommitError) -> StoreError {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn from_durability(_: SetDurabilityError) -> StoreError {
     StoreError::Corrupt
 }
