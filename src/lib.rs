@@ -1,5 +1,6 @@
 //! Card data vault and tokenization.
 #![cfg_attr(not(feature = "std"), no_std)]
+#![cfg_attr(test, allow(clippy::string_slice))]
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
@@ -9,6 +10,8 @@ mod codec;
 pub mod keys;
 mod secret;
 mod time;
+#[cfg(feature = "vault")]
+pub mod vault;
 
 pub use codec::CodecError;
 pub use secret::{RandomError, Secret};
