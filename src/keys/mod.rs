@@ -22,15 +22,21 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod ceremony;
 mod check;
 mod derived;
 mod domain;
+mod encoding;
 mod error;
 mod label;
 mod name;
 mod ring;
 mod state;
 
+pub use ceremony::{
+    COMPONENT_LEN, COMPONENT_TEXT_LEN, COMPONENTS_MAX, COMPONENTS_MIN, CeremonyError, Component,
+    ComponentError, Kek,
+};
 pub use check::{CHECK_VALUE_LEN, CheckValue, CheckValueError};
 pub use derived::{
     FingerprintKey, IrreversibleKey, KEY_ID_LEN, KeyId, OpeningKey, RetiredFingerprintKey,
@@ -45,5 +51,5 @@ pub use ring::{
 };
 pub use state::KeyState;
 
-#[expect(unused_imports, reason = "for the sealed ring")]
 pub(crate) use derived::{RingProtector, ring_sealing_key};
+pub(crate) use encoding::{MAX_ENCODED_RING, decode, encode};

@@ -184,6 +184,12 @@ pub struct KeyInfo {
 }
 
 impl KeyInfo {
+    /// Whether it opens what it protected: its state allows it and it was active once.
+    #[must_use]
+    pub const fn may_open(&self) -> bool {
+        self.state.may_open() && self.activated.is_some()
+    }
+
     /// When it ceases to protect new data; `None` before activation.
     #[must_use]
     pub fn not_after(&self) -> Option<UnixSeconds> {
@@ -239,13 +245,13 @@ pub struct IndexVersions {
 /// Destroying a version wipes its root here. A sealed copy of an earlier generation still holds
 /// it: destroy those copies, or their KEK, too.
 pub struct KeyRing {
-    mark: RingMark,
-    id: RingId,
-    generation: u64,
+    pub(super) mark: RingMark,
+    pub(super) id: RingId,
+    pub(super) generation: u64,
     /// The newest version of each use in the order of [`KeyUse::ALL`], so that none comes twice.
-    newest: [u32; KeyUse::ALL.len()],
-    /// In the order of their names.
-    entries: [Option<Entry>; MAX_KEYS],
+    pub(super) newest: [u32; KeyUse::ALL.len()],
+    /// In no order: sorting would leave copies of roots behind.
+    pub(super) entries: [Option<Entry>; MAX_KEYS],
 }
 
 /// One version.
@@ -285,7 +291,7 @@ impl KeyRing {
 
     /// Every version, by use and version.
     pub fn versions(&self) -> impl Iterator<Item = &KeyInfo> {
-        self.entries.iter().flatten().map(|entry| &entry.info)
+        self.in_order().map(|entry| &entry.info)
     }
 
     /// One version.
@@ -315,7 +321,7 @@ impl KeyRing {
                 {
                     DueAction::Replace
                 }
-                state if state.may_open() => DueAction::Destroy,
+                _ if info.may_open() => DueAction::Destroy,
                 _ => return None,
             };
             let at = match action {
@@ -375,8 +381,6 @@ impl KeyRing {
         if let Some(slot) = self.newest.get_mut(place) {
             *slot = version;
         }
-        self.entries
-            .sort_unstable_by_key(|entry| (entry.is_none(), entry.as_ref().map(|e| e.info.name)));
         self.generation = generation;
         Ok(name)
     }
@@ -490,7 +494,7 @@ impl KeyRing {
     /// The live generations of the vaultless key, at most [`VAULTLESS_GENERATIONS`].
     pub fn vaultless_generations(&self) -> impl Iterator<Item = u32> {
         self.versions()
-            .filter(|info| info.name.usage == KeyUse::Vaultless && info.state.may_open())
+            .filter(|info| info.name.usage == KeyUse::Vaultless && info.may_open())
             .map(|info| info.name.version)
     }
 
@@ -511,7 +515,7 @@ impl KeyRing {
     /// could recognise them.
     pub fn card_key_for(&self, domain: &Domain, id: &KeyId) -> Result<OpeningKey, KeyError> {
         for entry in self.entries.iter().flatten() {
-            if entry.info.name.usage == KeyUse::Card && entry.info.state.may_open() {
+            if entry.info.name.usage == KeyUse::Card && entry.info.may_open() {
                 let derived = self.derive(entry, domain)?;
                 if bool::from(derived.id.ct_eq(id)) {
                     return Ok(OpeningKey::new(derived));
@@ -636,7 +640,7 @@ impl KeyRing {
     /// The key of a version that opens.
     fn opening(&self, name: KeyName, domain: &Domain) -> Result<Derived, KeyError> {
         let entry = self.entry(name)?;
-        if !entry.info.state.may_open() {
+        if !entry.info.may_open() {
             return Err(refused(&entry.info));
         }
         self.derive(entry, domain)
@@ -653,6 +657,21 @@ impl KeyRing {
         name: KeyName,
     ) -> Result<CheckValue, KeyError> {
         Ok(CheckValue::of(&derive_root_check(root, self.mark, name)?))
+    }
+
+    /// Every entry, by use and version.
+    pub(super) fn in_order(&self) -> impl Iterator<Item = &Entry> {
+        let mut last = None;
+        core::iter::from_fn(move || {
+            let next = self
+                .entries
+                .iter()
+                .flatten()
+                .filter(|entry| last.is_none_or(|last| entry.info.name > last))
+                .min_by_key(|entry| entry.info.name)?;
+            last = Some(next.info.name);
+            Some(next)
+        })
     }
 
     fn entry(&self, name: KeyName) -> Result<&Entry, KeyError> {

@@ -73,7 +73,7 @@ impl KeyState {
         matches!(self, Self::Active)
     }
 
-    /// Whether data that was protected before may be opened or verified.
+    /// Whether data that was protected before may be opened or verified, if the key was ever active.
     #[must_use]
     pub const fn may_open(self) -> bool {
         matches!(
