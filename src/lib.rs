@@ -6,6 +6,7 @@ extern crate alloc;
 
 pub mod card;
 mod codec;
+pub mod ff1;
 mod secret;
 mod time;
 
