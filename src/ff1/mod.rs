@@ -152,7 +152,6 @@ impl Ff1 {
 
     /// Encrypts many numbers of one shape, [`FF1_LANES`] side by side. Constant time for one
     /// count of numbers; takes about 4 KiB of stack.
-    #[inline]
     pub fn encrypt_items(&self, shape: &Shape, items: &mut [Item]) {
         self.cipher
             .encrypt_with_backend(Many::<false> { shape, items });
@@ -160,7 +159,6 @@ impl Ff1 {
 
     /// Decrypts many numbers of one shape, [`FF1_LANES`] side by side. Constant time for one
     /// count of numbers; takes about 4 KiB of stack.
-    #[inline]
     pub fn decrypt_items(&self, shape: &Shape, items: &mut [Item]) {
         self.cipher
             .encrypt_with_backend(Many::<true> { shape, items });

@@ -162,8 +162,8 @@ mod tests {
         let p = u128::from(modulus.ten);
         let a = a % modulus.ten;
         let (top, low) = (
-            ((y >> 64) & 0xffff_ffff) as u32,
-            (y & u128::from(u64::MAX)) as u64,
+            u32::try_from(y >> 64).unwrap(),
+            u64::try_from(y & u128::from(u64::MAX)).unwrap(),
         );
         let narrow = u128::from(low);
         let minus = |y: u128| (u128::from(a) + p - y % p) % p;

@@ -3,8 +3,8 @@
 
 use aes::Block;
 use cipher::{
-    BlockCipherEncBackend, BlockCipherEncClosure, BlockSizeUser, InOut, InOutBuf, consts::U16,
-    typenum::Unsigned,
+    BlockCipherEncBackend, BlockCipherEncClosure, BlockSizeUser, InOut, InOutBuf, ParBlocks,
+    consts::U16, typenum::Unsigned,
 };
 use zeroize::optimization_barrier;
 
@@ -13,8 +13,11 @@ use super::{Item, Shape};
 /// How many numbers run side by side: what `aes` does in one step on the widest processor.
 pub(super) const LANES: usize = 64;
 
-/// From this many numbers on, a step of [`LANES`] blocks is cheaper than single blocks.
-const WORTH_FILLING: usize = 25;
+/// How many run side by side in what is left over, and where S has 12 bytes.
+const FEW_LANES: usize = 8;
+
+/// From this many numbers on, [`LANES`] at once are cheaper than [`FEW_LANES`] at a time.
+const WORTH_FILLING: usize = 4 * FEW_LANES + 1;
 
 /// Runs one number through the rounds.
 pub(super) struct One<'a, const DECRYPT: bool> {
@@ -50,11 +53,20 @@ impl<const DECRYPT: bool> BlockCipherEncClosure for One<'_, DECRYPT> {
 impl<const DECRYPT: bool> BlockCipherEncClosure for Many<'_, DECRYPT> {
     #[inline(always)]
     fn call<B: BlockCipherEncBackend<BlockSize = U16>>(self, backend: &B) {
-        if self.shape.wide {
-            many::<B, DECRYPT, true>(backend, self.shape, self.items);
-        } else {
-            many::<B, DECRYPT, false>(backend, self.shape, self.items);
+        let Self { shape, items } = self;
+        if shape.wide {
+            side_by_side::<B, DECRYPT, true, FEW_LANES>(backend, shape, items);
+            return;
         }
+        let left_over = items.len() % LANES;
+        let few = if left_over < WORTH_FILLING {
+            left_over
+        } else {
+            0
+        };
+        let (groups, rest) = items.split_at_mut(items.len() - few);
+        side_by_side::<B, DECRYPT, false, LANES>(backend, shape, groups);
+        side_by_side::<B, DECRYPT, false, FEW_LANES>(backend, shape, rest);
     }
 }
 
@@ -65,7 +77,6 @@ fn one<B, const DECRYPT: bool, const WIDE: bool>(backend: &B, shape: &Shape, ite
 where
     B: BlockCipherEncBackend<BlockSize = U16>,
 {
-    let mut block = Block::default();
     for step in 0..5 {
         for parity in 0..2 {
             let round = round_number::<DECRYPT>(2 * step + parity);
@@ -77,7 +88,8 @@ where
             };
             // 6.i, 6.ii
             let low = item.prefix[1] ^ shape.round_mark(round) ^ other;
-            block = join(item.prefix[0], low);
+            // The block's address is never given away, so that it lives in registers alone.
+            let mut block = join(item.prefix[0], low);
             backend.encrypt_block(InOut::from(&mut block));
             // 6.iii to 6.vii
             let (top, y) = first_bytes::<WIDE>(&block);
@@ -88,55 +100,53 @@ where
             };
         }
     }
-    block.fill(0);
-    optimization_barrier(&block);
 }
 
-/// The halves and blocks of [`LANES`] numbers, each kind in one row.
-struct Lanes {
-    left: [u64; LANES],
-    right: [u64; LANES],
-    prefix: [[u64; LANES]; 2],
-    input: [Block; LANES],
-    output: [Block; LANES],
-}
-
+/// The same for any count of numbers, `N` at a time.
 #[inline(always)]
-fn many<B, const DECRYPT: bool, const WIDE: bool>(backend: &B, shape: &Shape, items: &mut [Item])
-where
+fn side_by_side<B, const DECRYPT: bool, const WIDE: bool, const N: usize>(
+    backend: &B,
+    shape: &Shape,
+    items: &mut [Item],
+) where
     B: BlockCipherEncBackend<BlockSize = U16>,
 {
-    let mut lanes = Lanes {
-        left: [0; LANES],
-        right: [0; LANES],
-        prefix: [[0; LANES]; 2],
-        input: [Block::default(); LANES],
-        output: [Block::default(); LANES],
-    };
-    for group in items.chunks_mut(LANES) {
+    if items.is_empty() {
+        return;
+    }
+    let mut lanes = Lanes::<N>::new();
+    for group in items.chunks_mut(N) {
         lanes.load(group);
-        let blocks = if group.len() < WORTH_FILLING {
-            group.len()
-        } else {
-            LANES
-        };
-        for step in 0..5 {
-            let even = round_number::<DECRYPT>(2 * step + usize::from(DECRYPT));
-            let odd = round_number::<DECRYPT>(2 * step + usize::from(!DECRYPT));
-            if DECRYPT {
-                lanes.right_round::<B, DECRYPT, WIDE>(backend, shape, odd, blocks);
-                lanes.left_round::<B, DECRYPT, WIDE>(backend, shape, even, blocks);
-            } else {
-                lanes.left_round::<B, DECRYPT, WIDE>(backend, shape, even, blocks);
-                lanes.right_round::<B, DECRYPT, WIDE>(backend, shape, odd, blocks);
-            }
+        for pair in 0..5 {
+            lanes.round::<B, DECRYPT, WIDE>(backend, shape, 2 * pair);
+            lanes.round::<B, DECRYPT, WIDE>(backend, shape, 2 * pair + 1);
         }
         lanes.store(group);
     }
     lanes.wipe();
 }
 
-impl Lanes {
+/// The halves and blocks of `N` numbers, each kind in one row.
+struct Lanes<const N: usize> {
+    left: [u64; N],
+    right: [u64; N],
+    prefix: [[u64; N]; 2],
+    input: [Block; N],
+    output: [Block; N],
+}
+
+impl<const N: usize> Lanes<N> {
+    #[inline(always)]
+    fn new() -> Self {
+        Self {
+            left: [0; N],
+            right: [0; N],
+            prefix: [[0; N]; 2],
+            input: [Block::default(); N],
+            output: [Block::default(); N],
+        }
+    }
+
     #[inline(always)]
     fn load(&mut self, group: &[Item]) {
         let [high, low] = &mut self.prefix;
@@ -150,6 +160,39 @@ impl Lanes {
     }
 
     #[inline(always)]
+    fn round<B, const DECRYPT: bool, const WIDE: bool>(
+        &mut self,
+        backend: &B,
+        shape: &Shape,
+        step: usize,
+    ) where
+        B: BlockCipherEncBackend<BlockSize = U16>,
+    {
+        let round = round_number::<DECRYPT>(step);
+        let mark = shape.round_mark(round);
+        let (changed, other, modulus) = if round & 1 == 0 {
+            (&mut self.left, &self.right, &shape.left)
+        } else {
+            (&mut self.right, &self.left, &shape.right)
+        };
+        // 6.i, 6.ii
+        let prefixes = self.prefix[0].iter().zip(&self.prefix[1]);
+        for ((block, half), (high, low)) in self.input.iter_mut().zip(other).zip(prefixes) {
+            *block = join(*high, low ^ mark ^ half);
+        }
+        encrypt(backend, &self.input, &mut self.output);
+        // 6.iii to 6.vii
+        for (half, block) in changed.iter_mut().zip(&self.output) {
+            let (top, y) = first_bytes::<WIDE>(block);
+            *half = if DECRYPT {
+                modulus.subtract::<WIDE>(*half, top, y)
+            } else {
+                modulus.add::<WIDE>(*half, top, y)
+            };
+        }
+    }
+
+    #[inline(always)]
     fn store(&self, group: &mut [Item]) {
         for ((left, right), item) in self.left.iter().zip(&self.right).zip(group) {
             item.left = *left;
@@ -157,104 +200,34 @@ impl Lanes {
         }
     }
 
-    #[inline(always)]
-    fn left_round<B, const DECRYPT: bool, const WIDE: bool>(
-        &mut self,
-        backend: &B,
-        shape: &Shape,
-        round: usize,
-        blocks: usize,
-    ) where
-        B: BlockCipherEncBackend<BlockSize = U16>,
-    {
-        fill(
-            &mut self.input,
-            &self.prefix,
-            &self.right,
-            shape.round_mark(round),
-        );
-        encrypt(backend, &self.input, &mut self.output, blocks);
-        absorb::<DECRYPT, WIDE>(&mut self.left, &self.output, &shape.left);
-    }
-
-    #[inline(always)]
-    fn right_round<B, const DECRYPT: bool, const WIDE: bool>(
-        &mut self,
-        backend: &B,
-        shape: &Shape,
-        round: usize,
-        blocks: usize,
-    ) where
-        B: BlockCipherEncBackend<BlockSize = U16>,
-    {
-        fill(
-            &mut self.input,
-            &self.prefix,
-            &self.left,
-            shape.round_mark(round),
-        );
-        encrypt(backend, &self.input, &mut self.output, blocks);
-        absorb::<DECRYPT, WIDE>(&mut self.right, &self.output, &shape.right);
-    }
-
     fn wipe(&mut self) {
-        self.left.fill(0);
-        self.right.fill(0);
-        self.prefix = [[0; LANES]; 2];
-        self.input.fill(Block::default());
-        self.output.fill(Block::default());
+        *self = Self::new();
         optimization_barrier(self);
     }
 }
 
-/// Steps 6.i and 6.ii up to the cipher, for each lane.
+/// The cipher over all blocks.
 #[inline(always)]
-fn fill(input: &mut [Block; LANES], prefix: &[[u64; LANES]; 2], half: &[u64; LANES], mark: u64) {
-    let prefixes = prefix[0].iter().zip(&prefix[1]);
-    for ((block, half), (high, low)) in input.iter_mut().zip(half).zip(prefixes) {
-        *block = join(*high, low ^ mark ^ half);
-    }
-}
-
-/// The cipher over the first `count` blocks.
-#[inline(always)]
-fn encrypt<B>(backend: &B, input: &[Block; LANES], output: &mut [Block; LANES], count: usize)
+fn encrypt<B, const N: usize>(backend: &B, input: &[Block; N], output: &mut [Block; N])
 where
     B: BlockCipherEncBackend<BlockSize = U16>,
 {
-    let (Some(input), Some(output)) = (input.get(..count), output.get_mut(..count)) else {
-        return;
-    };
-    let Ok(blocks) = InOutBuf::new(input, output) else {
-        return;
-    };
-    if B::ParBlocksSize::USIZE > 1 {
-        let (chunks, tail) = blocks.into_chunks();
-        for chunk in chunks {
-            backend.encrypt_par_blocks(chunk);
+    // Groups are split off by hand: `into_chunks` would divide by the size of a group.
+    let group = B::ParBlocksSize::USIZE;
+    let mut input = input.as_slice();
+    let mut output = output.as_mut_slice();
+    while group <= input.len() && group <= output.len() {
+        let (from, later) = input.split_at(group);
+        let (to, room) = core::mem::take(&mut output).split_at_mut(group);
+        if let (Ok(from), Ok(to)) = (from.try_into(), to.try_into()) {
+            let from: &ParBlocks<B> = from;
+            let to: &mut ParBlocks<B> = to;
+            backend.encrypt_par_blocks(InOut::from((from, to)));
         }
-        backend.encrypt_tail_blocks(tail);
-    } else {
-        for block in blocks {
-            backend.encrypt_block(block);
-        }
+        (input, output) = (later, room);
     }
-}
-
-/// Steps 6.iii to 6.vii, for each lane.
-#[inline(always)]
-fn absorb<const DECRYPT: bool, const WIDE: bool>(
-    half: &mut [u64; LANES],
-    output: &[Block; LANES],
-    modulus: &super::modulus::Modulus,
-) {
-    for (half, block) in half.iter_mut().zip(output) {
-        let (top, y) = first_bytes::<WIDE>(block);
-        *half = if DECRYPT {
-            modulus.subtract::<WIDE>(*half, top, y)
-        } else {
-            modulus.add::<WIDE>(*half, top, y)
-        };
+    if let Ok(tail) = InOutBuf::new(input, output) {
+        backend.encrypt_tail_blocks(tail);
     }
 }
 
