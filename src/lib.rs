@@ -8,6 +8,7 @@ extern crate alloc;
 pub mod card;
 mod codec;
 pub mod keys;
+pub mod ff1;
 mod secret;
 mod time;
 #[cfg(feature = "vault")]
