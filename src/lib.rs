@@ -7,8 +7,12 @@ extern crate alloc;
 
 pub mod card;
 mod codec;
+pub mod keys;
+pub mod ff1;
 mod secret;
 mod time;
+#[cfg(feature = "vault")]
+pub mod vault;
 
 pub use codec::CodecError;
 pub use secret::{RandomError, Secret};
