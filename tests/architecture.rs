@@ -113,7 +113,11 @@ fn imports(source: &Source) -> BTreeSet<String> {
             names.insert(head(part));
         }
     }
-    let inside: Vec<_> = source.path.iter().skip_while(|part| *part != "src").collect();
+    let inside: Vec<_> = source
+        .path
+        .iter()
+        .skip_while(|part| *part != "src")
+        .collect();
     // src/seal.rs and src/card/mod.rs stand one step below the root.
     let is_mod = source.path.ends_with("mod.rs");
     let depth = inside.len() - 1 - usize::from(is_mod);
@@ -171,10 +175,18 @@ fn origin(name: &str, root: &str) -> String {
     let line = code
         .split(';')
         .find(|line| {
-            line.contains("use ") && line.split(|c: char| !c.is_alphanumeric()).any(|w| w == name)
+            line.contains("use ")
+                && line
+                    .split(|c: char| !c.is_alphanumeric())
+                    .any(|w| w == name)
         })
         .unwrap_or_else(|| panic!("`{name}` is no module of the root and is not exported there"));
-    head(line.split("use ").nth(1).unwrap().trim_start_matches("crate::"))
+    head(
+        line.split("use ")
+            .nth(1)
+            .unwrap()
+            .trim_start_matches("crate::"),
+    )
 }
 
 #[test]
@@ -194,7 +206,10 @@ fn imports_only_go_down() {
             edges += 1;
             let other = level(&to).unwrap_or_else(|| panic!("{path}: {to} has no level"));
             let down = other < own || SIBLINGS.contains(&(from, to.as_str()));
-            assert!(down, "{path}: {from} (level {own}) imports {to} (level {other})");
+            assert!(
+                down,
+                "{path}: {from} (level {own}) imports {to} (level {other})"
+            );
             if let Some((_, open)) = CLOSED.iter().find(|(module, _)| *module == from) {
                 assert!(open.contains(&to.as_str()), "{path}: {from} imports {to}");
             }
@@ -282,16 +297,32 @@ fn the_reader_of_imports_sees_them() {
         path: PathBuf::from(path),
         text: text.to_owned(),
     };
-    let found = |path: &str, text: &str| imports(&source(path, text)).into_iter().collect::<Vec<_>>();
+    let found =
+        |path: &str, text: &str| imports(&source(path, text)).into_iter().collect::<Vec<_>>();
     assert_eq!(
-        found("/x/src/card/pan.rs", "use crate::keys::KeyRing;\n// crate::vault\nfn f() { crate::seal::x() }"),
+        found(
+            "/x/src/card/pan.rs",
+            "use crate::keys::KeyRing;\n// crate::vault\nfn f() { crate::seal::x() }"
+        ),
         ["keys", "seal"]
     );
-    assert_eq!(found("/x/src/card/pan.rs", "use super::super::vault::V;"), ["vault"]);
-    assert_eq!(found("/x/src/card/mod.rs", "use super::vault::V;"), ["vault"]);
-    assert_eq!(found("/x/src/seal.rs", "use super::{card::{Pan, X}, keys};"), ["card", "keys"]);
     assert_eq!(
-        found("/x/src/seal.rs", "use crate::{\n    card::{Pan, X},\n    Secret, keys::K,\n};"),
+        found("/x/src/card/pan.rs", "use super::super::vault::V;"),
+        ["vault"]
+    );
+    assert_eq!(
+        found("/x/src/card/mod.rs", "use super::vault::V;"),
+        ["vault"]
+    );
+    assert_eq!(
+        found("/x/src/seal.rs", "use super::{card::{Pan, X}, keys};"),
+        ["card", "keys"]
+    );
+    assert_eq!(
+        found(
+            "/x/src/seal.rs",
+            "use crate::{\n    card::{Pan, X},\n    Secret, keys::K,\n};"
+        ),
         ["Secret", "card", "keys"]
     );
     assert!(names_package("use aes::Aes256;", "aes"));

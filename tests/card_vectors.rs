@@ -21,7 +21,10 @@ fn published_cards_pass_both_doors() {
     let mut count = 0;
     for (brand, digits) in passing() {
         count += 1;
-        assert!(luhn_model(digits) && luhn::passes(digits.as_bytes()), "{digits}");
+        assert!(
+            luhn_model(digits) && luhn::passes(digits.as_bytes()),
+            "{digits}"
+        );
         for pan in [
             Pan::parse(digits.as_bytes()).unwrap(),
             Pan::parse_exempting(digits.as_bytes(), &Brand::LUHN_EXEMPT).unwrap(),
@@ -85,11 +88,17 @@ fn bad_input_is_refused_with_its_place() {
         (b"4111  111111111111", PanError::Byte { at: 5 }),
         (b"4111 1111-11111111", PanError::Byte { at: 9 }),
         (b"4111-1111-1111-1111-", PanError::Byte { at: 19 }),
-        ("\u{ff14}111111111111111".as_bytes(), PanError::Byte { at: 0 }),
+        (
+            "\u{ff14}111111111111111".as_bytes(),
+            PanError::Byte { at: 0 },
+        ),
     ];
     for (input, error) in cases {
         assert_eq!(Pan::parse(input).unwrap_err(), error);
-        assert_eq!(Pan::parse_exempting(input, &[Brand::Unknown]).unwrap_err(), error);
+        assert_eq!(
+            Pan::parse_exempting(input, &[Brand::Unknown]).unwrap_err(),
+            error
+        );
     }
 }
 
@@ -111,8 +120,18 @@ const MODEL: [(Brand, &str, &str, &[usize]); 62] = [
     (Brand::Jcb, "2131", "2131", &[15]),
     (Brand::UnionPay, "62", "62", &[14, 15, 16, 17, 18, 19]),
     (Brand::UnionPay, "81", "81", &[14, 15, 16, 17, 18, 19]),
-    (Brand::Maestro, "50", "50", &[12, 13, 14, 15, 16, 17, 18, 19]),
-    (Brand::Maestro, "56", "59", &[12, 13, 14, 15, 16, 17, 18, 19]),
+    (
+        Brand::Maestro,
+        "50",
+        "50",
+        &[12, 13, 14, 15, 16, 17, 18, 19],
+    ),
+    (
+        Brand::Maestro,
+        "56",
+        "59",
+        &[12, 13, 14, 15, 16, 17, 18, 19],
+    ),
     (Brand::Maestro, "6", "6", &[12, 13, 14, 15, 16, 17, 18, 19]),
     (Brand::RuPay, "6061", "6069", &[16]),
     (Brand::RuPay, "607", "608", &[16]),
