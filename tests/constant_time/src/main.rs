@@ -5,9 +5,11 @@
 //! the three low bits are marked, so that the number is known to consist of digits (0 to 7) while
 //! nothing is known of which: checks of the form cost no report, use of the value does.
 //!
-//! A function that accepts or refuses by the Luhn check has that one branch by its nature; such
-//! cases name how many *decisions* they may make. Everything else must make none. Leaky twins at
-//! the end must be reported, else the harness sees nothing and fails.
+//! A function that accepts or refuses by the Luhn check has that one branch by its nature, and a
+//! reader that looks at each byte asks of each whether it is a digit, a range check in which
+//! memcheck cannot tell bits apart. Such cases name how many *decisions* they may make.
+//! Everything else must make none. Leaky twins at the end must be reported, else the harness sees
+//! nothing and fails.
 //!
 //! Run by `valgrind --expensive-definedness-checks=yes`, which follows carries bit by bit.
 
@@ -119,8 +121,7 @@ fn declassify<T>(value: T) -> T {
 
 /// The digits between the IIN and the last four.
 fn middle(len: usize) -> std::ops::Range<usize> {
-    let first = if len >= 14 { 8.min(len - 8) } else { len - 8 };
-    first..len - 4
+    8..len - 4
 }
 
 /// ASCII whose middle digits are secret.
@@ -156,13 +157,14 @@ fn card(report: &mut Report, number: &str) {
         }
     }
     let spaced = black_box(spaced);
-    report.case("Pan::parse with spaces", 1, || Pan::parse(&spaced).unwrap());
+    let hidden = middle(number.len());
+    report.case("Pan::parse with spaces", 1 + hidden.len(), || Pan::parse(&spaced).unwrap());
 
     let mut track = format!(";{number}=30121011234567890?").into_bytes();
-    let hidden = middle(number.len());
-    make_secret_digits(&track[hidden.start + 1..hidden.end + 1]);
+    make_secret_digits(&track[hidden.start + 1..=hidden.end]);
     track = black_box(track);
-    report.case("CardData::from_track2", 1, || CardData::from_track2(&track, &[]).unwrap());
+    // The alphabet, and the end of the number.
+    report.case("CardData::from_track2", 1 + 2 * hidden.len(), || CardData::from_track2(&track, &[]).unwrap());
 
     let pan = secret_pan(number);
     let same = secret_pan(number);
@@ -181,8 +183,8 @@ fn card(report: &mut Report, number: &str) {
 
     let record = CardRecord::new(pan.clone());
     let bytes = report.case("CardRecord::to_bytes", 0, || record.to_bytes());
-    // That the flags fit the number is a decision.
-    report.case("CardRecord::from_bytes", 1, || CardRecord::from_bytes(&bytes).unwrap());
+    // That the nibbles are digits and that the flags fit the number.
+    report.case("CardRecord::from_bytes", 2, || CardRecord::from_bytes(&bytes).unwrap());
     report.case("CardRecord == CardRecord", 0, || declassify(record.ct_eq(&record).unwrap_u8()));
 }
 
