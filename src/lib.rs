@@ -7,6 +7,7 @@ extern crate alloc;
 
 pub mod card;
 mod codec;
+pub mod ff1;
 pub mod fingerprint;
 pub mod keys;
 pub mod seal;

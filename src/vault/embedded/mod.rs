@@ -1,0 +1,405 @@
+//! The embedded durable store: one file, and one thread that commits for all callers.
+//!
+//! Callers queue their batches. The committing thread takes what is queued, up to
+//! [`MAX_GROUP`] writes, decides it in the order of arrival against the last committed state, and
+//! writes the changes in one transaction of the engine: one sync of the file for the whole group.
+//! Only then is each caller answered. Reads take a snapshot and wait for nobody.
+//!
+//! After a failed commit nobody knows what the medium holds. The whole group gets the error, every
+//! later call [`StoreError::Poisoned`], until the store is opened again.
+#![forbid(unsafe_code)]
+
+mod queue;
+mod tables;
+
+use core::fmt;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use futures_channel::oneshot;
+use redb::StorageBackend;
+use redb::backends::FileBackend;
+
+use self::queue::{Answer, Job, Queue};
+use self::tables::{Snapshot, Tables, fenced, from_database};
+use super::staged::Staged;
+use super::store::{
+    Found, Guard, IndexKey, MAX_BATCH, Row, RowKey, Store, StoreError, Write, WriteOutcome,
+    check_batch, check_count,
+};
+
+/// The name of the store's file in its folder.
+pub const FILE_NAME: &str = "vault.redb";
+/// The group that is committed together takes no further batch once it has this many writes.
+pub const MAX_GROUP: usize = 10_000;
+/// A caller waits while this many writes are queued.
+pub const MAX_QUEUED: usize = 40_000;
+/// The memory that caches the file's pages unless told otherwise, in bytes.
+pub const DEFAULT_CACHE: usize = 256 << 20;
+
+/// A [`Store`] in one file, for one process at a time.
+///
+/// Dropping it commits what is queued and closes the file.
+pub struct Embedded {
+    // First, so that the thread has ended before the file is closed.
+    writer: Writer,
+    shared: Arc<Shared>,
+}
+
+/// How a store is opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmbeddedOptions {
+    /// The memory that caches the file's pages, in bytes.
+    pub cache: usize,
+    /// Whether to read the whole file first and compare its checksums. Without, damage is noticed
+    /// when the page is read or the row is opened.
+    pub check: bool,
+}
+
+impl Default for EmbeddedOptions {
+    fn default() -> Self {
+        Self {
+            cache: DEFAULT_CACHE,
+            check: false,
+        }
+    }
+}
+
+impl Embedded {
+    /// Makes a new store in `folder`, which is made if it is not there. On Unix only the owner may
+    /// read the folder and the file that this makes.
+    ///
+    /// The file appears under its name when it is complete, or not at all.
+    ///
+    /// # Errors
+    /// [`StoreError::AlreadyExists`]; [`StoreError::Full`]; [`StoreError::Io`].
+    pub fn create(folder: &Path, options: &EmbeddedOptions) -> Result<Self, StoreError> {
+        let path = folder.join(FILE_NAME);
+        if fs::symlink_metadata(&path).is_ok() {
+            return Err(StoreError::AlreadyExists);
+        }
+        private_folder(folder).map_err(from_io)?;
+        let (draft, file) = draft(folder).map_err(from_io)?;
+        let made = fill_draft(file).and_then(|()| {
+            // A link, unlike a rename, does not replace what another process made meanwhile.
+            fs::hard_link(&draft, &path).map_err(|error| match error.kind() {
+                io::ErrorKind::AlreadyExists => StoreError::AlreadyExists,
+                kind => StoreError::from_io(kind),
+            })
+        });
+        let removed = fs::remove_file(&draft).map_err(from_io);
+        made?;
+        removed?;
+        sync_folder(folder).map_err(from_io)?;
+        Self::open(folder, options)
+    }
+
+    /// Opens the store in `folder`. After a crash the file is first walked through and repaired.
+    ///
+    /// # Errors
+    /// [`StoreError::AlreadyOpen`]; [`StoreError::NotAVault`]; [`StoreError::NewerFormat`];
+    /// [`StoreError::Corrupt`]; [`StoreError::Io`], for instance if there is no file.
+    pub fn open(folder: &Path, options: &EmbeddedOptions) -> Result<Self, StoreError> {
+        let path = folder.join(FILE_NAME);
+        check_magic(&path)?;
+        let tables = fenced(|| Tables::open(builder(options).open(&path).map_err(from_database)?))?;
+        Self::start(tables)
+    }
+
+    /// Opens or makes a store on a backend of the caller's, which may misbehave: for fault tests.
+    ///
+    /// # Errors
+    /// As [`Self::open`], [`StoreError::AlreadyOpen`] excepted: the caller sees to that.
+    #[doc(hidden)]
+    pub fn on_backend(
+        backend: impl StorageBackend,
+        options: &EmbeddedOptions,
+    ) -> Result<Self, StoreError> {
+        let tables = fenced(|| {
+            let db = builder(options)
+                .create_with_backend(backend)
+                .map_err(from_database)?;
+            Tables::open_or_create(db)
+        })?;
+        Self::start(tables)
+    }
+
+    /// Commits what is queued, closes the file, and says how that went.
+    ///
+    /// # Errors
+    /// What the medium reports. What was acknowledged is safe in any case.
+    pub fn close(self) -> Result<(), StoreError> {
+        let Self { writer, shared } = self;
+        drop(writer);
+        match Arc::into_inner(shared) {
+            Some(shared) => fenced(|| shared.tables.close()),
+            None => Ok(()),
+        }
+    }
+
+    fn start(tables: Tables) -> Result<Self, StoreError> {
+        let queue = Queue::new(MAX_QUEUED);
+        let shared = Arc::new(Shared {
+            tables,
+            queue,
+            poisoned: AtomicBool::new(false),
+        });
+        let thread = {
+            let shared = Arc::clone(&shared);
+            let name = "cardvault-store".to_owned();
+            thread::Builder::new()
+                .name(name)
+                .spawn(move || shared.commit_all())
+                .map_err(from_io)?
+        };
+        let writer = Writer {
+            thread: Some(thread),
+            shared: Arc::clone(&shared),
+        };
+        Ok(Self { writer, shared })
+    }
+
+    fn read<T>(
+        &self,
+        work: impl FnOnce(&Snapshot) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.shared.alive()?;
+        fenced(|| work(&self.shared.tables.snapshot()?))
+    }
+}
+
+impl fmt::Debug for Embedded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let poisoned = self.shared.poisoned.load(Ordering::Acquire);
+        f.debug_struct("Embedded")
+            .field("poisoned", &poisoned)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Store for Embedded {
+    async fn write(
+        &self,
+        under: Option<Guard>,
+        writes: Vec<Write>,
+    ) -> Result<Vec<WriteOutcome>, StoreError> {
+        check_batch(&writes)?;
+        self.shared.alive()?;
+        let (answer, outcome) = oneshot::channel();
+        self.shared
+            .queue
+            .put(Job {
+                under,
+                writes,
+                answer,
+            })
+            .await?;
+        outcome.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    async fn rows(&self, keys: Vec<RowKey>) -> Result<Vec<Option<Row>>, StoreError> {
+        self.read(|snapshot| snapshot.rows(&keys))
+    }
+
+    async fn find(&self, keys: Vec<IndexKey>) -> Result<Vec<Found>, StoreError> {
+        check_count(keys.len())?;
+        self.read(|snapshot| keys.iter().map(|key| snapshot.find(key)).collect())
+    }
+
+    async fn scan(
+        &self,
+        after: Option<RowKey>,
+        limit: usize,
+    ) -> Result<Vec<(RowKey, Row)>, StoreError> {
+        self.read(|snapshot| snapshot.scan(after.as_ref(), limit.min(MAX_BATCH)))
+    }
+
+    async fn guard(&self) -> Result<Option<Guard>, StoreError> {
+        self.read(super::staged::Base::guard)
+    }
+
+    async fn count(&self) -> Result<u64, StoreError> {
+        self.read(Snapshot::count)
+    }
+}
+
+struct Shared {
+    tables: Tables,
+    queue: Queue,
+    poisoned: AtomicBool,
+}
+
+impl Shared {
+    fn alive(&self) -> Result<(), StoreError> {
+        if self.poisoned.load(Ordering::Acquire) {
+            Err(StoreError::Poisoned)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The committing thread.
+    fn commit_all(&self) {
+        let _ending = Ending { queue: &self.queue };
+        while let Some(jobs) = self.queue.take(MAX_GROUP) {
+            // Nobody waits for these any more: they do not happen.
+            let jobs: Vec<Job> = jobs
+                .into_iter()
+                .filter(|job| !job.answer.is_canceled())
+                .collect();
+            let answers = self.alive().and_then(|()| self.commit(&jobs));
+            match answers {
+                Ok(answers) => {
+                    for (job, answer) in jobs.into_iter().zip(answers) {
+                        // Its caller may have gone meanwhile.
+                        let _ = job.answer.send(answer);
+                    }
+                }
+                Err(error) => {
+                    self.poisoned.store(true, Ordering::Release);
+                    for job in jobs {
+                        let _ = job.answer.send(Err(error));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Decides all jobs and commits what they change. An error is the whole group's.
+    fn commit(&self, jobs: &[Job]) -> Result<Vec<Answer>, StoreError> {
+        let mut answers: Vec<Answer> = vec![Ok(Vec::new()); jobs.len()];
+        let snapshot = fenced(|| self.tables.snapshot())?;
+        let staged = loop {
+            let mut staged = Staged::default();
+            let mut undone = false;
+            for (job, answer) in jobs.iter().zip(&mut answers) {
+                if *answer == Err(StoreError::Corrupt) {
+                    continue;
+                }
+                *answer = fenced(|| staged.batch(&snapshot, job.under.as_ref(), &job.writes));
+                match answer {
+                    Ok(_) | Err(StoreError::GuardChanged) => {}
+                    Err(StoreError::Corrupt) => {
+                        undone = true;
+                        break;
+                    }
+                    Err(error) => return Err(*error),
+                }
+            }
+            // A batch that met damage may be staged in part: decide the others again without it.
+            if !undone {
+                break staged;
+            }
+        };
+        drop(snapshot);
+        if !staged.is_empty() {
+            fenced(|| self.tables.commit(&staged))?;
+        }
+        Ok(answers)
+    }
+}
+
+/// Ends the committing thread when it is dropped.
+struct Writer {
+    thread: Option<JoinHandle<()>>,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.shared.queue.close();
+        if let Some(thread) = self.thread.take() {
+            // An answer may drop the last handle on the store, in that thread itself.
+            if thread.thread().id() != thread::current().id() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+/// Leaves nobody waiting, should a caller's waker panic in the committing thread.
+struct Ending<'a> {
+    queue: &'a Queue,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.queue.abandon();
+    }
+}
+
+fn builder(options: &EmbeddedOptions) -> redb::Builder {
+    let mut builder = redb::Builder::new();
+    builder
+        .set_cache_size(options.cache)
+        .set_check_integrity_on_open(options.check);
+    builder
+}
+
+/// Tells a file that is none of the engine's from one that is damaged.
+fn check_magic(path: &Path) -> Result<(), StoreError> {
+    const MAGIC: &[u8; 9] = b"redb\x1A\x0A\xA9\x0D\x0A";
+    let mut found = [0; MAGIC.len()];
+    let mut file = File::open(path).map_err(from_io)?;
+    match io::Read::read_exact(&mut file, &mut found) {
+        Ok(()) if found == *MAGIC => Ok(()),
+        Ok(()) => Err(StoreError::NotAVault),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(StoreError::NotAVault),
+        Err(error) => Err(from_io(error)),
+    }
+}
+
+/// A new file beside the store's, readable by the owner alone.
+fn draft(folder: &Path) -> io::Result<(PathBuf, File)> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let process = std::process::id();
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = folder.join(format!("{FILE_NAME}.{process}-{number}.new"));
+        let mut open = OpenOptions::new();
+        open.read(true).write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut open, 0o600);
+        match open.open(&path) {
+            // Left by a process of the same number that was killed.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            opened => return opened.map(|file| (path, file)),
+        }
+    }
+}
+
+/// Makes an empty store in the file and syncs it.
+fn fill_draft(file: File) -> Result<(), StoreError> {
+    fenced(|| {
+        let backend = FileBackend::new(file).map_err(from_database)?;
+        let db = redb::Builder::new()
+            .create_with_backend(backend)
+            .map_err(from_database)?;
+        Tables::create(db)?.close()
+    })
+}
+
+fn private_folder(folder: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+/// Makes the file's name durable.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    File::open(folder)?.sync_all()?;
+    #[cfg(not(unix))]
+    let _ = folder;
+    Ok(())
+}
+
+fn from_io(error: io::Error) -> StoreError {
+    StoreError::from_io(error.kind())
+}

@@ -1,0 +1,340 @@
+//! The tables of the file: their layout, reading a snapshot, and writing staged changes.
+//!
+//! | table | key | value |
+//! |---|---|---|
+//! | `rows` | row key | row |
+//! | `index` | length of the index key (1 byte), index key | row key of the unique entry |
+//! | `index` | length of the index key (1 byte), index key, row key | empty: one of the others |
+//! | `meta` | `format` | `CVSTORE` and a zero byte, version (2 bytes, big-endian) |
+//! | `meta` | `guard` | guard |
+#![forbid(unsafe_code)]
+
+use core::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use redb::{
+    CommitError, Database, DatabaseError, Durability, ReadOnlyTable, ReadTransaction,
+    ReadableDatabase, ReadableTable, ReadableTableMetadata, SetDurabilityError, StorageError,
+    TableDefinition, TableError, TransactionError,
+};
+
+use super::super::staged::{Base, Staged};
+use super::super::store::{
+    Found, Guard, IndexKey, MAX_FOUND, MAX_KEY, Row, RowKey, StoreError, check_count,
+};
+
+type Bytes = &'static [u8];
+
+const ROWS: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("rows");
+const INDEX: TableDefinition<'_, Bytes, Bytes> = TableDefinition::new("index");
+const META: TableDefinition<'_, &str, Bytes> = TableDefinition::new("meta");
+
+const FORMAT: &str = "format";
+const GUARD: &str = "guard";
+const MAGIC: &[u8; 8] = b"CVSTORE\0";
+const FORMAT_VERSION: u16 = 1;
+
+/// The engine, with tables in it that are this store's.
+pub(super) struct Tables {
+    db: Database,
+}
+
+/// The tables as of one moment. Writers do not disturb it, nor wait for it.
+pub(super) struct Snapshot {
+    rows: ReadOnlyTable<Bytes, Bytes>,
+    index: ReadOnlyTable<Bytes, Bytes>,
+    transaction: ReadTransaction,
+}
+
+/// Runs `work`, which calls the engine; the engine may panic on a file that was tampered with.
+///
+/// # Errors
+/// Those of `work`, and [`StoreError::Corrupt`] for a panic.
+pub(super) fn fenced<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(StoreError::Corrupt))
+}
+
+impl Tables {
+    /// Makes the tables in a new database.
+    pub(super) fn create(db: Database) -> Result<Self, StoreError> {
+        let transaction = db.begin_write().map_err(from_transaction)?;
+        {
+            transaction.open_table(ROWS).map_err(from_table)?;
+            transaction.open_table(INDEX).map_err(from_table)?;
+            let mut meta = transaction.open_table(META).map_err(from_table)?;
+            let stamp = [MAGIC.as_slice(), &FORMAT_VERSION.to_be_bytes()].concat();
+            meta.insert(FORMAT, stamp.as_slice())
+                .map_err(from_storage)?;
+        }
+        transaction.commit().map_err(from_commit)?;
+        Ok(Self { db })
+    }
+
+    /// Takes the tables of a database that has them.
+    pub(super) fn open(db: Database) -> Result<Self, StoreError> {
+        {
+            let transaction = db.begin_read().map_err(from_transaction)?;
+            let meta = match transaction.open_table(META) {
+                Err(TableError::Storage(error)) => return Err(from_storage(error)),
+                Err(_) => return Err(StoreError::NotAVault),
+                Ok(meta) => meta,
+            };
+            let stamp = ReadableTable::get(&meta, FORMAT).map_err(from_storage)?;
+            let stamp = stamp.ok_or(StoreError::NotAVault)?;
+            match stamp.value().split_at_checked(MAGIC.len()) {
+                Some((magic, version)) if magic == MAGIC => match version.try_into() {
+                    Ok(version) => match u16::from_be_bytes(version) {
+                        FORMAT_VERSION => {}
+                        found if found > FORMAT_VERSION => {
+                            return Err(StoreError::NewerFormat { found });
+                        }
+                        _ => return Err(StoreError::NotAVault),
+                    },
+                    Err(_) => return Err(StoreError::NotAVault),
+                },
+                _ => return Err(StoreError::NotAVault),
+            }
+        }
+        let tables = Self { db };
+        tables.snapshot()?;
+        Ok(tables)
+    }
+
+    /// Makes the tables in a database that has none, else takes the ones that it has.
+    pub(super) fn open_or_create(db: Database) -> Result<Self, StoreError> {
+        let empty = {
+            let transaction = db.begin_read().map_err(from_transaction)?;
+            transaction
+                .list_tables()
+                .map_err(from_storage)?
+                .next()
+                .is_none()
+        };
+        if empty {
+            Self::create(db)
+        } else {
+            Self::open(db)
+        }
+    }
+
+    /// Closes the file and says whether that went well, as dropping does not.
+    pub(super) fn close(self) -> Result<(), StoreError> {
+        self.db.close().map_err(from_database)
+    }
+
+    pub(super) fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let transaction = self.db.begin_read().map_err(from_transaction)?;
+        Ok(Snapshot {
+            rows: transaction.open_table(ROWS).map_err(from_table)?,
+            index: transaction.open_table(INDEX).map_err(from_table)?,
+            transaction,
+        })
+    }
+
+    /// Writes all changes in one durable transaction, in key order: neighbours share pages.
+    pub(super) fn commit(&self, staged: &Staged) -> Result<(), StoreError> {
+        let mut transaction = self.db.begin_write().map_err(from_transaction)?;
+        transaction
+            .set_durability(Durability::Immediate)
+            .map_err(from_durability)?;
+        {
+            let mut rows = transaction.open_table(ROWS).map_err(from_table)?;
+            for (key, row) in &staged.rows {
+                match row {
+                    Some(row) => rows.insert(key.as_bytes(), row.as_bytes()),
+                    None => rows.remove(key.as_bytes()),
+                }
+                .map_err(from_storage)?;
+            }
+        }
+        {
+            let mut index = transaction.open_table(INDEX).map_err(from_table)?;
+            for (key, token) in &staged.unique {
+                let entry = Entry::unique(key);
+                match token {
+                    Some(token) => index.insert(entry.as_bytes(), token.as_bytes()),
+                    None => index.remove(entry.as_bytes()),
+                }
+                .map_err(from_storage)?;
+            }
+            for ((key, token), there) in &staged.others {
+                let entry = Entry::other(key, token);
+                if *there {
+                    index.insert(entry.as_bytes(), [].as_slice())
+                } else {
+                    index.remove(entry.as_bytes())
+                }
+                .map_err(from_storage)?;
+            }
+        }
+        if let Some(guard) = &staged.guard {
+            let mut meta = transaction.open_table(META).map_err(from_table)?;
+            meta.insert(GUARD, guard.as_bytes()).map_err(from_storage)?;
+        }
+        transaction.commit().map_err(from_commit)
+    }
+}
+
+impl Snapshot {
+    pub(super) fn rows(&self, keys: &[RowKey]) -> Result<Vec<Option<Row>>, StoreError> {
+        check_count(keys.len())?;
+        keys.iter().map(|key| self.row(key)).collect()
+    }
+
+    pub(super) fn find(&self, key: &IndexKey) -> Result<Found, StoreError> {
+        let prefix = Entry::unique(key);
+        let prefix = prefix.as_bytes();
+        let mut found = Found::default();
+        let range = (Bound::Included(prefix), Bound::Unbounded);
+        for entry in ReadableTable::range::<&[u8]>(&self.index, range).map_err(from_storage)? {
+            let (name, value) = entry.map_err(from_storage)?;
+            let Some(token) = name.value().strip_prefix(prefix) else {
+                break;
+            };
+            if token.is_empty() {
+                let token = row_key(value.value())?;
+                let row = self.row(&token)?.ok_or(StoreError::Corrupt)?;
+                found.unique = Some((token, row));
+            } else if found.others.len() == MAX_FOUND {
+                found.more = true;
+                break;
+            } else {
+                found.others.push(row_key(token)?);
+            }
+        }
+        Ok(found)
+    }
+
+    pub(super) fn scan(
+        &self,
+        after: Option<&RowKey>,
+        limit: usize,
+    ) -> Result<Vec<(RowKey, Row)>, StoreError> {
+        let start = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.as_bytes()));
+        let range = (start, Bound::Unbounded);
+        let entries = ReadableTable::range::<&[u8]>(&self.rows, range).map_err(from_storage)?;
+        entries
+            .take(limit)
+            .map(|entry| {
+                let (key, value) = entry.map_err(from_storage)?;
+                Ok((row_key(key.value())?, row(value.value())?))
+            })
+            .collect()
+    }
+
+    pub(super) fn count(&self) -> Result<u64, StoreError> {
+        self.rows.len().map_err(from_storage)
+    }
+}
+
+impl Base for Snapshot {
+    fn row(&self, key: &RowKey) -> Result<Option<Row>, StoreError> {
+        let stored = ReadableTable::get(&self.rows, key.as_bytes()).map_err(from_storage)?;
+        stored.map(|value| row(value.value())).transpose()
+    }
+
+    fn unique(&self, key: &IndexKey) -> Result<Option<RowKey>, StoreError> {
+        let entry = Entry::unique(key);
+        let stored = ReadableTable::get(&self.index, entry.as_bytes()).map_err(from_storage)?;
+        stored.map(|value| row_key(value.value())).transpose()
+    }
+
+    fn guard(&self) -> Result<Option<Guard>, StoreError> {
+        let meta = self.transaction.open_table(META).map_err(from_table)?;
+        let stored = ReadableTable::get(&meta, GUARD).map_err(from_storage)?;
+        stored
+            .map(|value| Guard::new(value.value()).map_err(|_| StoreError::Corrupt))
+            .transpose()
+    }
+}
+
+/// A key of the index table.
+struct Entry {
+    bytes: [u8; 1 + 2 * MAX_KEY],
+    len: usize,
+}
+
+impl Entry {
+    fn unique(key: &IndexKey) -> Self {
+        let mut entry = Self {
+            bytes: [0; 1 + 2 * MAX_KEY],
+            len: 0,
+        };
+        // At most MAX_KEY, which one byte holds.
+        entry.push(&[u8::try_from(key.as_bytes().len()).unwrap_or(u8::MAX)]);
+        entry.push(key.as_bytes());
+        entry
+    }
+
+    fn other(key: &IndexKey, token: &RowKey) -> Self {
+        let mut entry = Self::unique(key);
+        entry.push(token.as_bytes());
+        entry
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        let end = self.len + bytes.len();
+        if let Some(room) = self.bytes.get_mut(self.len..end) {
+            room.copy_from_slice(bytes);
+            self.len = end;
+        }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+fn row_key(bytes: &[u8]) -> Result<RowKey, StoreError> {
+    RowKey::new(bytes).map_err(|_| StoreError::Corrupt)
+}
+
+fn row(bytes: &[u8]) -> Result<Row, StoreError> {
+    Row::new(bytes).map_err(|_| StoreError::Corrupt)
+}
+
+pub(super) fn from_storage(error: StorageError) -> StoreError {
+    match error {
+        StorageError::Io(error) => StoreError::from_io(error.kind()),
+        StorageError::PreviousIo | StorageError::LockPoisoned(_) => StoreError::Poisoned,
+        StorageError::DatabaseClosed => StoreError::Closed,
+        StorageError::Unsupported => StoreError::Io(std::io::ErrorKind::Unsupported),
+        _ => StoreError::Corrupt,
+    }
+}
+
+pub(super) fn from_database(error: DatabaseError) -> StoreError {
+    match error {
+        DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
+            StoreError::AlreadyOpen
+        }
+        DatabaseError::UpgradeRequired(_) => StoreError::NotAVault,
+        DatabaseError::Storage(error) => from_storage(error),
+        _ => StoreError::Corrupt,
+    }
+}
+
+fn from_table(error: TableError) -> StoreError {
+    match error {
+        TableError::Storage(error) => from_storage(error),
+        _ => StoreError::Corrupt,
+    }
+}
+
+fn from_transaction(error: TransactionError) -> StoreError {
+    match error {
+        TransactionError::Storage(error) => from_storage(error),
+        _ => StoreError::Corrupt,
+    }
+}
+
+fn from_commit(error: CommitError) -> StoreError {
+    match error {
+        CommitError::Storage(error) => from_storage(error),
+        _ => StoreError::Corrupt,
+    }
+}
+
+fn from_durability(_: SetDurabilityError) -> StoreError {
+    StoreError::Corrupt
+}
