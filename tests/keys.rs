@@ -182,6 +182,12 @@ fn an_index_is_filled_before_it_is_read() {
         })
     );
     assert!(ring.retired_fingerprint_key(&domain(), 1).is_ok());
+    // Neither does a suspended one make way, but a retired one does.
+    ring.suspend(name, NOW).unwrap();
+    let name = index(3);
+    assert_eq!(ring.activate(name, NOW), Err(KeyError::NotFilled { name }));
+    ring.deactivate(index(2), NOW).unwrap();
+    ring.activate(name, NOW).unwrap();
 }
 
 #[test]
@@ -385,11 +391,12 @@ impl Model {
             return false;
         }
         let active = self.active(name.usage);
-        if name.usage == KeyUse::Index
-            && active.is_some()
-            && key.state == KeyState::PreActivation
-            && !key.filling
-        {
+        let written = |(other, key): (&KeyName, &Key)| {
+            other.usage == KeyUse::Index
+                && *other != name
+                && [KeyState::Active, KeyState::Suspended].contains(&key.state)
+        };
+        if name.usage == KeyUse::Index && !key.filling && self.keys.iter().any(written) {
             return false;
         }
         if name.usage == KeyUse::Vaultless {

@@ -951,3 +951,28 @@ fn fingerprints_are_frozen_and_differ_where_they_must() {
     assert!(bool::from(verifier.matches(&pan, &base)));
     assert!(!bool::from(verifier.matches(&pans[1], &base)));
 }
+
+/// What holds a key or a number wipes it when dropped: checked by the compiler.
+const _: () = {
+    use cardvault::keys::{
+        FingerprintKey, IrreversibleKey, OpeningKey, RetiredFingerprintKey, SealingKey,
+        VaultlessKey, VaultlessOpeningKey,
+    };
+    const fn wiped<T: zeroize::ZeroizeOnDrop>() {}
+    wiped::<Secret<32>>();
+    wiped::<Pan>();
+    wiped::<KeyRing>();
+    wiped::<Component>();
+    wiped::<Kek>();
+    wiped::<SealingKey>();
+    wiped::<OpeningKey>();
+    wiped::<FingerprintKey>();
+    wiped::<RetiredFingerprintKey>();
+    wiped::<VaultlessKey>();
+    wiped::<VaultlessOpeningKey>();
+    wiped::<IrreversibleKey>();
+    wiped::<Sealer>();
+    wiped::<Opener>();
+    wiped::<Fingerprinter>();
+    wiped::<FingerprintVerifier>();
+};
