@@ -1,5 +1,6 @@
 //! Card data vault and tokenization.
 #![cfg_attr(not(feature = "std"), no_std)]
+#![cfg_attr(test, allow(clippy::string_slice))]
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
@@ -7,8 +8,12 @@ extern crate alloc;
 pub mod card;
 mod codec;
 pub mod ff1;
+pub mod keys;
 mod secret;
 mod time;
+pub mod token;
+#[cfg(feature = "vault")]
+pub mod vault;
 
 pub use codec::CodecError;
 pub use secret::{RandomError, Secret};

@@ -10,6 +10,11 @@ pub const PAN_MAX_DIGITS: usize = 19;
 /// The shortest card number, in digits (ISO/IEC 7812-1).
 pub const PAN_MIN_DIGITS: usize = 8;
 
+/// Bytes of the packed form: 20 nibbles.
+pub(crate) const PAN_BCD_LEN: usize = 10;
+/// Bits of the packed form.
+const BCD_BITS: u32 = 80;
+
 /// Bytes of the right-aligned form.
 const WIDTH: usize = 24;
 /// Digits in one word.
@@ -91,6 +96,11 @@ impl Digits {
         self.len as usize
     }
 
+    #[inline]
+    pub(crate) const fn len_u8(&self) -> u8 {
+        self.len
+    }
+
     /// The digits `from..to`, counted from the left, as a number; 0 where the range is empty or
     /// reaches past the end.
     #[inline]
@@ -145,6 +155,50 @@ impl Digits {
         }
         bytes.zeroize();
         self.len()
+    }
+
+    /// Packed BCD from the left, padded with `F`.
+    #[inline]
+    pub(crate) fn to_bcd(&self) -> [u8; PAN_BCD_LEN] {
+        let [high, middle, low] = self.words.map(|word| u128::from(pack_8(word)));
+        let padding = 4 * (2 * PAN_BCD_LEN).saturating_sub(self.len());
+        let packed = ((high << 64 | middle << 32 | low) << padding) | ((1 << padding) - 1);
+        let [_, _, _, _, _, _, bcd @ ..] = packed.to_be_bytes();
+        bcd
+    }
+
+    /// Reads packed BCD padded with `F`; `None` without digits, with more than 19, or with a
+    /// nibble that is neither.
+    #[inline]
+    pub(crate) fn from_bcd(bcd: &[u8; PAN_BCD_LEN]) -> Option<Self> {
+        let [b0, b1, b2, b3, b4, b5, b6, b7, b8, b9] = *bcd;
+        let packed =
+            u128::from_be_bytes([0, 0, 0, 0, 0, 0, b0, b1, b2, b3, b4, b5, b6, b7, b8, b9]);
+        let padding = packed.trailing_ones() & !3;
+        let len = u8::try_from(BCD_BITS.checked_sub(padding)? / 4).ok()?;
+        if len == 0 || padding == 0 {
+            return None;
+        }
+        let packed = packed >> padding;
+        let words = [
+            unpack_8(packed >> 64),
+            unpack_8(packed >> 32),
+            unpack_8(packed),
+        ];
+        let bad = words.iter().fold(0, |bad, &word| bad | not_digits(word));
+        (bad == 0).then_some(Self {
+            words,
+            len: len as u8,
+        })
+    }
+
+    /// Puts `digit` at `place`, counted from the right from 0, where a zero stands.
+    #[inline]
+    pub(crate) fn put(&mut self, place: usize, digit: u32) {
+        let at = WIDTH.saturating_sub(1 + place);
+        if let Some(word) = self.words.get_mut(at / WORD) {
+            *word |= u64::from(digit) << (8 * (at % WORD));
+        }
     }
 
     /// The Luhn sum modulo 10: 0 for a number that passes (ISO/IEC 7812-1 Annex B).
@@ -269,6 +323,29 @@ const fn spread_8(value: u64) -> u64 {
     let pairs = hundreds | ((fours - hundreds * 100) << 16);
     let tens = ((pairs * 103) >> 10) & 0x000f_000f_000f_000f; // / 10, below 100
     tens | ((pairs - tens * 10) << 8)
+}
+
+/// Eight digit values, the first in the lowest byte, as eight nibbles, the first on top.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "32 bits are left")]
+const fn pack_8(word: u64) -> u32 {
+    let pairs = word.swap_bytes();
+    let pairs = (pairs | pairs >> 4) & LANES;
+    let fours = (pairs | pairs >> 8) & 0x0000_ffff_0000_ffff;
+    (fours | fours >> 16) as u32
+}
+
+/// The inverse of [`pack_8`], of the lowest eight nibbles.
+#[inline]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the lowest 32 bits are meant"
+)]
+const fn unpack_8(nibbles: u128) -> u64 {
+    let fours = nibbles as u32 as u64;
+    let fours = (fours | fours << 16) & 0x0000_ffff_0000_ffff;
+    let pairs = (fours | fours << 8) & LANES;
+    ((pairs | pairs << 4) & 0x0f0f_0f0f_0f0f_0f0f).swap_bytes()
 }
 
 /// Quotient and remainder by 10^8, by multiplication: no division on a secret.

@@ -1,0 +1,161 @@
+//! What a batch does to a store: decides each write against what is stored and what was staged
+//! before it, and collects the changes in key order. It writes nothing itself.
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+
+use super::store::{Guard, IndexKey, Row, RowKey, StoreError, Write, WriteOutcome};
+
+/// What is stored.
+pub(super) trait Base {
+    fn row(&self, key: &RowKey) -> Result<Option<Row>, StoreError>;
+    fn unique(&self, key: &IndexKey) -> Result<Option<RowKey>, StoreError>;
+    fn guard(&self) -> Result<Option<Guard>, StoreError>;
+}
+
+/// Changes that were decided on but not written.
+#[derive(Default)]
+pub(super) struct Staged {
+    /// The new row, or none.
+    pub(super) rows: BTreeMap<RowKey, Option<Row>>,
+    /// The new unique entry, or none.
+    pub(super) unique: BTreeMap<IndexKey, Option<RowKey>>,
+    /// Whether this other entry is to be there.
+    pub(super) others: BTreeMap<(IndexKey, RowKey), bool>,
+    /// The new guard.
+    pub(super) guard: Option<Guard>,
+}
+
+impl Staged {
+    /// Decides a batch whose sizes were checked.
+    ///
+    /// # Errors
+    /// [`StoreError::GuardChanged`] with nothing staged. Any other error leaves part of the batch
+    /// staged: throw the whole away.
+    pub(super) fn batch(
+        &mut self,
+        base: &impl Base,
+        under: Option<&Guard>,
+        writes: &[Write],
+    ) -> Result<Vec<WriteOutcome>, StoreError> {
+        if under.is_some() && self.guard(base)?.as_ref() != under {
+            return Err(StoreError::GuardChanged);
+        }
+        writes
+            .iter()
+            .map(|write| self.decide(base, write))
+            .collect()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+            && self.unique.is_empty()
+            && self.others.is_empty()
+            && self.guard.is_none()
+    }
+
+    fn decide(&mut self, base: &impl Base, write: &Write) -> Result<WriteOutcome, StoreError> {
+        match write {
+            Write::Insert {
+                token,
+                row,
+                index,
+                unique,
+            } => {
+                if *unique && let Some(winner) = self.winner(base, index)? {
+                    return Ok(winner);
+                }
+                if self.row(base, token)?.is_some() {
+                    return Ok(WriteOutcome::TokenTaken);
+                }
+                self.rows.insert(*token, Some(row.clone()));
+                for key in index {
+                    if *unique {
+                        self.unique.insert(*key, Some(*token));
+                    } else {
+                        self.others.insert((*key, *token), true);
+                    }
+                }
+                Ok(WriteOutcome::Inserted)
+            }
+            Write::Replace {
+                token,
+                expected,
+                row,
+            } => Ok(match self.row(base, token)? {
+                None => WriteOutcome::Missing,
+                Some(stored) if stored != *expected => WriteOutcome::Changed,
+                Some(_) => {
+                    self.rows.insert(*token, Some(row.clone()));
+                    WriteOutcome::Replaced
+                }
+            }),
+            Write::Delete {
+                token,
+                expected,
+                index,
+            } => match self.row(base, token)? {
+                None => Ok(WriteOutcome::Missing),
+                Some(stored) if stored != *expected => Ok(WriteOutcome::Changed),
+                Some(_) => {
+                    self.rows.insert(*token, None);
+                    for key in index {
+                        if self.unique(base, key)? == Some(*token) {
+                            self.unique.insert(*key, None);
+                        }
+                        self.others.insert((*key, *token), false);
+                    }
+                    Ok(WriteOutcome::Deleted)
+                }
+            },
+            Write::Guard { expected, guard } => {
+                let stored = self.guard(base)?;
+                if stored != *expected {
+                    return Ok(WriteOutcome::GuardChanged(stored));
+                }
+                self.guard = Some(guard.clone());
+                Ok(WriteOutcome::Guarded)
+            }
+        }
+    }
+
+    /// The row that has the unique entry already; its entry is added where it is missing.
+    fn winner(
+        &mut self,
+        base: &impl Base,
+        index: &[IndexKey],
+    ) -> Result<Option<WriteOutcome>, StoreError> {
+        let mut winner = None;
+        let mut missing = Vec::new();
+        for key in index {
+            match self.unique(base, key)? {
+                None => missing.push(*key),
+                Some(token) => winner = winner.or(Some(token)),
+            }
+        }
+        let Some(token) = winner else { return Ok(None) };
+        let row = self.row(base, &token)?.ok_or(StoreError::Corrupt)?;
+        for key in missing {
+            self.unique.insert(key, Some(token));
+        }
+        Ok(Some(WriteOutcome::Exists { token, row }))
+    }
+
+    fn row(&self, base: &impl Base, key: &RowKey) -> Result<Option<Row>, StoreError> {
+        self.rows
+            .get(key)
+            .map_or_else(|| base.row(key), |staged| Ok(staged.clone()))
+    }
+
+    fn unique(&self, base: &impl Base, key: &IndexKey) -> Result<Option<RowKey>, StoreError> {
+        self.unique
+            .get(key)
+            .map_or_else(|| base.unique(key), |staged| Ok(*staged))
+    }
+
+    fn guard(&self, base: &impl Base) -> Result<Option<Guard>, StoreError> {
+        self.guard
+            .as_ref()
+            .map_or_else(|| base.guard(), |staged| Ok(Some(staged.clone())))
+    }
+}
