@@ -34,7 +34,7 @@ impl Modulus {
     /// m = 10, the longer half of 19 digits.
     const LARGEST: u32 = 10;
 
-    const TABLE: &'static [Self; 8] = & [
+    const TABLE: &'static [Self; 8] = &[
         Self::new(3),
         Self::new(4),
         Self::new(5),
