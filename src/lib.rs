@@ -13,6 +13,7 @@ pub mod keys;
 pub mod seal;
 mod secret;
 mod time;
+pub mod token;
 #[cfg(feature = "vault")]
 pub mod vault;
 
