@@ -57,7 +57,11 @@ pub fn track(data: &[u8]) {
 
 /// EMV data and its two tags.
 pub fn emv(data: &[u8]) {
-    for read in [CardData::from_emv, CardData::from_tag57, CardData::from_tag5a] {
+    for read in [
+        CardData::from_emv,
+        CardData::from_tag57,
+        CardData::from_tag5a,
+    ] {
         if let Ok(card) = read(data, EXEMPT) {
             reads_back(card);
         }
@@ -163,7 +167,13 @@ pub fn sealed_record(data: &[u8]) {
     let record = CardRecord::new(Pan::parse(b"4111111111111111").expect("a card"));
     let mut good = [0; SEALED_RECORD_LEN];
     Sealer::new(&key)
-        .seal(&record, &binding, NOW, &mut NonceSource::new(&mut rng), &mut good)
+        .seal(
+            &record,
+            &binding,
+            NOW,
+            &mut NonceSource::new(&mut rng),
+            &mut good,
+        )
         .expect("a sealed record");
     let mut laid_over = good;
     overlay(&mut laid_over, data);
