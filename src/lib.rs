@@ -7,8 +7,8 @@ extern crate alloc;
 
 pub mod card;
 mod codec;
-pub mod keys;
 pub mod ff1;
+pub mod keys;
 mod secret;
 mod time;
 #[cfg(feature = "vault")]

@@ -186,10 +186,7 @@ impl Digits {
             unpack_8(packed),
         ];
         let bad = words.iter().fold(0, |bad, &word| bad | not_digits(word));
-        (bad == 0).then_some(Self {
-            words,
-            len: len as u8,
-        })
+        (bad == 0).then_some(Self { words, len })
     }
 
     /// The Luhn sum modulo 10: 0 for a number that passes (ISO/IEC 7812-1 Annex B).
