@@ -164,7 +164,7 @@ pub enum TokenizeError {
         /// The most that it allows.
         limit: TruncationFormat,
     },
-    /// The number fails Luhn: it can have an opaque or a vaulted token, and no vaultless one.
+    /// The number fails Luhn: it can have an opaque token and no card-shaped one.
     FailsLuhn,
     /// The format keeps the IIN, and the brand's cards may fail Luhn: a token could be taken for
     /// one of them.
@@ -193,9 +193,9 @@ impl fmt::Display for TokenizeError {
                 limit.first(),
                 limit.last()
             ),
-            Self::FailsLuhn => f.write_str(
-                "the card number fails the Luhn check: use the opaque or the vaulted format",
-            ),
+            Self::FailsLuhn => {
+                f.write_str("the card number fails the Luhn check: use the opaque format")
+            }
             Self::ExemptIin => f.write_str(
                 "cards of this brand may fail the Luhn check: use a format that keeps no IIN",
             ),

@@ -1,0 +1,2 @@
+//! Why it is as it is: formats, choices, figures and limits.
+#![forbid(unsafe_code)]
