@@ -108,24 +108,23 @@ impl Digits {
         if from >= to || to > self.len() {
             return 0;
         }
-        let shifted = Self {
-            words: shift_right(&self.words, self.len() - to),
-            len: self.len,
-        };
-        let [high, middle, low] = shifted.low_digits(to - from);
+        let words = shift_right(&self.words, self.len() - to);
+        let [.., low] = words;
+        if to - from <= WORD {
+            return join_8(last_of_word(low, to - from));
+        }
+        let [high, middle, low] = Self { words, len: 0 }.low_digits(to - from);
         (join_8(high) * 100_000_000 + join_8(middle)) * 100_000_000 + join_8(low)
     }
 
     /// The digits `from..to`, at most eight, as packed BCD, right-aligned.
     #[inline]
     pub(crate) fn bcd_number(&self, from: usize, to: usize) -> u32 {
-        let [_, _, low] = if from >= to || to > self.len() {
-            [0; 3]
-        } else {
-            let words = shift_right(&self.words, self.len() - to);
-            Self { words, len: 0 }.low_digits(to - from)
-        };
-        pack_8(low)
+        if from >= to || to > self.len() {
+            return 0;
+        }
+        let [.., low] = shift_right(&self.words, self.len() - to);
+        pack_8(last_of_word(low, to - from))
     }
 
     /// The digits of `self` followed by those of `other`; `None` beyond 19.
@@ -267,6 +266,13 @@ impl ConstantTimeEq for Digits {
 #[inline]
 const fn not_digits(word: u64) -> u64 {
     (word.wrapping_add(0x7676_7676_7676_7676) | word) & HIGH_BITS
+}
+
+/// The last `count` digits of a word, 1 to 8, all others zero.
+#[inline]
+const fn last_of_word(word: u64, count: usize) -> u64 {
+    let gone = 8 * (WORD.saturating_sub(count) % WORD);
+    word >> gone << gone
 }
 
 /// Moves every digit `by` places to the right; those that leave the end are lost.

@@ -181,7 +181,10 @@ impl Token {
         if digits.luhn_residue() == 0 {
             return Err(TokenError::PassesLuhn);
         }
-        Ok(Self::new(TokenKind::CardShaped, &digits.to_bcd()))
+        let mut token = Self::new(TokenKind::CardShaped, &[]);
+        let [_, place @ .., _, _, _, _, _, _, _, _, _, _] = &mut token.bytes;
+        *place = digits.to_bcd();
+        Ok(token)
     }
 
     #[inline]

@@ -402,21 +402,16 @@ impl Core {
             digits.number(first, first + u),
             digits.number(first + u, first + u + v),
         ];
-        let [b0, b1, b2, b3] = digits.bcd_number(0, first).to_be_bytes();
-        let [_, _, b4, b5] = digits.bcd_number(len - last, len).to_be_bytes();
         let counts = self.format.first().digits() << 4 | self.format.last().digits();
-        let tweak = [
-            TWEAK_FORMAT,
-            digits.len_u8(),
-            counts,
-            b0,
-            b1,
-            b2,
-            b3,
-            b4,
-            b5,
-        ];
-        self.ff1.item(shape, &tweak, halves).ok()
+        let front = u64::from(digits.bcd_number(0, first));
+        let end = u64::from(digits.bcd_number(len - last, len));
+        // The nine bytes of the tweak, from the top of a block down.
+        let high = u64::from(TWEAK_FORMAT) << 56
+            | u64::from(digits.len_u8()) << 48
+            | u64::from(counts) << 40
+            | front << 8
+            | end >> 8;
+        Ff1::item_of_block(shape, [high, end << 56], halves).ok()
     }
 
     /// The kept digits of `kept` around the halves, with the digit that gives the residue.
