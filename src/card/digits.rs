@@ -30,7 +30,8 @@ const LANES: u64 = 0x00ff_00ff_00ff_00ff;
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub(crate) struct Digits {
     words: [u64; 3],
-    len: u8,
+    /// A whole word: bytes of padding would be copied one by one, and slowly.
+    len: usize,
 }
 
 impl Digits {
@@ -54,7 +55,6 @@ impl Digits {
             _ => return None,
         };
         let bad = words.iter().fold(0, |bad, &word| bad | not_digits(word));
-        let len = u8::try_from(len).ok()?;
         (bad == 0).then_some(Self { words, len })
     }
 
@@ -86,19 +86,20 @@ impl Digits {
         let cut = Self { words, len: 0 }.low_digits(len);
         Self {
             words: cut,
-            len: u8::try_from(len.min(PAN_MAX_DIGITS)).unwrap_or(0),
+            len: len.min(PAN_MAX_DIGITS),
         }
     }
 
     /// How many digits there are.
     #[inline]
     pub(crate) const fn len(&self) -> usize {
-        self.len as usize
+        self.len
     }
 
     #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "at most 19")]
     pub(crate) const fn len_u8(&self) -> u8 {
-        self.len
+        self.len as u8
     }
 
     /// The digits `from..to`, counted from the left, as a number; 0 where the range is empty or
@@ -137,10 +138,7 @@ impl Digits {
         for (word, more) in words.iter_mut().zip(other.words) {
             *word |= more;
         }
-        Some(Self {
-            words,
-            len: u8::try_from(len).ok()?,
-        })
+        Some(Self { words, len })
     }
 
     /// The digit values, right-aligned behind zeros.
@@ -186,7 +184,7 @@ impl Digits {
         let packed =
             u128::from_be_bytes([0, 0, 0, 0, 0, 0, b0, b1, b2, b3, b4, b5, b6, b7, b8, b9]);
         let padding = packed.trailing_ones() & !3;
-        let len = u8::try_from(BCD_BITS.checked_sub(padding)? / 4).ok()?;
+        let len = usize::try_from(BCD_BITS.checked_sub(padding)? / 4).ok()?;
         if len == 0 || padding == 0 {
             return None;
         }
@@ -197,10 +195,7 @@ impl Digits {
             unpack_8(packed),
         ];
         let bad = words.iter().fold(0, |bad, &word| bad | not_digits(word));
-        (bad == 0).then_some(Self {
-            words,
-            len: len as u8,
-        })
+        (bad == 0).then_some(Self { words, len })
     }
 
     /// Puts `digit` at `place`, counted from the right from 0, where a zero stands.
@@ -235,10 +230,7 @@ impl Digits {
         for (word, part) in words.iter_mut().zip(bytes.as_chunks::<WORD>().0) {
             *word = u64::from_le_bytes(*part);
         }
-        Self {
-            words,
-            len: u8::try_from(len).unwrap_or(0),
-        }
+        Self { words, len }
     }
 
     /// The last `count` digits, all others zero.
