@@ -90,6 +90,19 @@ impl Digits {
         }
     }
 
+    /// [`Digits::from_number`] for a `value` that is below 10^`len`.
+    #[inline]
+    pub(crate) fn from_fitting_number(value: u64, len: usize) -> Self {
+        let (rest, low) = div_rem_1e8(value);
+        let words = if len <= 2 * WORD {
+            [0, spread_8(rest), spread_8(low)]
+        } else {
+            let (high, middle) = div_rem_1e8(rest);
+            [spread_8(high), spread_8(middle), spread_8(low)]
+        };
+        Self { words, len }
+    }
+
     /// How many digits there are.
     #[inline]
     pub(crate) const fn len(&self) -> usize {
@@ -169,6 +182,12 @@ impl Digits {
     /// Packed BCD from the left, padded with `F`.
     #[inline]
     pub(crate) fn to_bcd(&self) -> [u8; PAN_BCD_LEN] {
+        if let (16, [_, middle, low]) = (self.len, self.words) {
+            // The usual length needs no shifts.
+            let packed = u64::from(pack_8(middle)) << 32 | u64::from(pack_8(low));
+            let [b0, b1, b2, b3, b4, b5, b6, b7] = packed.to_be_bytes();
+            return [b0, b1, b2, b3, b4, b5, b6, b7, 0xff, 0xff];
+        }
         let [high, middle, low] = self.words.map(|word| u128::from(pack_8(word)));
         let padding = 4 * (2 * PAN_BCD_LEN).saturating_sub(self.len());
         let packed = ((high << 64 | middle << 32 | low) << padding) | ((1 << padding) - 1);

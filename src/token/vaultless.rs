@@ -281,7 +281,11 @@ impl Core {
         let shape = self.shape(digits.len()).ok_or(too_short)?;
         let mut item = self.item(shape, digits).ok_or(too_short)?;
         self.ff1.encrypt_item(shape, &mut item);
-        self.token(&self.assemble(digits, &item, self.residue))
+        Ok(Token::of_digits(&self.assemble(
+            digits,
+            &item,
+            self.residue,
+        )))
     }
 
     #[inline]
@@ -326,7 +330,7 @@ impl Core {
                 for (at, item) in lanes.done() {
                     if let Some(pan) = pans.get(at) {
                         let digits = self.assemble(pan.digits(), item, self.residue);
-                        each(at, self.token(&digits));
+                        each(at, Ok(Token::of_digits(&digits)));
                     }
                 }
             }
@@ -428,17 +432,12 @@ impl Core {
                 + right * power_of_ten(last + 1)
                 + kept.number(len - last, len),
         );
-        let mut digits = Digits::from_number(*number, len);
+        let mut digits = Digits::from_fitting_number(*number, len);
         // The place is an even one from the right (0 or 4), which the Luhn sum does not double.
         let digit = residue + 10 - digits.luhn_residue();
         let tens = u32::from(digit > 9);
         digits.put(last, digit - 10 * tens);
         digits
-    }
-
-    #[inline]
-    fn token(&self, digits: &Digits) -> Result<Token, TokenizeError> {
-        Token::card_shaped(digits).map_err(|_| TokenizeError::FailsLuhn)
     }
 }
 
