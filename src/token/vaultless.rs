@@ -281,7 +281,11 @@ impl Core {
         let shape = self.shape(digits.len()).ok_or(too_short)?;
         let mut item = self.item(shape, digits).ok_or(too_short)?;
         self.ff1.encrypt_item(shape, &mut item);
-        self.token(&self.assemble(digits, &item, self.residue))
+        Ok(Token::of_digits(&self.assemble(
+            digits,
+            &item,
+            self.residue,
+        )))
     }
 
     #[inline]
@@ -326,7 +330,7 @@ impl Core {
                 for (at, item) in lanes.done() {
                     if let Some(pan) = pans.get(at) {
                         let digits = self.assemble(pan.digits(), item, self.residue);
-                        each(at, self.token(&digits));
+                        each(at, Ok(Token::of_digits(&digits)));
                     }
                 }
             }
@@ -402,21 +406,16 @@ impl Core {
             digits.number(first, first + u),
             digits.number(first + u, first + u + v),
         ];
-        let [b0, b1, b2, b3] = digits.bcd_number(0, first).to_be_bytes();
-        let [_, _, b4, b5] = digits.bcd_number(len - last, len).to_be_bytes();
         let counts = self.format.first().digits() << 4 | self.format.last().digits();
-        let tweak = [
-            TWEAK_FORMAT,
-            digits.len_u8(),
-            counts,
-            b0,
-            b1,
-            b2,
-            b3,
-            b4,
-            b5,
-        ];
-        self.ff1.item(shape, &tweak, halves).ok()
+        let front = u64::from(digits.bcd_number(0, first));
+        let end = u64::from(digits.bcd_number(len - last, len));
+        // The nine bytes of the tweak, from the top of a block down.
+        let high = u64::from(TWEAK_FORMAT) << 56
+            | u64::from(digits.len_u8()) << 48
+            | u64::from(counts) << 40
+            | front << 8
+            | end >> 8;
+        Ff1::item_of_block(shape, [high, end << 56], halves).ok()
     }
 
     /// The kept digits of `kept` around the halves, with the digit that gives the residue.
@@ -433,17 +432,12 @@ impl Core {
                 + right * power_of_ten(last + 1)
                 + kept.number(len - last, len),
         );
-        let mut digits = Digits::from_number(*number, len);
+        let mut digits = Digits::from_fitting_number(*number, len);
         // The place is an even one from the right (0 or 4), which the Luhn sum does not double.
         let digit = residue + 10 - digits.luhn_residue();
         let tens = u32::from(digit > 9);
         digits.put(last, digit - 10 * tens);
         digits
-    }
-
-    #[inline]
-    fn token(&self, digits: &Digits) -> Result<Token, TokenizeError> {
-        Token::card_shaped(digits).map_err(|_| TokenizeError::FailsLuhn)
     }
 }
 
