@@ -300,7 +300,8 @@ mod tests {
         assert_eq!(bytes(&decode(&bytes(&ring)).unwrap()), bytes(&ring));
         let period = Cryptoperiod::new(5, 9).unwrap();
         let name = ring.add(KeyUse::Card, period, NOW, &mut random).unwrap();
-        let steps: [fn(&mut KeyRing, KeyName) -> Result<(), KeyError>; 6] = [
+        type Step = fn(&mut KeyRing, KeyName) -> Result<(), KeyError>;
+        let steps: [Step; 6] = [
             |ring, name| ring.activate(name, NOW),
             |ring, name| ring.suspend(name, NOW),
             |ring, name| ring.activate(name, NOW),
