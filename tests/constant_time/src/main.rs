@@ -141,9 +141,13 @@ fn secret_pan(number: &str) -> Pan {
 fn card(report: &mut Report, number: &str) {
     let ascii = secret_ascii(number);
     report.case("luhn::passes", 1, || declassify(luhn::passes(&ascii)));
-    report.case("luhn::check_digit", 0, || luhn::check_digit(&ascii[..ascii.len() - 1]));
+    report.case("luhn::check_digit", 0, || {
+        luhn::check_digit(&ascii[..ascii.len() - 1])
+    });
     report.case("Pan::parse", 1, || Pan::parse(&ascii).unwrap());
-    report.case("Pan::parse_exempting", 1, || Pan::parse_exempting(&ascii, &[]).unwrap());
+    report.case("Pan::parse_exempting", 1, || {
+        Pan::parse_exempting(&ascii, &[]).unwrap()
+    });
 
     // Spaces in front of the secret part, behind it and inside it.
     let mut spaced = Vec::new();
@@ -158,13 +162,17 @@ fn card(report: &mut Report, number: &str) {
     }
     let spaced = black_box(spaced);
     let hidden = middle(number.len());
-    report.case("Pan::parse with spaces", 1 + hidden.len(), || Pan::parse(&spaced).unwrap());
+    report.case("Pan::parse with spaces", 1 + hidden.len(), || {
+        Pan::parse(&spaced).unwrap()
+    });
 
     let mut track = format!(";{number}=30121011234567890?").into_bytes();
     make_secret_digits(&track[hidden.start + 1..=hidden.end]);
     track = black_box(track);
     // The alphabet, and the end of the number.
-    report.case("CardData::from_track2", 1 + 2 * hidden.len(), || CardData::from_track2(&track, &[]).unwrap());
+    report.case("CardData::from_track2", 1 + 2 * hidden.len(), || {
+        CardData::from_track2(&track, &[]).unwrap()
+    });
 
     let pan = secret_pan(number);
     let same = secret_pan(number);
@@ -172,7 +180,9 @@ fn card(report: &mut Report, number: &str) {
     report.case("Pan::clone", 0, || pan.clone());
     report.case("Pan::passes_luhn", 0, || declassify(pan.passes_luhn()));
     report.case("Pan::brand", 0, || pan.brand());
-    report.case("Pan::expose", 0, || pan.expose(|digits| black_box(digits).len()));
+    report.case("Pan::expose", 0, || {
+        pan.expose(|digits| black_box(digits).len())
+    });
     for bin in [MaskBin::Hidden, MaskBin::Six, MaskBin::Eight] {
         let mask = report.case("Pan::mask", 0, || pan.mask_with(bin));
         report.public("a mask", mask.as_str().as_bytes());
@@ -184,8 +194,12 @@ fn card(report: &mut Report, number: &str) {
     let record = CardRecord::new(pan.clone());
     let bytes = report.case("CardRecord::to_bytes", 0, || record.to_bytes());
     // That the nibbles are digits and that the flags fit the number.
-    report.case("CardRecord::from_bytes", 2, || CardRecord::from_bytes(&bytes).unwrap());
-    report.case("CardRecord == CardRecord", 0, || declassify(record.ct_eq(&record).unwrap_u8()));
+    report.case("CardRecord::from_bytes", 2, || {
+        CardRecord::from_bytes(&bytes).unwrap()
+    });
+    report.case("CardRecord == CardRecord", 0, || {
+        declassify(record.ct_eq(&record).unwrap_u8())
+    });
 }
 
 fn secret_key() -> Secret<32> {
@@ -204,11 +218,15 @@ fn ff1(report: &mut Report) {
             let mut digits: Vec<u8> = (0..len).map(|at| at % 8).collect();
             make_secret_digits(&digits);
             // That both halves are in range is a decision.
-            report.case("Ff1::encrypt", 1, || ff1.encrypt(&tweak, &mut digits).unwrap());
+            report.case("Ff1::encrypt", 1, || {
+                ff1.encrypt(&tweak, &mut digits).unwrap()
+            });
             declassify_slice(&digits);
             digits.iter_mut().for_each(|digit| *digit %= 8);
             make_secret_digits(&digits);
-            report.case("Ff1::decrypt", 1, || ff1.decrypt(&tweak, &mut digits).unwrap());
+            report.case("Ff1::decrypt", 1, || {
+                ff1.decrypt(&tweak, &mut digits).unwrap()
+            });
         }
     }
     let shape = ff1.shape(16, 11).unwrap();
@@ -216,8 +234,12 @@ fn ff1(report: &mut Report) {
     let mut items: Vec<_> = (0..70_u8)
         .map(|n| ff1.item(&shape, &[n; 11], halves).unwrap())
         .collect();
-    report.case("Ff1::encrypt_items", 0, || ff1.encrypt_items(&shape, &mut items));
-    report.case("Ff1::decrypt_items", 0, || ff1.decrypt_items(&shape, &mut items));
+    report.case("Ff1::encrypt_items", 0, || {
+        ff1.encrypt_items(&shape, &mut items)
+    });
+    report.case("Ff1::decrypt_items", 0, || {
+        ff1.decrypt_items(&shape, &mut items)
+    });
 }
 
 fn declassify_slice(bytes: &[u8]) {
@@ -227,7 +249,9 @@ fn declassify_slice(bytes: &[u8]) {
 fn keys(report: &mut Report) {
     let key = secret_key();
     let other = secret_key();
-    report.case("Secret == Secret", 0, || declassify(key.ct_eq(&other).unwrap_u8()));
+    report.case("Secret == Secret", 0, || {
+        declassify(key.ct_eq(&other).unwrap_u8())
+    });
 }
 
 /// What an ordinary program does. Each must be reported.
@@ -252,7 +276,9 @@ fn twins(report: &mut Report) {
         const DOUBLED: [u8; 10] = [0, 2, 4, 6, 8, 1, 3, 5, 7, 9];
         let table = black_box(DOUBLED);
         let doubled = ascii.iter().rev().skip(1).step_by(2);
-        let sum: u32 = doubled.map(|byte| u32::from(table[usize::from(byte & 7)])).sum();
+        let sum: u32 = doubled
+            .map(|byte| u32::from(table[usize::from(byte & 7)]))
+            .sum();
         declassify(sum)
     });
     let one = secret_ascii("4111111111111111");

@@ -122,7 +122,10 @@ fn ff1(one: u8) -> Option<()> {
 
 fn keys(one: u8) -> Option<()> {
     let mut rng = Counter(one);
-    let components = [Component::random(&mut rng).ok()?, Component::random(&mut rng).ok()?];
+    let components = [
+        Component::random(&mut rng).ok()?,
+        Component::random(&mut rng).ok()?,
+    ];
     Kek::combine(&components, None).ok()?;
     let mut ring = KeyRing::new(RingMark::Production, &mut rng).ok()?;
     for usage in KeyUse::ALL {
