@@ -507,6 +507,7 @@ fn lengths(lens: impl Iterator<Item = usize>) -> impl Iterator<Item = usize> {
 /// 10^exponent, for at most 19.
 #[inline]
 fn power_of_ten(exponent: usize) -> u64 {
+    #[expect(clippy::indexing_slicing, reason = "evaluated when compiling")]
     const POWERS: [u64; 20] = {
         let mut powers = [1; 20];
         let mut at = 1;
