@@ -564,6 +564,7 @@ mod tests {
             });
             for token in &tokens {
                 let digits = token.digits().unwrap();
+                assert_ne!(digits.luhn_residue(), 0);
                 assert_eq!(digits.luhn_residue(), core.residue);
                 assert_eq!(digits.len(), len);
                 assert_eq!(digits.number(len - places, len), end.unwrap_or(0));
