@@ -1,5 +1,10 @@
 //! Tokens of every format through the public API.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice
+)]
 
 use cardvault::card::{Brand, Pan, TruncationFormat};
 use cardvault::keys::{Cryptoperiod, Domain, KeyRing, KeyUse, RingMark};

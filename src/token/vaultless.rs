@@ -507,6 +507,7 @@ fn lengths(lens: impl Iterator<Item = usize>) -> impl Iterator<Item = usize> {
 /// 10^exponent, for at most 19.
 #[inline]
 fn power_of_ten(exponent: usize) -> u64 {
+    #[expect(clippy::indexing_slicing, reason = "evaluated when compiling")]
     const POWERS: [u64; 20] = {
         let mut powers = [1; 20];
         let mut at = 1;
@@ -563,6 +564,7 @@ mod tests {
             });
             for token in &tokens {
                 let digits = token.digits().unwrap();
+                assert_ne!(digits.luhn_residue(), 0);
                 assert_eq!(digits.luhn_residue(), core.residue);
                 assert_eq!(digits.len(), len);
                 assert_eq!(digits.number(len - places, len), end.unwrap_or(0));
