@@ -396,6 +396,12 @@ mod tests {
         filled[entry(4) + 6] = FILLING;
         let at = entry(4);
         assert_eq!(decode(&filled).err(), Some(CodecError::Invalid { at }));
+        // Entries out of order, each right in itself.
+        let mut swapped = bytes(&ring);
+        let (one, other) = swapped.split_at_mut(entry(2));
+        one[entry(1)..].swap_with_slice(&mut other[..ENTRY_LEN]);
+        let at = entry(2);
+        assert_eq!(decode(&swapped).err(), Some(CodecError::Invalid { at }));
         // The same root twice.
         let mut same = bytes(&ring);
         let root = same[entry(1) + 58..][..32].to_vec();
