@@ -242,7 +242,7 @@ fn wrong_inputs() -> Vec<Vec<u8>> {
         format!("{}\u{0}", DIGITS),
         format!("{}x", DIGITS),
         format!("4539  {}", &DIGITS[4..]),
-        format!("4539 1488-0343 6467"),
+        "4539 1488-0343 6467".to_owned(),
         format!(";{DIGITS}"),
         format!(";{DIGITS}="),
         format!(";{DIGITS}=3013101?"),
