@@ -82,7 +82,27 @@ impl Pan {
     #[must_use]
     #[inline]
     pub fn brand(&self) -> Brand {
-        brand_of(self.0.number(0, PAN_MIN_DIGITS), self.digit_count())
+        brand_of(self.iin8(), self.digit_count())
+    }
+
+    /// The first six digits as a number: a 6-digit IIN. Not secret.
+    #[must_use]
+    pub fn iin6(&self) -> u32 {
+        u32::try_from(self.0.number(0, 6)).unwrap_or(0)
+    }
+
+    /// The first eight digits as a number: an 8-digit IIN. Not secret.
+    #[must_use]
+    #[inline]
+    pub fn iin8(&self) -> u64 {
+        self.0.number(0, PAN_MIN_DIGITS)
+    }
+
+    /// The last four digits as a number, 0 to 9999. Not secret.
+    #[must_use]
+    pub fn last_four(&self) -> u16 {
+        let len = self.0.len();
+        u16::try_from(self.0.number(len.saturating_sub(4), len)).unwrap_or(0)
     }
 
     /// Hands the clear digits, as ASCII, to `use_them`, and wipes them afterwards.
@@ -97,6 +117,19 @@ impl Pan {
         let result = use_them(text.unwrap_or_default());
         ascii.zeroize();
         result
+    }
+
+    /// The first and last digits as ASCII, `*` in place of the others.
+    pub(super) fn kept_ascii(&self, first: usize, last: usize) -> [u8; PAN_MAX_DIGITS] {
+        let mut ascii = [0; PAN_MAX_DIGITS];
+        let len = self.0.write_ascii(&mut ascii);
+        let hidden = first..len.saturating_sub(last);
+        for (place, byte) in ascii.iter_mut().enumerate() {
+            if hidden.contains(&place) {
+                *byte = b'*';
+            }
+        }
+        ascii
     }
 
     /// The digits, for this crate's own constructions.

@@ -1,0 +1,79 @@
+//! Every label that a key is derived under. No other file holds one.
+//!
+//! A label says what the derived key is for. Labels are distinct and none begins another, so that
+//! no two purposes can meet in one key, and they are frozen: a changed label is another key.
+#![forbid(unsafe_code)]
+
+/// HKDF-Extract's salt for every root and every ring-protecting key.
+pub(super) const EXTRACT: &[u8] = b"cardvault/1/extract";
+/// Seals card records.
+pub(super) const CARD: &[u8] = b"cardvault/1/card";
+/// Fingerprints card numbers.
+pub(super) const FINGERPRINT: &[u8] = b"cardvault/1/fingerprint";
+/// Makes vaultless tokens.
+pub(super) const VAULTLESS: &[u8] = b"cardvault/1/vaultless";
+/// Makes irreversible tokens.
+pub(super) const IRREVERSIBLE: &[u8] = b"cardvault/1/irreversible";
+/// Names a derived key and commits to it.
+pub(super) const KEY_ID: &[u8] = b"cardvault/1/key-id";
+/// Gives a root's check value.
+pub(super) const ROOT_CHECK: &[u8] = b"cardvault/1/root-check";
+/// Seals a key ring under a KEK.
+pub(super) const RING_KEK: &[u8] = b"cardvault/1/ring-under-kek";
+/// Seals a key ring under a key that a `KeyWrap` wrapped.
+pub(super) const RING_WRAPPED: &[u8] = b"cardvault/1/ring-under-wrapped-key";
+/// Seals a development key ring under a passphrase.
+pub(super) const RING_PASSPHRASE: &[u8] = b"cardvault/1/ring-under-passphrase";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [&[u8]; 10] = [
+        EXTRACT,
+        CARD,
+        FINGERPRINT,
+        VAULTLESS,
+        IRREVERSIBLE,
+        KEY_ID,
+        ROOT_CHECK,
+        RING_KEK,
+        RING_WRAPPED,
+        RING_PASSPHRASE,
+    ];
+
+    #[test]
+    fn no_label_begins_another() {
+        for (i, one) in ALL.iter().enumerate() {
+            for (j, other) in ALL.iter().enumerate() {
+                assert!(i == j || !other.starts_with(one), "{i} begins {j}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_list_is_whole() {
+        let constants = include_str!("label.rs")
+            .lines()
+            .filter(|line| line.starts_with("pub(super) const "))
+            .count();
+        assert_eq!(constants, ALL.len());
+    }
+
+    #[test]
+    fn labels_stand_in_this_file_alone() {
+        let sources = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut folders = vec![sources];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if !path.ends_with("keys/label.rs") {
+                    let text = std::fs::read_to_string(&path).unwrap_or_default();
+                    assert!(!text.contains("cardvault/1/"), "{}", path.display());
+                }
+            }
+        }
+    }
+}
