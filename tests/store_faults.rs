@@ -89,6 +89,18 @@ fn power_cuts() {
 }
 
 #[test]
+fn a_crash_leaves_nothing_to_repair() {
+    let disk = Disk::new(Vec::new());
+    let store = open(&disk).unwrap();
+    block_on(store.write(None, vec![insert(key(1), row(1), &[index(1)], true)])).unwrap();
+    // The disk as it is while the store is open.
+    let crashed = replay(&disk, disk.position());
+    let mut engine = redb::Builder::new();
+    engine.set_repair_callback(|_| panic!("the whole file would be walked through"));
+    drop(engine.create_with_backend(Disk::new(crashed)).unwrap());
+}
+
+#[test]
 fn failing_disks() {
     let faults = [
         (
