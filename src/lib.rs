@@ -8,7 +8,9 @@ extern crate alloc;
 pub mod card;
 mod codec;
 pub mod ff1;
+pub mod fingerprint;
 pub mod keys;
+pub mod seal;
 mod secret;
 mod time;
 #[cfg(feature = "vault")]
