@@ -1,0 +1,2 @@
+//! Why it is as it is.
+#![forbid(unsafe_code)]
