@@ -149,8 +149,7 @@ fn run(files: &FileArgs, work: &dyn Work, readers: Readers, quiet: bool) -> Outc
         }
         // The ends that are left here would keep the threads waiting.
         drop((waiting, results));
-        write(&done, &credits, &mut output, &mut report)
-        // `done` and `credits` go here if writing failed, and everybody else stops.
+        write(done, credits, &mut output, &mut report)
     })?;
     report.finish(work.done())?;
     output.finish()?;
@@ -277,9 +276,10 @@ fn answer_batch(
     })
 }
 
+/// Owns its ends of the channels: if it fails, everybody else stops.
 fn write(
-    done: &Receiver<Numbered<Outcome<Done>>>,
-    credits: &SyncSender<Option<Batch>>,
+    done: Receiver<Numbered<Outcome<Done>>>,
+    credits: SyncSender<Option<Batch>>,
     output: &mut Output,
     report: &mut Report,
 ) -> Outcome<()> {

@@ -174,7 +174,8 @@ impl Work for Opening {
         let mut tokens = Vec::with_capacity(values.len());
         let mut parsed = Vec::with_capacity(values.len());
         for value in values {
-            parsed.push(Token::parse(value).map(|token| tokens.push(token)));
+            let token = read_token(value);
+            parsed.push(token.map(|token| tokens.push(token)));
         }
         let vault = &self.vault;
         let results = vault.detokenize_batch(&self.access, &self.domain, &tokens);
@@ -200,6 +201,17 @@ impl Work for Opening {
 pub(super) const LONGEST_CARD: usize = 19;
 /// More than the longest token, in bytes.
 pub(super) const LONGEST_TOKEN: usize = 80;
+
+#[cfg(any())]
+fn read_token(value: &[u8]) -> Result<Token, TokenError> {
+    match str::from_utf8(value) {
+        Ok(text) => Token::parse(text),
+        Err(error) => Err(TokenError::Symbol {
+            at: error.valid_up_to(),
+        }),
+    }
+}
+fn read_token(_value: &[u8]) -> Result<Token, cardvault::token::TokenError> { todo!() }
 
 /// The reason to reject one line, or what ends the run: the next line would fare no better.
 fn about_one_card(what: &str, error: VaultError) -> Outcome<VaultError> {
