@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use cardvault::keys::{CheckValue, Domain, KeyName};
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-use crate::formats::{Kept, Shape};
+use crate::formats::{Shape, Vaultless};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -168,7 +168,7 @@ pub(crate) struct Tokenize {
     pub(crate) format: Shape,
     /// Vaultless tokens (FF1) that keep so many first and last digits, such as 0:4
     #[arg(long, value_name = "FIRST:LAST", conflicts_with = "irreversible")]
-    pub(crate) vaultless: Option<Kept>,
+    pub(crate) vaultless: Option<Vaultless>,
     /// Irreversible tokens (keyed hash)
     #[arg(long)]
     pub(crate) irreversible: bool,
@@ -198,7 +198,7 @@ pub(crate) struct Detokenize {
     /// Tokens are vaultless ones that keep so many first and last digits. Nothing authenticates
     /// them: check what comes out against a fingerprint or a payment
     #[arg(long, value_name = "FIRST:LAST")]
-    pub(crate) vaultless: Option<Kept>,
+    pub(crate) vaultless: Option<Vaultless>,
 }
 
 #[derive(Debug, Args)]

@@ -19,7 +19,7 @@ use cardvault::seal::{
     open_ring_with_passphrase, seal_ring_with_kek, seal_ring_with_passphrase,
 };
 use cardvault::vault::{
-    AccessLog, AccessLogError, BlockingVault, Embedded, EmbeddedOptions, FILE_NAME, LineLog, Vault,
+    AccessLog, BlockingVault, Embedded, EmbeddedOptions, FILE_NAME, LineLog, Vault,
 };
 use pollster::block_on;
 
@@ -138,11 +138,6 @@ impl Folder {
         let file = for_owner(options.append(true).create(true)).open(&path);
         let file = file.map_err(Failure::at(&path))?;
         Ok(LineLog::new(Durable(file)))
-    }
-
-    /// For access records that do not come from the vault.
-    pub(crate) fn log_failure(&self, error: AccessLogError) -> Failure {
-        self.failure(error.into())
     }
 
     fn vault_in(&self, store: Embedded, ring: KeyRing) -> Outcome<FolderVault> {

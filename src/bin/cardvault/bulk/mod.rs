@@ -19,13 +19,16 @@ use std::thread;
 
 use cardvault::UnixSeconds;
 use cardvault::card::MaskBin;
-use cardvault::vault::Access;
+use cardvault::token::{Irreversible, Vaultless, VaultlessOpener};
+use cardvault::vault::{self, Access};
 use zeroize::{Zeroize, Zeroizing};
 
 use self::layout::{Layout, content};
 use self::report::Report;
 pub(crate) use self::source::{Batch, Line, Source};
-use self::work::{Answers, Masking, Opening, Reading, Vaulting, Work};
+use self::work::{
+    Answers, Decrypting, Encrypting, Hashing, Masking, Opening, Reading, Vaulting, Work,
+};
 use crate::args::{Detokenize, FileArgs, Mask, Tokenize};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::files::{Output, Readers};
@@ -40,19 +43,35 @@ pub(crate) fn tokenize(args: &Tokenize, quiet: bool) -> Outcome<Exit> {
     let reading = Reading {
         admit_luhn_failures: args.cards.admit_luhn_failures,
     };
-    let mut how = if args.fresh {
-        cardvault::vault::Tokenize::fresh()
+    let (domain, now) = (args.domain, UnixSeconds::now());
+    if let Some(vaultless) = args.vaultless {
+        let key = ring.vaultless_key(&domain, now)?;
+        let vaultless = Vaultless::new(vaultless.0, &key);
+        drop(folder.vault(ring)?); // An old copy of the ring is refused here.
+        let work = Encrypting { reading, vaultless };
+        return run(&args.files, &work, Readers::Usual, quiet);
+    }
+    if args.irreversible {
+        let irreversible = Irreversible::new(&ring.irreversible_key(&domain, now)?);
+        drop(folder.vault(ring)?);
+        let work = Hashing {
+            reading,
+            irreversible,
+        };
+        return run(&args.files, &work, Readers::Usual, quiet);
+    }
+    let mut how = args.format.apply(if args.fresh {
+        vault::Tokenize::fresh()
     } else {
-        cardvault::vault::Tokenize::convergent()
-    };
-    how = how.shaped(args.format.0);
+        vault::Tokenize::convergent()
+    });
     if let Some(days) = args.valid_days {
-        how = how.expiring(UnixSeconds::now().plus(u64::from(days).saturating_mul(DAY)));
+        how = how.expiring(now.plus(u64::from(days).saturating_mul(DAY)));
     }
     let work = Vaulting {
         reading,
         vault: folder.vault(ring)?,
-        domain: args.domain,
+        domain,
         how,
     };
     run(&args.files, &work, Readers::Usual, quiet)
@@ -70,6 +89,23 @@ pub(crate) fn detokenize(args: &Detokenize, quiet: bool) -> Outcome<Exit> {
     let folder = Folder::open(&args.vault)?;
     let ring = folder.ring()?;
     show_mark(&ring);
+    if let Some(vaultless) = args.vaultless {
+        let openers = ring
+            .vaultless_generations()
+            .map(|generation| {
+                let key = ring.vaultless_key_of(&args.domain, generation)?;
+                Ok(VaultlessOpener::new(vaultless.0, &key))
+            })
+            .collect::<Outcome<Vec<_>>>()?;
+        drop(folder.vault(ring)?); // An old copy of the ring is refused here.
+        let work = Decrypting {
+            openers,
+            domain: args.domain,
+            access,
+            log: folder.log()?,
+        };
+        return run(&args.files, &work, Readers::Owner, quiet);
+    }
     let work = Opening {
         vault: folder.vault(ring)?,
         domain: args.domain,

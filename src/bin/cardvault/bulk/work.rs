@@ -1,13 +1,17 @@
 //! What becomes of the values of a batch: each kind of file command is one [`Work`].
 #![forbid(unsafe_code)]
 
-use std::fmt::{Display, Write};
+use std::fmt::{self, Display, Write};
 use std::ops::Range;
 
+use cardvault::UnixSeconds;
 use cardvault::card::{Brand, CardRecord, MaskBin, Pan, PanError};
 use cardvault::keys::Domain;
-use cardvault::token::Token;
-use cardvault::vault::{Access, Tokenize, VaultError};
+use cardvault::token::{
+    Candidate, Irreversible, OpenError, Token, TokenError, TokenizeError, Vaultless, VaultlessOpener,
+};
+use cardvault::vault::{Access, AccessEvent, AccessLog, Operation, Tokenize, VaultError};
+
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::failure::{Failure, Outcome};
@@ -89,11 +93,36 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    pub(crate) fn pan(self, value: &[u8]) -> Result<Pan, PanError> {
-        if self.admit_luhn_failures {
+    pub(crate) fn pan(self, value: &[u8]) -> Result<Pan, ReadingFault> {
+        let parsed = if self.admit_luhn_failures {
             Pan::parse_exempting(value, &Brand::LUHN_EXEMPT)
         } else {
             Pan::parse(value)
+        };
+        parsed.map_err(|error| match error {
+            PanError::Byte { at } if value.get(at).is_some_and(|byte| !byte.is_ascii()) => {
+                ReadingFault::NotAscii { at }
+            }
+            error => ReadingFault::Pan(error),
+        })
+    }
+}
+
+/// Why a value is no card number.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ReadingFault {
+    NotAscii { at: usize },
+    Pan(PanError),
+}
+
+impl Display for ReadingFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAscii { at } => write!(
+                f,
+                "card number is not ASCII at offset {at} (full-width digits or other text)"
+            ),
+            Self::Pan(error) => error.fmt(f),
         }
     }
 }
@@ -162,6 +191,72 @@ impl Work for Vaulting {
     }
 }
 
+/// Card numbers in, vaultless tokens out.
+pub(crate) struct Encrypting {
+    pub(crate) reading: Reading,
+    pub(crate) vaultless: Vaultless,
+}
+
+impl Work for Encrypting {
+    fn answer(&self, values: &[&[u8]], answers: &mut Answers) -> Outcome<()> {
+        let mut pans = Vec::with_capacity(values.len());
+        let mut parsed = Vec::with_capacity(values.len());
+        for value in values {
+            parsed.push(self.reading.pan(value).map(|pan| pans.push(pan)));
+        }
+        let mut tokens = vec![Err(TokenizeError::Draws); pans.len()];
+        self.vaultless.tokenize_batch(&pans, |at, token| {
+            if let Some(slot) = tokens.get_mut(at) {
+                *slot = token;
+            }
+        });
+        answers.merge(&parsed, tokens, take)
+    }
+
+    fn done(&self) -> &'static str {
+        "tokenized"
+    }
+
+    fn longest(&self) -> usize {
+        LONGEST_TOKEN
+    }
+}
+
+/// Card numbers in, irreversible tokens out.
+pub(crate) struct Hashing {
+    pub(crate) reading: Reading,
+    pub(crate) irreversible: Irreversible,
+}
+
+impl Work for Hashing {
+    fn answer(&self, values: &[&[u8]], answers: &mut Answers) -> Outcome<()> {
+        for value in values {
+            match self.reading.pan(value) {
+                Ok(pan) => take(answers, self.irreversible.tokenize(&pan))?,
+                Err(error) => answers.refuse(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn done(&self) -> &'static str {
+        "tokenized"
+    }
+
+    fn longest(&self) -> usize {
+        LONGEST_TOKEN
+    }
+}
+
+fn take(answers: &mut Answers, result: Result<Token, TokenizeError>) -> Outcome<()> {
+    match result {
+        Ok(token) => answers.accept(token),
+        Err(error @ TokenizeError::Random(_)) => return Err(Failure::keys("tokenize", error)),
+        Err(error) => answers.refuse(error),
+    }
+    Ok(())
+}
+
 /// Vaulted tokens in, card numbers out.
 pub(crate) struct Opening {
     pub(crate) vault: FolderVault,
@@ -197,12 +292,70 @@ impl Work for Opening {
     }
 }
 
+/// Vaultless tokens in, what may be their card numbers out. The vault does not see these, so the
+/// accesses are logged here, before anything is handed out.
+pub(crate) struct Decrypting<L> {
+    /// One for each live generation.
+    pub(crate) openers: Vec<VaultlessOpener>,
+    pub(crate) domain: Domain,
+    pub(crate) access: Access,
+    pub(crate) log: L,
+}
+
+impl<L: AccessLog> Work for Decrypting<L> {
+    fn answer(&self, values: &[&[u8]], answers: &mut Answers) -> Outcome<()> {
+        let parsed: Vec<_> = values.iter().map(|value| read_token(value)).collect();
+        let tokens: Vec<Token> = parsed.iter().flatten().copied().collect();
+        let mut opened: Vec<Result<Candidate, OpenError>> = Vec::with_capacity(tokens.len());
+        opened.resize_with(tokens.len(), || Err(OpenError::Kind));
+        for opener in &self.openers {
+            opener.open_batch(&tokens, |at, result| {
+                if let Some(slot @ Err(_)) = opened.get_mut(at) {
+                    *slot = result;
+                }
+            });
+        }
+        let time = UnixSeconds::now();
+        let events: Vec<_> = tokens
+            .iter()
+            .zip(&opened)
+            .map(|(token, result)| AccessEvent {
+                time,
+                access: &self.access,
+                operation: Operation::Detokenize,
+                domain: &self.domain,
+                token: Some(*token),
+                granted: result.is_ok(),
+            })
+            .collect();
+        let logged = self.log.record(&events);
+        logged.map_err(|error| Failure::vault("detokenize", error.into()))?;
+        answers.merge(&parsed, opened, |answers, result| {
+            // Who asked for vaultless tokens was told that nothing authenticates them.
+            match result.map(|candidate| candidate.confirm(|_| true)) {
+                Ok(Some(pan)) => pan.expose(|digits| answers.accept(digits)),
+                Ok(None) => answers.refuse("not confirmed"),
+                Err(error) => answers.refuse(error),
+            }
+            Ok(())
+        })
+    }
+
+    fn done(&self) -> &'static str {
+        "detokenized"
+    }
+
+    fn longest(&self) -> usize {
+        LONGEST_CARD
+    }
+}
+
 /// The longest card number and the longest mask, in bytes.
 pub(super) const LONGEST_CARD: usize = 19;
 /// More than the longest token, in bytes.
 pub(super) const LONGEST_TOKEN: usize = 80;
 
-#[cfg(any())]
+/// A text that is not even ASCII is no token.
 fn read_token(value: &[u8]) -> Result<Token, TokenError> {
     match str::from_utf8(value) {
         Ok(text) => Token::parse(text),
@@ -211,7 +364,6 @@ fn read_token(value: &[u8]) -> Result<Token, TokenError> {
         }),
     }
 }
-fn read_token(_value: &[u8]) -> Result<Token, cardvault::token::TokenError> { todo!() }
 
 /// The reason to reject one line, or what ends the run: the next line would fare no better.
 fn about_one_card(what: &str, error: VaultError) -> Outcome<VaultError> {
