@@ -129,6 +129,10 @@ impl Failure {
         self.exit
     }
 
+    pub(crate) fn why(&self) -> &str {
+        &self.why
+    }
+
     /// Whether there is nothing to say.
     pub(crate) const fn is_quiet(&self) -> bool {
         self.quiet

@@ -131,6 +131,16 @@ impl Folder {
         vault.set_ring(ring).map_err(|error| self.failure(error))
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The access log so far.
+    pub(crate) fn log_text(&self) -> Outcome<String> {
+        let path = self.path.join(LOG_FILE);
+        fs::read_to_string(&path).map_err(Failure::at(&path))
+    }
+
     /// Where accesses are written down.
     pub(crate) fn log(&self) -> Outcome<impl AccessLog + use<>> {
         let path = self.path.join(LOG_FILE);

@@ -162,7 +162,7 @@ fn destroy(args: &Destroy) -> Outcome<()> {
 }
 
 /// No version goes while records are sealed under it.
-fn refuse_if_used(vault: &FolderVault, name: KeyName, unused: bool) -> Outcome<()> {
+pub(crate) fn refuse_if_used(vault: &FolderVault, name: KeyName, unused: bool) -> Outcome<()> {
     let what = format!("destroy {name}");
     if name.usage != KeyUse::Card {
         if unused {
