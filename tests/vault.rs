@@ -358,7 +358,7 @@ fn swapped_rows_and_columns_are_noticed() {
 
 /// The end of a token's bytes, by which its row is known.
 fn tail(token: &Token) -> &'static [u8] {
-    Box::leak(token.to_bytes().as_slice().to_vec().into_boxed_slice())
+    Box::leak(token.as_bytes().to_vec().into_boxed_slice())
 }
 
 #[test]

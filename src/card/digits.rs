@@ -116,6 +116,18 @@ impl Digits {
         (join_8(high) * 100_000_000 + join_8(middle)) * 100_000_000 + join_8(low)
     }
 
+    /// The digits `from..to`, at most eight, as packed BCD, right-aligned.
+    #[inline]
+    pub(crate) fn bcd_number(&self, from: usize, to: usize) -> u32 {
+        let [_, _, low] = if from >= to || to > self.len() {
+            [0; 3]
+        } else {
+            let words = shift_right(&self.words, self.len() - to);
+            Self { words, len: 0 }.low_digits(to - from)
+        };
+        pack_8(low)
+    }
+
     /// The digits of `self` followed by those of `other`; `None` beyond 19.
     pub(crate) fn joined(&self, other: &Self) -> Option<Self> {
         let len = self.len() + other.len();
@@ -187,6 +199,15 @@ impl Digits {
         ];
         let bad = words.iter().fold(0, |bad, &word| bad | not_digits(word));
         (bad == 0).then_some(Self { words, len })
+    }
+
+    /// Puts `digit` at `place`, counted from the right from 0, where a zero stands.
+    #[inline]
+    pub(crate) fn put(&mut self, place: usize, digit: u32) {
+        let at = WIDTH.saturating_sub(1 + place);
+        if let Some(word) = self.words.get_mut(at / WORD) {
+            *word |= u64::from(digit) << (8 * (at % WORD));
+        }
     }
 
     /// The Luhn sum modulo 10: 0 for a number that passes (ISO/IEC 7812-1 Annex B).

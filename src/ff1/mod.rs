@@ -228,10 +228,10 @@ impl fmt::Debug for Ff1 {
 pub struct Shape {
     /// 10^u.
     #[zeroize(skip)]
-    left: Modulus,
+    left: &'static Modulus,
     /// 10^v.
     #[zeroize(skip)]
-    right: Modulus,
+    right: &'static Modulus,
     /// Whether S has 12 bytes instead of 8.
     wide: bool,
     /// 8 * b: where the round's number stands in the last 8 bytes of Q.
@@ -287,6 +287,13 @@ pub struct Item {
 }
 
 impl Item {
+    /// A place for an item.
+    pub(crate) const EMPTY: Self = Self {
+        left: 0,
+        right: 0,
+        prefix: [0; 2],
+    };
+
     /// The first and the second half, as numbers.
     #[must_use]
     #[inline]

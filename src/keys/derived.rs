@@ -55,7 +55,13 @@ impl KeyId {
 impl ConstantTimeEq for KeyId {
     #[inline]
     fn ct_eq(&self, other: &Self) -> Choice {
-        self.0.ct_eq(&other.0)
+        // Two words take a fraction of the time of sixteen bytes, and each record is compared.
+        let pairs = self.0.as_chunks::<8>().0.iter().zip(other.0.as_chunks().0);
+        pairs
+            .fold(0, |differ, (one, other)| {
+                differ | (u64::from_ne_bytes(*one) ^ u64::from_ne_bytes(*other))
+            })
+            .ct_eq(&0)
     }
 }
 

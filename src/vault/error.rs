@@ -8,7 +8,7 @@ use super::store::StoreError;
 use crate::keys::KeyError;
 use crate::seal::SealError;
 use crate::secret::RandomError;
-use crate::token::TokenError;
+use crate::token::TokenizeError;
 
 /// Why the vault did not do what it was asked. Nothing was changed, unless it is a
 /// [`StoreError`] of a failed commit, after which all of a batch may be there.
@@ -43,7 +43,7 @@ pub enum VaultError {
     /// A record could not be sealed or opened.
     Seal(SealError),
     /// No token could be made.
-    Token(TokenError),
+    Token(TokenizeError),
     /// The random generator failed.
     Random(RandomError),
     /// The store failed.
@@ -96,7 +96,7 @@ macro_rules! from {
 from!(
     KeyError => Key,
     SealError => Seal,
-    TokenError => Token,
+    TokenizeError => Token,
     RandomError => Random,
     StoreError => Store,
     AccessLogError => Log

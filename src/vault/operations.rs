@@ -546,7 +546,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             index_version: indexed.version,
         };
         let mut random = self.random.lock().map_err(|_| VaultError::Broken)?;
-        let token = how.format.draw(&card.pan, &mut random.tokens)?;
+        let token = how.shape.draw(&card.pan, &mut random.tokens)?;
         let row = seal_row(
             sealer,
             &mut random.nonces,
@@ -582,7 +582,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         if of != *domain || !columns.convergent || !bool::from(known.pan.ct_eq(&card.pan)) {
             return Err(VaultError::Tampered);
         }
-        if !how.format.describes(&token) {
+        if !how.shape.describes(&token) {
             return Err(VaultError::OtherFormat);
         }
         if columns.is_expired((self.clock)()) {
@@ -745,9 +745,8 @@ fn seal_row<R: TryCryptoRng>(
     card: &CardRecord,
 ) -> Result<Row, VaultError> {
     let columns = columns.to_bytes();
-    let token = token.to_bytes();
     let binding = Binding {
-        token: token.as_slice(),
+        token: token.as_bytes(),
         fingerprint,
         columns: &columns,
     };
@@ -771,9 +770,8 @@ fn open_row(
     let parts = RowParts::read(row).map_err(|_| VaultError::Tampered)?;
     let keys = state.domain(domain)?;
     let opener = keys.opener(&state.ring, domain, &key_id(&parts)?)?;
-    let token = token.to_bytes();
     let binding = Binding {
-        token: token.as_slice(),
+        token: token.as_bytes(),
         fingerprint: parts.fingerprint,
         columns: parts.column_bytes,
     };

@@ -4,10 +4,12 @@
 use core::fmt;
 use std::collections::BTreeMap;
 
-use crate::card::Brand;
+use crate::card::{Brand, Pan};
 use crate::keys::KeyName;
 use crate::time::UnixSeconds;
-use crate::token::{Token, VaultedFormat};
+use rand_core::TryCryptoRng;
+
+use crate::token::{Token, TokenKind, TokenizeError, VaultedFormat};
 
 /// How a card is to be tokenized.
 ///
@@ -20,7 +22,7 @@ use crate::token::{Token, VaultedFormat};
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Tokenize {
-    pub(super) format: VaultedFormat,
+    pub(super) shape: Shape,
     pub(super) convergent: bool,
     pub(super) expires: Option<UnixSeconds>,
 }
@@ -33,7 +35,7 @@ impl Tokenize {
     #[must_use]
     pub const fn convergent() -> Self {
         Self {
-            format: VaultedFormat::Opaque,
+            shape: Shape::Opaque,
             convergent: true,
             expires: None,
         }
@@ -43,16 +45,16 @@ impl Tokenize {
     #[must_use]
     pub const fn fresh() -> Self {
         Self {
-            format: VaultedFormat::Opaque,
+            shape: Shape::Opaque,
             convergent: false,
             expires: None,
         }
     }
 
-    /// In this format.
+    /// As random digits of this format, in place of an opaque token.
     #[must_use]
-    pub const fn shaped(self, format: VaultedFormat) -> Self {
-        Self { format, ..self }
+    pub const fn card_shaped(self, format: VaultedFormat) -> Self {
+        Self { shape: Shape::Card(format), ..self }
     }
 
     /// Until this second; from then on the token is refused.
@@ -61,6 +63,33 @@ impl Tokenize {
         Self {
             expires: Some(at),
             ..self
+        }
+    }
+}
+
+/// What a new token looks like.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Shape {
+    Opaque,
+    Card(VaultedFormat),
+}
+
+impl Shape {
+    pub(super) fn draw<R: TryCryptoRng + ?Sized>(
+        &self,
+        pan: &Pan,
+        rng: &mut R,
+    ) -> Result<Token, TokenizeError> {
+        match self {
+            Self::Opaque => Token::opaque(rng),
+            Self::Card(format) => Token::card_shaped_for(format, pan, rng),
+        }
+    }
+
+    pub(super) fn describes(&self, token: &Token) -> bool {
+        match self {
+            Self::Opaque => token.kind() == TokenKind::Opaque,
+            Self::Card(_) => token.kind() == TokenKind::CardShaped,
         }
     }
 }

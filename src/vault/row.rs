@@ -28,7 +28,7 @@ use crate::fingerprint::FINGERPRINT_LEN;
 use crate::keys::{DOMAIN_MAX_LEN, Domain};
 use crate::seal::{SEALED_RECORD_LEN, SealedRecord};
 use crate::time::UnixSeconds;
-use crate::token::{TOKEN_MAX_BYTES, Token};
+use crate::token::{TOKEN_MAX_LEN, Token};
 
 /// The length of a row, in bytes.
 pub const ROW_LEN: usize = COLUMNS_LEN + FINGERPRINT_LEN + SEALED_RECORD_LEN;
@@ -143,11 +143,11 @@ pub(super) fn build_row(
 }
 
 pub(super) fn row_key(domain: &Domain, token: &Token) -> Result<RowKey, StoreError> {
-    let mut bytes = [0; 1 + DOMAIN_MAX_LEN + TOKEN_MAX_BYTES];
+    let mut bytes = [0; 1 + DOMAIN_MAX_LEN + TOKEN_MAX_LEN];
     let mut writer = Writer::new(&mut bytes);
     let written = writer
         .prefixed(domain.as_bytes())
-        .and_then(|()| writer.put(token.to_bytes().as_slice()));
+        .and_then(|()| writer.put(token.as_bytes()));
     let len = writer.len();
     written.map_err(|_| StoreError::Corrupt)?;
     RowKey::new(bytes.get(..len).unwrap_or_default())

@@ -1,2 +1,0 @@
-//! Why it is as it is.
-#![forbid(unsafe_code)]
