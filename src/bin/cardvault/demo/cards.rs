@@ -65,7 +65,7 @@ pub(super) const PUBLISHED: &[(Brand, &[&str])] = &[
         ],
     ),
     (Brand::Dankort, &["5019717010103742"]),
-    (Brand::Elo, &["5066991111111118"]),
+    (Brand::Elo, &["5066991111111118", "6362970000457013"]),
     (Brand::Hiper, &["6370950000000005"]),
     (Brand::Hipercard, &["6062820524845321", "6062828888666688"]),
     (Brand::Mir, &["2200000000000004", "2202474301322987"]),
@@ -80,8 +80,6 @@ pub(super) const PUBLISHED: &[(Brand, &[&str])] = &[
     ),
     (Brand::Uatp, &["135492354874528", "135420001569134"]),
     (Brand::EnRoute, &["201400000000009"]),
-    // Published for Elo; its range belongs to several.
-    (Brand::Unknown, &["6362970000457013"]),
 ];
 
 /// Published although they fail the Luhn check.

@@ -159,6 +159,10 @@ fn leaks(paper: &mut Paper, folder: &Path) -> Outcome<bool> {
         Form::ALL.len(),
         search.len(),
     ))?;
+    paper.line(&format!(
+        "   ({} more in BCD are mostly zeros, as every counter is, and are not looked for)",
+        search.vague(),
+    ))?;
     let forms: Vec<_> = Form::ALL.into_iter().map(Form::name).collect();
     paper.line(&format!("   forms: {}", forms.join(", ")))?;
     if !missed.is_empty() || !only_planted {

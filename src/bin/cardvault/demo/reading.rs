@@ -25,10 +25,12 @@ pub(super) fn published(paper: &mut Paper) -> Outcome<()> {
     for (brand, numbers) in PUBLISHED {
         let mut lengths = Vec::new();
         let mut masks = Vec::new();
-        let mut as_published = 0;
+        let mut others = Vec::new();
         for number in *numbers {
             let pan = pan(number)?;
-            as_published += usize::from(pan.brand() == *brand);
+            if pan.brand() != *brand {
+                others.push(pan.brand().to_string());
+            }
             if !lengths.contains(&pan.digit_count()) {
                 lengths.push(pan.digit_count());
                 masks.push(pan.mask().as_str().to_owned());
@@ -37,7 +39,15 @@ pub(super) fn published(paper: &mut Paper) -> Outcome<()> {
         let lengths: Vec<_> = lengths.iter().map(ToString::to_string).collect();
         rows.push([
             brand.to_string(),
-            format!("{as_published} of {}", numbers.len()),
+            match others.as_slice() {
+                [] => format!("all {}", numbers.len()),
+                _ => format!(
+                    "{} of {}, {} by its range",
+                    numbers.len() - others.len(),
+                    numbers.len(),
+                    others.join(" and ")
+                ),
+            },
             lengths.join(" "),
             masks.join("  "),
         ]);

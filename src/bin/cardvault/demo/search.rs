@@ -114,6 +114,8 @@ pub(super) struct Search {
     /// Whether any needle's first four bytes have this hash.
     begins: Vec<bool>,
     by_start: BTreeMap<[u8; 4], Vec<usize>>,
+    /// How many needles say nothing and are not looked for.
+    vague: usize,
 }
 
 struct Needle {
@@ -132,11 +134,13 @@ impl Search {
             needles: Vec::new(),
             begins: vec![false; 1 << HASH_BITS],
             by_start: BTreeMap::new(),
+            vague: 0,
         };
         for (number, text) in numbers.iter().enumerate() {
             for form in Form::ALL {
                 let bytes = form.needle(text);
-                let Some(start) = bytes.first_chunk::<4>() else {
+                let Some(start) = bytes.first_chunk::<4>().filter(|_| is_telling(&bytes)) else {
+                    search.vague += 1;
                     continue;
                 };
                 if let Some(begins) = search.begins.get_mut(hash(*start)) {
@@ -159,6 +163,11 @@ impl Search {
         self.needles.len()
     }
 
+    /// How many numbers are not looked for in a form of BCD: see [`is_telling`].
+    pub(super) const fn vague(&self) -> usize {
+        self.vague
+    }
+
     pub(super) fn run(&self, bytes: &[u8]) -> Found {
         let mut found = Found::new();
         for (at, start) in bytes.array_windows::<4>().enumerate() {
@@ -176,6 +185,13 @@ impl Search {
         }
         found
     }
+}
+
+/// Test numbers such as 5 and 18 zeros are, in BCD, what any counter in a binary file looks like:
+/// half of the bytes must be other than zero.
+fn is_telling(needle: &[u8]) -> bool {
+    let zeros = needle.iter().filter(|&&byte| byte == 0).count();
+    2 * zeros <= needle.len()
 }
 
 const HASH_BITS: u32 = 16;
