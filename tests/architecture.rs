@@ -56,7 +56,7 @@ const PACKAGES: [(&str, &[&str]); 9] = [
     ("aes", &["ff1", "keys"]),
     ("cipher", &["ff1"]),
     ("hkdf", &["keys", "journal"]),
-    ("argon2", &["keys"]),
+    ("argon2", &["seal"]),
     ("redb", &["vault"]),
     ("getrandom", &["secret", "vault", "lib"]),
     ("clap", &["bin"]),

@@ -7,12 +7,15 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
 
-use cardvault::card::{CardRecord, Pan, SensitiveData};
+use cardvault::card::{CardData, CardRecord, Pan, SensitiveData};
 use cardvault::ff1::{Ff1, Item, Shape};
+use cardvault::fingerprint::{FingerprintVerifier, Fingerprinter};
 use cardvault::keys::{
     Component, Cryptoperiod, Domain, FingerprintKey, IrreversibleKey, Kek, KeyRing, KeyUse,
     OpeningKey, RetiredFingerprintKey, RingMark, SealingKey, VaultlessKey, VaultlessOpeningKey,
 };
+use cardvault::seal::{Opener, Sealer};
+use cardvault::token::{Candidate, Irreversible, Vaultless, VaultlessOpener};
 use cardvault::{Secret, UnixSeconds};
 use rand_core::{TryCryptoRng, TryRng};
 use zeroize::ZeroizeOnDrop;
@@ -23,6 +26,8 @@ const _: () = {
     wiped::<Secret<16>>();
     wiped::<Secret<32>>();
     wiped::<Pan>();
+    wiped::<CardRecord>();
+    wiped::<CardData>();
     wiped::<SensitiveData>();
     wiped::<Component>();
     wiped::<Kek>();
@@ -37,6 +42,14 @@ const _: () = {
     wiped::<Ff1>();
     wiped::<Shape>();
     wiped::<Item>();
+    wiped::<Sealer>();
+    wiped::<Opener>();
+    wiped::<Fingerprinter>();
+    wiped::<FingerprintVerifier>();
+    wiped::<Irreversible>();
+    wiped::<Vaultless>();
+    wiped::<VaultlessOpener>();
+    wiped::<Candidate>();
 };
 
 /// Bytes of a pattern that is looked for.

@@ -97,7 +97,6 @@ macro_rules! derived_key {
                 &self.0.domain
             }
 
-            #[cfg_attr(not(test), allow(dead_code, reason = "one shape for all of them"))]
             pub(crate) const fn secret(&self) -> &Secret<32> {
                 &self.0.secret
             }

@@ -181,7 +181,17 @@ impl Token {
         if digits.luhn_residue() == 0 {
             return Err(TokenError::PassesLuhn);
         }
-        Ok(Self::new(TokenKind::CardShaped, &digits.to_bcd()))
+        Ok(Self::of_digits(digits))
+    }
+
+    /// The token of digits that are known to fail Luhn.
+    #[inline]
+    fn of_digits(digits: &Digits) -> Self {
+        let mut bytes = [0; TOKEN_MAX_LEN];
+        let [kind, place @ .., _, _, _, _, _, _, _, _, _, _] = &mut bytes;
+        *kind = TokenKind::CardShaped.byte();
+        *place = digits.to_bcd();
+        Self { bytes }
     }
 
     #[inline]

@@ -38,6 +38,7 @@ impl Token {
     ///
     /// # Errors
     /// [`TokenizeError::Short`] and [`TokenizeError::Truncation`] if `pan` does not fit `format`;
+    /// [`TokenizeError::FailsLuhn`];
     /// [`TokenizeError::Random`]; [`TokenizeError::Draws`] after [`TOKEN_MAX_DRAWS`] tokens that
     /// may not be used.
     pub fn card_shaped_for<R: TryCryptoRng + ?Sized>(
@@ -46,6 +47,9 @@ impl Token {
         rng: &mut R,
     ) -> Result<Self, TokenizeError> {
         format.check(pan)?;
+        if !pan.passes_luhn() {
+            return Err(TokenizeError::FailsLuhn);
+        }
         let first = if pan.brand().may_fail_luhn() {
             0
         } else {

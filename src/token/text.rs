@@ -86,7 +86,7 @@ pub(super) fn has_digit_run(text: &[u8]) -> bool {
 fn crc_10(crc: u16, symbol: u8) -> u16 {
     (0..5).rev().fold(crc, |crc, shift| {
         let feedback = (crc >> 9 ^ u16::from(symbol >> shift)) & 1;
-        (crc << 1 ^ POLYNOMIAL * feedback) & 0x3ff
+        ((crc << 1) ^ (POLYNOMIAL * feedback)) & 0x3ff
     })
 }
 

@@ -15,7 +15,7 @@
 use core::array;
 use core::fmt;
 
-use zeroize::Zeroizing;
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use super::{Token, VaultlessFormat};
 use crate::card::digits::Digits;
@@ -118,6 +118,11 @@ impl VaultlessOpener {
     }
 }
 
+// Their parts wipe themselves.
+impl ZeroizeOnDrop for Vaultless where Core: ZeroizeOnDrop {}
+impl ZeroizeOnDrop for VaultlessOpener where Core: ZeroizeOnDrop {}
+impl ZeroizeOnDrop for Candidate where Pan: ZeroizeOnDrop {}
+
 impl fmt::Debug for Vaultless {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Vaultless(generation {})", self.0.generation)
@@ -164,7 +169,7 @@ pub enum TokenizeError {
         /// The most that it allows.
         limit: TruncationFormat,
     },
-    /// The number fails Luhn: it can have an opaque or a vaulted token, and no vaultless one.
+    /// The number fails Luhn: it can have an opaque token and no card-shaped one.
     FailsLuhn,
     /// The format keeps the IIN, and the brand's cards may fail Luhn: a token could be taken for
     /// one of them.
@@ -193,9 +198,9 @@ impl fmt::Display for TokenizeError {
                 limit.first(),
                 limit.last()
             ),
-            Self::FailsLuhn => f.write_str(
-                "the card number fails the Luhn check: use the opaque or the vaulted format",
-            ),
+            Self::FailsLuhn => {
+                f.write_str("the card number fails the Luhn check: use the opaque format")
+            }
             Self::ExemptIin => f.write_str(
                 "cards of this brand may fail the Luhn check: use a format that keeps no IIN",
             ),
@@ -251,6 +256,13 @@ struct Core {
     shapes: [Option<Shape>; LENGTHS],
 }
 
+impl ZeroizeOnDrop for Core
+where
+    Ff1: ZeroizeOnDrop,
+    Shape: ZeroizeOnDrop,
+{
+}
+
 impl Core {
     fn new(format: VaultlessFormat, key: &Secret<32>, generation: u32) -> Self {
         let ff1 = Ff1::new(key);
@@ -281,7 +293,11 @@ impl Core {
         let shape = self.shape(digits.len()).ok_or(too_short)?;
         let mut item = self.item(shape, digits).ok_or(too_short)?;
         self.ff1.encrypt_item(shape, &mut item);
-        self.token(&self.assemble(digits, &item, self.residue))
+        Ok(Token::of_digits(&self.assemble(
+            digits,
+            &item,
+            self.residue,
+        )))
     }
 
     #[inline]
@@ -326,7 +342,7 @@ impl Core {
                 for (at, item) in lanes.done() {
                     if let Some(pan) = pans.get(at) {
                         let digits = self.assemble(pan.digits(), item, self.residue);
-                        each(at, self.token(&digits));
+                        each(at, Ok(Token::of_digits(&digits)));
                     }
                 }
             }
@@ -402,21 +418,16 @@ impl Core {
             digits.number(first, first + u),
             digits.number(first + u, first + u + v),
         ];
-        let [b0, b1, b2, b3] = digits.bcd_number(0, first).to_be_bytes();
-        let [_, _, b4, b5] = digits.bcd_number(len - last, len).to_be_bytes();
         let counts = self.format.first().digits() << 4 | self.format.last().digits();
-        let tweak = [
-            TWEAK_FORMAT,
-            digits.len_u8(),
-            counts,
-            b0,
-            b1,
-            b2,
-            b3,
-            b4,
-            b5,
-        ];
-        self.ff1.item(shape, &tweak, halves).ok()
+        let front = u64::from(digits.bcd_number(0, first));
+        let end = u64::from(digits.bcd_number(len - last, len));
+        // The nine bytes of the tweak, from the top of a block down.
+        let high = u64::from(TWEAK_FORMAT) << 56
+            | u64::from(digits.len_u8()) << 48
+            | u64::from(counts) << 40
+            | front << 8
+            | end >> 8;
+        Ff1::item_of_block(shape, [high, end << 56], halves).ok()
     }
 
     /// The kept digits of `kept` around the halves, with the digit that gives the residue.
@@ -433,17 +444,12 @@ impl Core {
                 + right * power_of_ten(last + 1)
                 + kept.number(len - last, len),
         );
-        let mut digits = Digits::from_number(*number, len);
+        let mut digits = Digits::from_fitting_number(*number, len);
         // The place is an even one from the right (0 or 4), which the Luhn sum does not double.
         let digit = residue + 10 - digits.luhn_residue();
         let tens = u32::from(digit > 9);
         digits.put(last, digit - 10 * tens);
         digits
-    }
-
-    #[inline]
-    fn token(&self, digits: &Digits) -> Result<Token, TokenizeError> {
-        Token::card_shaped(digits).map_err(|_| TokenizeError::FailsLuhn)
     }
 }
 
@@ -513,6 +519,7 @@ fn lengths(lens: impl Iterator<Item = usize>) -> impl Iterator<Item = usize> {
 /// 10^exponent, for at most 19.
 #[inline]
 fn power_of_ten(exponent: usize) -> u64 {
+    #[expect(clippy::indexing_slicing, reason = "evaluated when compiling")]
     const POWERS: [u64; 20] = {
         let mut powers = [1; 20];
         let mut at = 1;
@@ -569,6 +576,7 @@ mod tests {
             });
             for token in &tokens {
                 let digits = token.digits().unwrap();
+                assert_ne!(digits.luhn_residue(), 0);
                 assert_eq!(digits.luhn_residue(), core.residue);
                 assert_eq!(digits.len(), len);
                 assert_eq!(digits.number(len - places, len), end.unwrap_or(0));

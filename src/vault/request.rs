@@ -54,7 +54,10 @@ impl Tokenize {
     /// As random digits of this format, in place of an opaque token.
     #[must_use]
     pub const fn card_shaped(self, format: VaultedFormat) -> Self {
-        Self { shape: Shape::Card(format), ..self }
+        Self {
+            shape: Shape::Card(format),
+            ..self
+        }
     }
 
     /// Until this second; from then on the token is refused.
@@ -82,7 +85,7 @@ impl Shape {
     ) -> Result<Token, TokenizeError> {
         match self {
             Self::Opaque => Token::opaque(rng),
-            Self::Card(format) => Token::card_shaped_for(format, pan, rng),
+            Self::Card(format) => Token::card_shaped_for(pan, format, rng),
         }
     }
 
