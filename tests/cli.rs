@@ -80,7 +80,10 @@ impl Bench {
         let errors = errors(&output);
         assert_eq!(code(&output), exit, "{arguments:?}: {errors}");
         assert!(errors.contains(part), "{arguments:?}: {errors}");
-        assert!(!errors.contains("panicked") && !errors.contains("internal error"), "{errors}");
+        assert!(
+            !errors.contains("panicked") && !errors.contains("internal error"),
+            "{errors}"
+        );
         assert_eq!(text(&output), "", "{arguments:?}");
     }
 }
@@ -139,7 +142,15 @@ fn a_csv_file_there_and_back() {
     );
     bench.write("cards.csv", &input);
     let tokenized = bench.run(
-        &["tokenize", "v", "cards.csv", "-c", "Card Number", "-o", "tokens.csv"],
+        &[
+            "tokenize",
+            "v",
+            "cards.csv",
+            "-c",
+            "Card Number",
+            "-o",
+            "tokens.csv",
+        ],
         "",
     );
     assert_eq!(code(&tokenized), 0, "{}", errors(&tokenized));
@@ -153,9 +164,23 @@ fn a_csv_file_there_and_back() {
     assert!(lines[4].starts_with("3,cvt_") && lines[4].ends_with(",last"));
     assert_eq!(lines[1][2..34], lines[4][2..34], "one card has one token");
 
-    let back = ["detokenize", "v", "tokens.csv", "-c", "2", "--header", "--purpose", "test"];
+    let back = [
+        "detokenize",
+        "v",
+        "tokens.csv",
+        "-c",
+        "2",
+        "--header",
+        "--purpose",
+        "test",
+    ];
     let back = bench.output(&back, "");
-    assert_eq!(back, input.replace('\u{feff}', "").replace(&format!("\"{AMEX}\""), AMEX));
+    assert_eq!(
+        back,
+        input
+            .replace('\u{feff}', "")
+            .replace(&format!("\"{AMEX}\""), AMEX)
+    );
     let log = bench.read("v/access.log");
     assert_eq!(log.lines().count(), 3);
     assert!(log.contains("actor=\"tester\" purpose=\"test\""));
@@ -190,9 +215,15 @@ fn every_format_there_and_back_in_a_pipe() {
     }
     let hashed = bench.output(&["tokenize", "v", "--irreversible"], &input);
     assert!(hashed.lines().all(|token| token.starts_with("cvh_")));
-    assert_eq!(hashed, bench.output(&["tokenize", "v", "--irreversible"], &input));
+    assert_eq!(
+        hashed,
+        bench.output(&["tokenize", "v", "--irreversible"], &input)
+    );
     let stats = bench.output(&["stats", "v", "--json"], "");
-    assert!(stats.contains("\"tokens\": 1500") && stats.contains("\"card-1\": 1500"), "{stats}");
+    assert!(
+        stats.contains("\"tokens\": 1500") && stats.contains("\"card-1\": 1500"),
+        "{stats}"
+    );
     bench.fails(2, "10^5", &["tokenize", "v", "--vaultless", "6:4"]);
 }
 
@@ -202,15 +233,24 @@ fn bad_lines_are_named_and_never_shown() {
     let long = "9".repeat(70_000);
     let bad = [
         ("1,4111111111111112,luhn", "Luhn"),
-        ("2,\u{ff14}\u{ff11}\u{ff11}\u{ff11},full-width", "not ASCII at offset 0"),
+        (
+            "2,\u{ff14}\u{ff11}\u{ff11}\u{ff11},full-width",
+            "not ASCII at offset 0",
+        ),
         ("3,41111111\u{0}1111111,nul", "NUL byte at byte 10"),
         ("4,\"4111111111111111,open quote", "broken quotes at byte 2"),
-        ("5,4111111111111111,more,columns", "line has 4 columns, not 3"),
+        (
+            "5,4111111111111111,more,columns",
+            "line has 4 columns, not 3",
+        ),
         ("6,4111111111111111", "line has 2 columns, not 3"),
         ("7,41111111111111114111111111111111,long", "32 digits"),
         ("8,,empty", "empty"),
         (&*format!("9,{long},x"), "longer than 65536 bytes"),
-        ("10,cvt_aaaaaaaaaaaaaaaaaaaaaaaaaaaa,a token", "unexpected byte at offset 0"),
+        (
+            "10,cvt_aaaaaaaaaaaaaaaaaaaaaaaaaaaa,a token",
+            "unexpected byte at offset 0",
+        ),
     ];
     let mut input = format!("id,pan,note\n0,{VISA},good\n");
     for (line, _) in &bad {
@@ -218,7 +258,9 @@ fn bad_lines_are_named_and_never_shown() {
     }
     writeln!(input, "11,{AMEX},good").unwrap();
     bench.write("in.csv", input);
-    let arguments = ["tokenize", "v", "in.csv", "-c", "pan", "-o", "out.csv", "--reject", "bad.csv"];
+    let arguments = [
+        "tokenize", "v", "in.csv", "-c", "pan", "-o", "out.csv", "--reject", "bad.csv",
+    ];
     let output = bench.run(&arguments, "");
     assert_eq!(code(&output), 1, "{}", errors(&output));
     assert!(errors(&output).contains("2 tokenized, 10 rejected"));
@@ -231,7 +273,10 @@ fn bad_lines_are_named_and_never_shown() {
         assert!(row.contains(reason), "{row}: {reason}");
     }
     for shown in [rejected, errors(&output)] {
-        assert!(!shown.contains("4111") && !shown.contains("1111"), "{shown}");
+        assert!(
+            !shown.contains("4111") && !shown.contains("1111"),
+            "{shown}"
+        );
     }
     // Without a reject file the first ones are named on standard error.
     let output = bench.run(&["mask"], "4111111111111112\nx\n");
@@ -242,13 +287,26 @@ fn bad_lines_are_named_and_never_shown() {
 #[test]
 fn other_delimiters_and_plain_lines() {
     let bench = Bench::empty();
-    let mask = |arguments: &[&str], input: &str| bench.output(&[&["mask"], arguments].concat(), input);
-    assert_eq!(mask(&[], &format!(" {VISA}\t\n4111-1111-1111-1111\n")), "411111******1111\n".repeat(2));
-    assert_eq!(mask(&["--bin", "0"], VISA), "************1111");
-    assert_eq!(mask(&["-c", "2", "-d", ";"], &format!("a;{VISA};b\n")), "a;411111******1111;b\n");
-    assert_eq!(mask(&["-c", "1", "-d", "tab"], &format!("{VISA}\tb\n")), "411111******1111\tb\n");
+    let mask =
+        |arguments: &[&str], input: &str| bench.output(&[&["mask"], arguments].concat(), input);
     assert_eq!(
-        mask(&["-c", "pan", "--append", "mask"], &format!("pan\n{VISA}\n")),
+        mask(&[], &format!(" {VISA}\t\n4111-1111-1111-1111\n")),
+        "411111******1111\n".repeat(2)
+    );
+    assert_eq!(mask(&["--bin", "0"], VISA), "************1111");
+    assert_eq!(
+        mask(&["-c", "2", "-d", ";"], &format!("a;{VISA};b\n")),
+        "a;411111******1111;b\n"
+    );
+    assert_eq!(
+        mask(&["-c", "1", "-d", "tab"], &format!("{VISA}\tb\n")),
+        "411111******1111\tb\n"
+    );
+    assert_eq!(
+        mask(
+            &["-c", "pan", "--append", "mask"],
+            &format!("pan\n{VISA}\n")
+        ),
         format!("pan,mask\n{VISA},411111******1111\n")
     );
     assert_eq!(mask(&["--csv"], ""), "");
@@ -270,24 +328,39 @@ fn an_interrupted_run_is_run_again() {
     // Kill it once some of the tokens are in the vault and before all of them are out.
     let draft = bench.path(".tokens.txt.cardvault-draft");
     while fs::metadata(&draft).map_or(0, |draft| draft.len()) == 0 {
-        assert!(child.try_wait().unwrap().is_none(), "too fast to be interrupted");
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "too fast to be interrupted"
+        );
         thread::sleep(Duration::from_millis(1));
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(!bench.path("tokens.txt").exists(), "half a file under its name");
+    assert!(
+        !bench.path("tokens.txt").exists(),
+        "half a file under its name"
+    );
     let half = bench.read(".tokens.txt.cardvault-draft");
-    let half: Vec<_> = half.split_inclusive('\n').filter(|line| line.ends_with('\n')).collect();
+    let half: Vec<_> = half
+        .split_inclusive('\n')
+        .filter(|line| line.ends_with('\n'))
+        .collect();
     assert!(!half.is_empty() && half.len() < count);
 
     let again = bench.run(&arguments, "");
     assert_eq!(code(&again), 0, "{}", errors(&again));
     let tokens = bench.read("tokens.txt");
     assert_eq!(tokens.lines().count(), count);
-    assert!(tokens.starts_with(&half.concat()), "another token for the same card");
+    assert!(
+        tokens.starts_with(&half.concat()),
+        "another token for the same card"
+    );
     assert!(!draft.exists());
     let stats = bench.output(&["stats", "v", "--json"], "");
-    assert!(stats.contains(&format!("\"tokens\": {count}")), "second tokens: {stats}");
+    assert!(
+        stats.contains(&format!("\"tokens\": {count}")),
+        "second tokens: {stats}"
+    );
 }
 
 #[test]
@@ -303,7 +376,10 @@ fn card_numbers_are_no_arguments() {
     ] {
         bench.fails(2, "looks like a card number", &arguments);
         let shown = errors(&bench.run(&arguments, ""));
-        assert!(!shown.contains("4111") && !shown.contains("3782"), "{shown}");
+        assert!(
+            !shown.contains("4111") && !shown.contains("3782"),
+            "{shown}"
+        );
     }
 }
 
@@ -312,7 +388,11 @@ fn usage_is_told_and_help_lists_exit_codes() {
     let bench = Bench::empty();
     let help = bench.output(&["--help"], "");
     assert!(help.contains("Exit codes:") && help.contains("tokenize"));
-    assert!(bench.output(&["tokenize", "--help"], "").contains("reject file"));
+    assert!(
+        bench
+            .output(&["tokenize", "--help"], "")
+            .contains("reject file")
+    );
     bench.fails(2, "--purpose", &["detokenize", "v"]);
     bench.fails(2, "Usage", &["mask", "--nonsense"]);
     bench.fails(4, "cardvault init", &["stats", "nowhere"]);
@@ -322,14 +402,29 @@ fn usage_is_told_and_help_lists_exit_codes() {
 fn life_of_a_key() {
     let bench = Bench::new();
     bench.output(&["tokenize", "v", "-o", "tokens"], cards(50));
-    assert!(bench.output(&["keys", "add", "v", "card"], "").starts_with("card-2 pre-activation"));
-    bench.fails(3, "cannot become destroyed", &["keys", "destroy", "v", "index-1", "--unused"]);
+    assert!(
+        bench
+            .output(&["keys", "add", "v", "card"], "")
+            .starts_with("card-2 pre-activation")
+    );
+    bench.fails(
+        3,
+        "cannot become destroyed",
+        &["keys", "destroy", "v", "index-1", "--unused"],
+    );
     bench.output(&["keys", "activate", "v", "card-2"], "");
-    bench.fails(3, "50 records are sealed under it", &["keys", "destroy", "v", "card-1"]);
+    bench.fails(
+        3,
+        "50 records are sealed under it",
+        &["keys", "destroy", "v", "card-1"],
+    );
     bench.fails(2, "--unused", &["keys", "destroy", "v", "vaultless-1"]);
 
     let step = bench.output(&["rewrap", "v", "--limit", "20"], "");
-    assert!(step.starts_with("rows 20\nsealed anew 20\nleft 0\n"), "{step}");
+    assert!(
+        step.starts_with("rows 20\nsealed anew 20\nleft 0\n"),
+        "{step}"
+    );
     let cursor = step.lines().last().unwrap().rsplit(' ').next().unwrap();
     let rest = bench.output(&["rewrap", "v", "--after", cursor], "");
     assert_eq!(rest, "rows 30\nsealed anew 30\nleft 0\n");
@@ -341,7 +436,10 @@ fn life_of_a_key() {
         let line = list.lines().find(|line| line.starts_with(key)).unwrap();
         line.split_whitespace().nth(1).unwrap().to_owned()
     };
-    assert_eq!((state("card-1"), state("card-2")), ("destroyed".into(), "active".into()));
+    assert_eq!(
+        (state("card-1"), state("card-2")),
+        ("destroyed".into(), "active".into())
+    );
     let back = bench.output(&["detokenize", "v", "tokens", "--purpose", "test"], "");
     assert_eq!(back, cards(50));
     bench.output(&["keys", "retire", "v", "card-2"], "");
@@ -389,9 +487,21 @@ fn what_opens_the_ring_must_fit() {
     bench.write("wrong", "another passphrase\n");
     bench.write("right", format!("{PASSPHRASE}\r\n"));
     bench.write("short", "short");
-    bench.fails(3, "does not open", &["stats", "v", "--passphrase-file", "wrong"]);
-    bench.fails(3, "passphrase cannot have 5 bytes", &["stats", "v", "--passphrase-file", "short"]);
-    bench.fails(4, "No such file", &["stats", "v", "--passphrase-file", "nowhere"]);
+    bench.fails(
+        3,
+        "does not open",
+        &["stats", "v", "--passphrase-file", "wrong"],
+    );
+    bench.fails(
+        3,
+        "passphrase cannot have 5 bytes",
+        &["stats", "v", "--passphrase-file", "short"],
+    );
+    bench.fails(
+        4,
+        "No such file",
+        &["stats", "v", "--passphrase-file", "nowhere"],
+    );
     bench.output(&["stats", "v", "--passphrase-file", "right"], "");
     let mut command = bench.command(&["stats", "v"]);
     command.env_remove("CARDVAULT_PASSPHRASE");
@@ -439,25 +549,65 @@ fn a_vault_is_open_once() {
 #[test]
 fn production_rings_need_their_components() {
     let bench = Bench::empty();
-    let made = bench.run(&["init", "p", "--new-component", "a", "--new-component", "b"], "");
+    let made = bench.run(
+        &["init", "p", "--new-component", "a", "--new-component", "b"],
+        "",
+    );
     assert_eq!(code(&made), 0, "{}", errors(&made));
     assert!(!errors(&made).contains("development"));
-    let kek = text(&made).lines().find_map(|line| line.strip_prefix("KEK    ")).unwrap()[..6].to_owned();
+    let kek = text(&made)
+        .lines()
+        .find_map(|line| line.strip_prefix("KEK    "))
+        .unwrap()[..6]
+        .to_owned();
     let with: &[&str] = &["--component-file", "a", "--component-file", "b"];
     let stats = bench.run(&[&["stats", "p"], with].concat(), "");
     assert_eq!(code(&stats), 0, "{}", errors(&stats));
-    assert_eq!(errors(&stats), "", "a production ring is no development ring");
+    assert_eq!(
+        errors(&stats),
+        "",
+        "a production ring is no development ring"
+    );
     let check = bench.output(&[&["keys", "check"], with].concat(), "");
     assert!(check.contains(&format!("{kek}  KEK")), "{check}");
 
     bench.output(&["keys", "components", "c", "d"], "");
-    bench.fails(3, &kek, &["stats", "p", "--component-file", "c", "--component-file", "d"]);
-    bench.fails(3, "2 to 8 components", &["stats", "p", "--component-file", "a"]);
-    bench.fails(3, "the same", &["stats", "p", "--component-file", "a", "--component-file", "a"]);
+    bench.fails(
+        3,
+        &kek,
+        &[
+            "stats",
+            "p",
+            "--component-file",
+            "c",
+            "--component-file",
+            "d",
+        ],
+    );
+    bench.fails(
+        3,
+        "2 to 8 components",
+        &["stats", "p", "--component-file", "a"],
+    );
+    bench.fails(
+        3,
+        "the same",
+        &[
+            "stats",
+            "p",
+            "--component-file",
+            "a",
+            "--component-file",
+            "a",
+        ],
+    );
     bench.fails(2, &kek, &["stats", "p"]);
     bench.fails(4, "exists", &["keys", "components", "a", "e"]);
     let component = bench.read("a");
-    bench.write("a", component.replacen(|digit: char| digit.is_ascii_hexdigit(), "G", 1));
+    bench.write(
+        "a",
+        component.replacen(|digit: char| digit.is_ascii_hexdigit(), "G", 1),
+    );
     bench.fails(3, "hexadecimal", &[&["stats", "p"], with].concat());
     #[cfg(unix)]
     for name in ["a", "p/ring.cvk", "p/vault.redb", "p/access.log"] {
@@ -480,7 +630,10 @@ fn every_command_shows_that_a_ring_is_for_development() {
         vec!["rewrap", "v"],
     ] {
         let shown = errors(&bench.run(&arguments, ""));
-        assert!(shown.contains("development key ring"), "{arguments:?}: {shown}");
+        assert!(
+            shown.contains("development key ring"),
+            "{arguments:?}: {shown}"
+        );
     }
 }
 
@@ -491,10 +644,16 @@ fn inspect_tells_without_showing() {
     let output = bench.run(&["inspect"], &input);
     assert_eq!(code(&output), 1);
     let shown = text(&output);
-    let rows: Vec<Vec<_>> = shown.lines().map(|line| line.split_whitespace().collect()).collect();
+    let rows: Vec<Vec<_>> = shown
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
     assert_eq!(rows[1], ["1", "Visa", "16", "pass", "411111******1111"]);
     assert_eq!(rows[2], ["3", "Visa", "16", "FAIL", "411111******1112"]);
-    assert_eq!(rows[3], ["4", "UnionPay", "16", "may", "fail", "620000******0006"]);
+    assert_eq!(
+        rows[3],
+        ["4", "UnionPay", "16", "may", "fail", "620000******0006"]
+    );
     assert!(shown.contains("5  card number has an unexpected byte at offset 0"));
     let json = text(&bench.run(&["inspect", "--json"], &input));
     let first: serde_json::Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
@@ -529,7 +688,12 @@ fn demo_finds_its_control_and_nothing_else() {
     assert!(shown.contains("No clear card number was found in any file."));
     assert!(!shown.contains('\x1b'), "colour in a pipe");
     assert!(!shown.contains(VISA), "the demo shows a clear number");
-    for name in ["vault/vault.redb", "vault/ring.cvk", "vault/access.log", "tokens.csv"] {
+    for name in [
+        "vault/vault.redb",
+        "vault/ring.cvk",
+        "vault/access.log",
+        "tokens.csv",
+    ] {
         assert!(bench.path("d").join(name).exists(), "{name}");
     }
     assert!(!bench.path("d/control.bin").exists());

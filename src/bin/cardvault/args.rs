@@ -338,7 +338,9 @@ pub(crate) struct Rewrap {
 fn delimiter(text: &str) -> Result<u8, String> {
     match text.as_bytes() {
         b"tab" | b"\\t" => Ok(b'\t'),
-        [byte] if byte.is_ascii() && !byte.is_ascii_alphanumeric() && !b"\"\r\n\0".contains(byte) => {
+        [byte]
+            if byte.is_ascii() && !byte.is_ascii_alphanumeric() && !b"\"\r\n\0".contains(byte) =>
+        {
             Ok(*byte)
         }
         _ => Err("one ASCII character that is no letter, digit or quote, or `tab`".to_owned()),

@@ -197,7 +197,9 @@ fn hint_of(error: VaultError) -> Option<&'static str> {
             "this is an old copy of the key ring: put the newest ring.cvk back"
         }
         VaultError::OtherRing => "put the ring.cvk that was made with this vault back",
-        VaultError::Log(_) => "see that access.log can be written: nothing is handed out without it",
+        VaultError::Log(_) => {
+            "see that access.log can be written: nothing is handed out without it"
+        }
         VaultError::Store(StoreError::AlreadyOpen) => {
             "another process has the vault open: wait for it or stop it"
         }

@@ -104,7 +104,10 @@ impl Output {
     /// `-` is standard output; a device or a pipe is written as it comes.
     pub(crate) fn open(path: &Path, readers: Readers) -> Outcome<Self> {
         if path == Path::new("-") {
-            return Ok(Self::Stream("standard output".into(), Box::new(io::stdout())));
+            return Ok(Self::Stream(
+                "standard output".into(),
+                Box::new(io::stdout()),
+            ));
         }
         match fs::metadata(path) {
             Ok(known) if known.is_dir() => Err(Failure::usage(

@@ -91,8 +91,10 @@ impl Folder {
         for name in [RING_FILE, FILE_NAME] {
             let file = path.join(name);
             if fs::symlink_metadata(&file).is_ok() {
-                return Err(Failure::files(file.display().to_string(), "is there already")
-                    .hint("this folder has a vault or the rest of one: choose another"));
+                return Err(
+                    Failure::files(file.display().to_string(), "is there already")
+                        .hint("this folder has a vault or the rest of one: choose another"),
+                );
             }
         }
         owner_folder(path).map_err(Failure::at(path))?;

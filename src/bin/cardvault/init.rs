@@ -32,10 +32,16 @@ pub(crate) fn run(args: &Init) -> Outcome<Exit> {
         .and_then(|()| writeln!(text, "ring   {} ({mark})", ring.id()));
     shown.map_err(|error| Failure::files("standard output", error))?;
     if let Some(check_value) = kek {
-        text.push_str(&format!("KEK    {check_value} (write this check value down)\n"));
+        text.push_str(&format!(
+            "KEK    {check_value} (write this check value down)\n"
+        ));
     }
     for info in ring.versions() {
-        text.push_str(&format!("key    {:<15} {}\n", info.name.to_string(), info.check_value));
+        text.push_str(&format!(
+            "key    {:<15} {}\n",
+            info.name.to_string(),
+            info.check_value
+        ));
     }
     crate::show(&text)?;
     Ok(Exit::Done)

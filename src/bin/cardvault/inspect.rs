@@ -24,10 +24,8 @@ pub(crate) fn run(args: &Inspect) -> Outcome<Exit> {
             let number = line.number();
             let parsed = match line {
                 Line::Text { text, .. } if text.trim_ascii().is_empty() => continue,
-                Line::Text { text, .. } => {
-                    Pan::parse_exempting(text.trim_ascii(), &every_brand)
-                        .map_err(|error| error.to_string())
-                }
+                Line::Text { text, .. } => Pan::parse_exempting(text.trim_ascii(), &every_brand)
+                    .map_err(|error| error.to_string()),
                 Line::TooLong { .. } => Err(Source::too_long()),
             };
             let shown = match &parsed {

@@ -1,9 +1,7 @@
 //! `keys`: list, check, add, activate, retire, destroy, and components of a KEK.
 #![forbid(unsafe_code)]
 
-use cardvault::keys::{
-    Cryptoperiod, DueAction, Kek, KeyInfo, KeyName, KeyRing, KeyUse,
-};
+use cardvault::keys::{Cryptoperiod, DueAction, Kek, KeyInfo, KeyName, KeyRing, KeyUse};
 use cardvault::{SystemRandom, UnixSeconds};
 use serde_json::{Value, json};
 
@@ -88,7 +86,11 @@ fn check(args: &Check) -> Outcome<()> {
     }
     let mut text = String::new();
     for info in ring.versions() {
-        text.push_str(&format!("{:<16} {}\n", info.name.to_string(), info.check_value));
+        text.push_str(&format!(
+            "{:<16} {}\n",
+            info.name.to_string(),
+            info.check_value
+        ));
     }
     for due in &due {
         text.push_str(&format!(
@@ -111,7 +113,11 @@ fn check_components(args: &Check) -> Outcome<()> {
     let mut text = String::new();
     for path in files {
         let component = read_component(path)?;
-        text.push_str(&format!("{}  {}\n", component.check_value(), path.display()));
+        text.push_str(&format!(
+            "{}  {}\n",
+            component.check_value(),
+            path.display()
+        ));
         components.push(component);
     }
     if components.len() > 1 {
@@ -122,7 +128,9 @@ fn check_components(args: &Check) -> Outcome<()> {
 }
 
 fn add(args: &Add) -> Outcome<()> {
-    let usage = KeyUse::ALL.into_iter().find(|usage| usage.as_str() == args.usage);
+    let usage = KeyUse::ALL
+        .into_iter()
+        .find(|usage| usage.as_str() == args.usage);
     let usage = usage.ok_or_else(|| Failure::usage("keys add", "no such use"))?;
     let days = |days: u32| u64::from(days).saturating_mul(DAY);
     let period = match (args.seal_days, args.open_days) {
@@ -174,7 +182,9 @@ pub(crate) fn refuse_if_used(vault: &FolderVault, name: KeyName, unused: bool) -
         )
         .hint("if nothing of it is in use any more, say so with --unused"));
     }
-    let stats = vault.stats().map_err(|error| Failure::vault(&*what, error))?;
+    let stats = vault
+        .stats()
+        .map_err(|error| Failure::vault(&*what, error))?;
     match stats.by_key.get(&name) {
         Some(&records) if records > 0 => Err(Failure::keys(
             what,
@@ -190,7 +200,11 @@ fn components(args: &Components) -> Outcome<()> {
     let kek = Kek::combine(&components, None)?;
     let mut text = String::new();
     for (component, path) in components.iter().zip(&args.files) {
-        text.push_str(&format!("{}  {}\n", component.check_value(), path.display()));
+        text.push_str(&format!(
+            "{}  {}\n",
+            component.check_value(),
+            path.display()
+        ));
     }
     text.push_str(&format!("{}  KEK\n", kek.check_value()));
     crate::show(&text)

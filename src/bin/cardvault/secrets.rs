@@ -81,7 +81,12 @@ fn write_component(path: &Path, component: &Component) -> io::Result<()> {
 
 /// Reads a short file whose last line break does not count.
 fn read_secret(path: &Path, max: usize) -> Outcome<Zeroizing<Vec<u8>>> {
-    let too_long = || Failure::usage(path.display().to_string(), format!("longer than {max} bytes"));
+    let too_long = || {
+        Failure::usage(
+            path.display().to_string(),
+            format!("longer than {max} bytes"),
+        )
+    };
     // Never grows, so that no copy is left behind.
     let mut bytes = Zeroizing::new(vec![0; max + 3]);
     let mut file = File::open(path).map_err(Failure::at(path))?;
@@ -111,7 +116,11 @@ fn read_secret(path: &Path, max: usize) -> Outcome<Zeroizing<Vec<u8>>> {
 fn prompt(is_new: bool) -> Outcome<Zeroizing<Vec<u8>>> {
     let term = Term::stderr();
     let missing = || {
-        Failure::usage("passphrase", "none was given and there is no terminal to ask on").hint(
+        Failure::usage(
+            "passphrase",
+            "none was given and there is no terminal to ask on",
+        )
+        .hint(
             "use --passphrase-file FILE or the variable CARDVAULT_PASSPHRASE; for a production \
              ring --component-file FILE, once for each component",
         )

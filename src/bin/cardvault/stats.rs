@@ -19,7 +19,9 @@ pub(crate) fn stats(args: &Stats) -> Outcome<Exit> {
     let ring = folder.ring()?;
     show_mark(&ring);
     let vault = folder.vault(ring)?;
-    let stats = vault.stats().map_err(|error| Failure::vault("stats", error))?;
+    let stats = vault
+        .stats()
+        .map_err(|error| Failure::vault("stats", error))?;
     if args.json {
         crate::show(&format!("{:#}\n", stats_json(&stats)))?;
     } else {
@@ -55,13 +57,17 @@ pub(crate) fn rewrap(args: &Rewrap, quiet: bool) -> Outcome<Exit> {
     let ring = folder.ring()?;
     show_mark(&ring);
     let vault = folder.vault(ring)?;
-    let rows = vault.count().map_err(|error| Failure::vault("rewrap", error))?;
+    let rows = vault
+        .count()
+        .map_err(|error| Failure::vault("rewrap", error))?;
     let bar = progress(rows, quiet);
     let limit = args.limit.unwrap_or(u64::MAX);
     let (mut seen, mut moved, mut left) = (0, 0, 0);
     let mut reported = 0;
     while seen < limit {
-        let step = usize::try_from(limit - seen).unwrap_or(MAX_BATCH).min(MAX_BATCH);
+        let step = usize::try_from(limit - seen)
+            .unwrap_or(MAX_BATCH)
+            .min(MAX_BATCH);
         let step = vault.rewrap(after, step).map_err(|error| {
             let failure = Failure::vault("rewrap", error);
             match &after {

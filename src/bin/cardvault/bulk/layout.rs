@@ -77,8 +77,10 @@ impl Layout {
                 .position(|span| content(first, span) == name.as_bytes()),
             (None, _) if count == 1 => Some(0),
             (None, _) => {
-                return Err(Failure::usage("column", format!("line 1 has {count} columns"))
-                    .hint("say which one holds the values: --column NAME or --column N"));
+                return Err(
+                    Failure::usage("column", format!("line 1 has {count} columns"))
+                        .hint("say which one holds the values: --column NAME or --column N"),
+                );
             }
         };
         let column = column.ok_or_else(|| {
@@ -173,7 +175,9 @@ fn split(line: &[u8], delimiter: u8, columns: &mut Vec<Range<usize>>) -> Result<
         let len = if field.first() == Some(&b'"') {
             quoted_len(field).ok_or(LineFault::Quote { at: start })?
         } else {
-            let end = field.iter().position(|&byte| byte == delimiter || byte == b'"');
+            let end = field
+                .iter()
+                .position(|&byte| byte == delimiter || byte == b'"');
             end.unwrap_or(field.len())
         };
         columns.push(start..start + len);

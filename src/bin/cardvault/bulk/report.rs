@@ -23,11 +23,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn begin(
-        rejects: Option<&Path>,
-        bytes: Option<u64>,
-        quiet: bool,
-    ) -> Outcome<Self> {
+    pub(super) fn begin(rejects: Option<&Path>, bytes: Option<u64>, quiet: bool) -> Outcome<Self> {
         let mut rejects = rejects
             .map(|path| Output::open(path, Readers::Usual))
             .transpose()?;
@@ -57,7 +53,8 @@ impl Report {
                     rejects.write(format!("{line},\"{reason}\"\n").as_bytes())?;
                 }
                 None if self.rejected <= NAMED => {
-                    self.bar.suspend(|| crate::say(&format!("line {line}: {reason}")));
+                    self.bar
+                        .suspend(|| crate::say(&format!("line {line}: {reason}")));
                 }
                 None => {}
             }

@@ -86,7 +86,11 @@ impl Source {
         Ok(Self::over(file, path.display().to_string(), bytes))
     }
 
-    fn over(input: impl Read + Send + 'static, what: impl Into<String>, bytes: Option<u64>) -> Self {
+    fn over(
+        input: impl Read + Send + 'static,
+        what: impl Into<String>,
+        bytes: Option<u64>,
+    ) -> Self {
         Self {
             input: Box::new(input),
             what: what.into(),
@@ -163,8 +167,9 @@ impl Source {
             if front.starts_with(b"\xef\xbb\xbf") {
                 self.waiting.start += 3; // The byte order mark says nothing in UTF-8.
             } else if front.starts_with(b"\xff\xfe") || front.starts_with(b"\xfe\xff") {
-                return Err(Failure::files(&*self.what, "this is UTF-16 text")
-                    .hint("save it as UTF-8"));
+                return Err(
+                    Failure::files(&*self.what, "this is UTF-16 text").hint("save it as UTF-8")
+                );
             }
         }
         Ok(())
@@ -295,7 +300,10 @@ mod tests {
             input.resize(4 + LINE_MAX + over, b'x');
             input.extend_from_slice(b"\nthree");
             let lines = read(&input, 10_000);
-            let kinds: Vec<_> = lines.iter().map(|(at, line)| (*at, line.is_some())).collect();
+            let kinds: Vec<_> = lines
+                .iter()
+                .map(|(at, line)| (*at, line.is_some()))
+                .collect();
             assert_eq!(kinds, [(1, true), (2, false), (3, true)], "{over} over");
         }
         let mut input = vec![b'x'; LINE_MAX];

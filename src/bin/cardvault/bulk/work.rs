@@ -8,7 +8,8 @@ use cardvault::UnixSeconds;
 use cardvault::card::{Brand, CardRecord, MaskBin, Pan, PanError};
 use cardvault::keys::Domain;
 use cardvault::token::{
-    Candidate, Irreversible, OpenError, Token, TokenError, TokenizeError, Vaultless, VaultlessOpener,
+    Candidate, Irreversible, OpenError, Token, TokenError, TokenizeError, Vaultless,
+    VaultlessOpener,
 };
 use cardvault::vault::{Access, AccessEvent, AccessLog, Operation, Tokenize, VaultError};
 

@@ -36,7 +36,8 @@ pub(crate) fn run(args: &Demo) -> Outcome<Exit> {
     let place = Place::new(args.keep.as_deref())?;
     let mut paper = Paper::new();
     paper.line("cardvault: card numbers in, tokens out, and no clear number on disk.")?;
-    paper.line("All cards are published test numbers; the vault is under a development key ring.")?;
+    paper
+        .line("All cards are published test numbers; the vault is under a development key ring.")?;
 
     reading::published(&mut paper)?;
     reading::forms(&mut paper)?;
@@ -58,7 +59,11 @@ pub(crate) fn run(args: &Demo) -> Outcome<Exit> {
 
     paper.line("")?;
     if let Some(kept) = &args.keep {
-        paper.line(&format!("Kept in {}: passphrase `{}`.", kept.display(), text(PASSPHRASE)))?;
+        paper.line(&format!(
+            "Kept in {}: passphrase `{}`.",
+            kept.display(),
+            text(PASSPHRASE)
+        ))?;
     }
     let seconds = began.elapsed().as_secs_f32();
     let verdict = if clean {
@@ -81,13 +86,17 @@ impl Place {
         let path = match keep {
             Some(path) => path.to_owned(),
             None => {
-                let nanos = std::time::UNIX_EPOCH.elapsed().map_or(0, |at| at.subsec_nanos());
+                let nanos = std::time::UNIX_EPOCH
+                    .elapsed()
+                    .map_or(0, |at| at.subsec_nanos());
                 env::temp_dir().join(format!("cardvault-demo-{}-{nanos}", process::id()))
             }
         };
         if fs::symlink_metadata(&path).is_ok() {
-            return Err(Failure::files(path.display().to_string(), "is there already")
-                .hint("name a new folder"));
+            return Err(
+                Failure::files(path.display().to_string(), "is there already")
+                    .hint("name a new folder"),
+            );
         }
         owner_folder(&path).map_err(Failure::at(&path))?;
         Ok(Self {
@@ -142,14 +151,22 @@ fn leaks(paper: &mut Paper, folder: &Path) -> Outcome<bool> {
     let found = search.run(&content);
     let missed: Vec<_> = Form::ALL
         .into_iter()
-        .filter(|form| !found.keys().any(|(at, seen)| numbers.get(*at) == Some(&SHOWN) && seen == form))
+        .filter(|form| {
+            !found
+                .keys()
+                .any(|(at, seen)| numbers.get(*at) == Some(&SHOWN) && seen == form)
+        })
         .map(Form::name)
         .collect();
     let only_planted = found.keys().all(|(at, _)| numbers.get(*at) == Some(&SHOWN));
     rows.push([
         "control.bin (one number planted)".to_owned(),
         content.len().to_string(),
-        format!("found in {} of {} forms", Form::ALL.len() - missed.len(), Form::ALL.len()),
+        format!(
+            "found in {} of {} forms",
+            Form::ALL.len() - missed.len(),
+            Form::ALL.len()
+        ),
     ]);
     paper.table(["FILE", "BYTES", "CLEAR NUMBERS"], &rows)?;
     paper.line(&format!(
@@ -217,7 +234,8 @@ fn records() -> Outcome<Vec<CardRecord>> {
 }
 
 fn domain(name: &str) -> Outcome<Domain> {
-    name.parse().map_err(|error| Failure::usage("domain", error))
+    name.parse()
+        .map_err(|error| Failure::usage("domain", error))
 }
 
 fn text(bytes: &[u8]) -> String {

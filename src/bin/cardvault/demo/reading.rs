@@ -10,8 +10,8 @@ use super::cards::{
     DASHED, FAIL_LUHN, PUBLISHED, SHOWN, SPACED, TAG_5A, TAG_57, TRACK_1, TRACK_2,
     UNIONPAY_FAILS_LUHN,
 };
-use super::paper::Paper;
 use super::pan;
+use super::paper::Paper;
 use crate::failure::{Failure, Outcome};
 
 /// Parse, brand, mask.
@@ -52,7 +52,15 @@ pub(super) fn published(paper: &mut Paper) -> Outcome<()> {
             masks.join("  "),
         ]);
     }
-    paper.table(["BRAND", "RECOGNIZED", "DIGITS", "MASKED, ONE OF EACH LENGTH"], &rows)
+    paper.table(
+        [
+            "BRAND",
+            "RECOGNIZED",
+            "DIGITS",
+            "MASKED, ONE OF EACH LENGTH",
+        ],
+        &rows,
+    )
 }
 
 /// One card, as different machines hand it over.
@@ -69,9 +77,17 @@ pub(super) fn forms(paper: &mut Paper) -> Outcome<()> {
         let expiry = card.expiry.map_or_else(dash, |expiry| {
             format!("20{:02}-{:02}", expiry.year(), expiry.month())
         });
-        let service = card.service_code.map_or_else(dash, |code| format!("{:03}", code.get()));
+        let service = card
+            .service_code
+            .map_or_else(dash, |code| format!("{:03}", code.get()));
         let same = if same { "same card" } else { "ANOTHER CARD" };
-        Ok([form.to_owned(), source.to_owned(), expiry, service, same.to_owned()])
+        Ok([
+            form.to_owned(),
+            source.to_owned(),
+            expiry,
+            service,
+            same.to_owned(),
+        ])
     };
     let plain = |text: &str| {
         let pan = Pan::parse(text.as_bytes()).map_err(|error| error.to_string());
@@ -89,10 +105,26 @@ pub(super) fn forms(paper: &mut Paper) -> Outcome<()> {
         row("plain", "16 digits", plain(SHOWN))?,
         row("spaced", "19 characters", plain(SPACED))?,
         row("dashed", "19 characters", plain(DASHED))?,
-        row("track 1", "magnetic stripe", read(CardData::from_track1(TRACK_1.as_bytes(), &[])))?,
-        row("track 2", "magnetic stripe", read(CardData::from_track2(TRACK_2.as_bytes(), &[])))?,
-        row("tag 57", "chip, track 2 equivalent", read(CardData::from_tag57(&TAG_57, &[])))?,
-        row("tag 5A", "chip, number alone", read(CardData::from_tag5a(&TAG_5A, &[])))?,
+        row(
+            "track 1",
+            "magnetic stripe",
+            read(CardData::from_track1(TRACK_1.as_bytes(), &[])),
+        )?,
+        row(
+            "track 2",
+            "magnetic stripe",
+            read(CardData::from_track2(TRACK_2.as_bytes(), &[])),
+        )?,
+        row(
+            "tag 57",
+            "chip, track 2 equivalent",
+            read(CardData::from_tag57(&TAG_57, &[])),
+        )?,
+        row(
+            "tag 5A",
+            "chip, number alone",
+            read(CardData::from_tag5a(&TAG_5A, &[])),
+        )?,
     ];
     paper.table(["FORM", "FROM", "EXPIRY", "SERVICE", "READ AS"], &rows)
 }
@@ -133,7 +165,10 @@ pub(super) fn refusals(paper: &mut Paper) -> Outcome<()> {
     let track = TRACK_2.replace("=3012", "=3013");
     let track = CardData::from_track2(track.as_bytes(), &[]).map(|card| card.pan);
     rows.push(["track 2 with month 13".to_owned(), verdict(track), dash()]);
-    paper.table(["INPUT", "FIRST DOOR", "SECOND DOOR (UnionPay, enRoute)"], &rows)
+    paper.table(
+        ["INPUT", "FIRST DOOR", "SECOND DOOR (UnionPay, enRoute)"],
+        &rows,
+    )
 }
 
 fn verdict<E: Display>(result: Result<Pan, E>) -> String {

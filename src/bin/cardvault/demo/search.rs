@@ -219,8 +219,7 @@ fn bcd(text: &[u8]) -> Vec<u8> {
 /// Base64 of `text` behind `before` bytes of something else, without the symbols that are shared
 /// with what stands around it.
 fn base64(text: &[u8], before: usize) -> Vec<u8> {
-    const ALPHABET: &[u8; 64] =
-        b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut bytes = vec![0; before];
     bytes.extend_from_slice(text);
     let shared = (8 * before).div_ceil(6);

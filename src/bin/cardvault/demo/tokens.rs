@@ -15,8 +15,12 @@ use super::paper::Paper;
 use super::{domain, pan};
 use crate::failure::{Failure, Outcome};
 
-const ONE_CARD_OF_EACH_LENGTH: [&str; 4] =
-    ["4222222222222", "378282246310005", SHOWN, "6205500000000000004"];
+const ONE_CARD_OF_EACH_LENGTH: [&str; 4] = [
+    "4222222222222",
+    "378282246310005",
+    SHOWN,
+    "6205500000000000004",
+];
 
 /// One card as tokens of each format, in two shops.
 pub(super) fn formats(paper: &mut Paper, ring: &KeyRing, shop: &Domain) -> Outcome<()> {
@@ -45,10 +49,20 @@ pub(super) fn formats(paper: &mut Paper, ring: &KeyRing, shop: &Domain) -> Outco
             made.map_err(|error| Failure::keys("token", error))
         };
         let (one, two) = (token(one)?, token(two)?);
-        rows.push([name.to_owned(), one.to_string(), two.to_string(), back.to_owned()]);
+        rows.push([
+            name.to_owned(),
+            one.to_string(),
+            two.to_string(),
+            back.to_owned(),
+        ]);
         Ok(())
     };
-    row("opaque", "by the vault", Token::opaque(rng), Token::opaque(rng))?;
+    row(
+        "opaque",
+        "by the vault",
+        Token::opaque(rng),
+        Token::opaque(rng),
+    )?;
     row(
         "card-shaped, keeps 6+4",
         "by the vault",
@@ -81,7 +95,9 @@ pub(super) fn formats(paper: &mut Paper, ring: &KeyRing, shop: &Domain) -> Outco
     let token = vaultless(shop)?.tokenize(&card);
     let token = token.map_err(|error| Failure::keys("token", error))?;
     if let Err(error) = Pan::parse(token.to_string().as_bytes()) {
-        paper.line(&format!("   a token given as a card number: refused: {error}"))?;
+        paper.line(&format!(
+            "   a token given as a card number: refused: {error}"
+        ))?;
     }
     Ok(())
 }
@@ -125,10 +141,17 @@ pub(super) fn sealing(paper: &mut Paper, ring: &KeyRing, shop: &Domain) -> Outco
         rows.push([
             format!("{}", card.pan.digit_count()),
             format!("{} hex digits", hex.len()),
-            format!("{}..{}", ends.0.unwrap_or_default(), ends.1.unwrap_or_default()),
+            format!(
+                "{}..{}",
+                ends.0.unwrap_or_default(),
+                ends.1.unwrap_or_default()
+            ),
             opened.pan.mask().as_str().to_owned(),
             elsewhere,
         ]);
     }
-    paper.table(["DIGITS", "SEALED", "FROM..TO", "OPENED", "IN ANOTHER ROW"], &rows)
+    paper.table(
+        ["DIGITS", "SEALED", "FROM..TO", "OPENED", "IN ANOTHER ROW"],
+        &rows,
+    )
 }

@@ -35,12 +35,7 @@ fn all(results: Vec<Result<Tokenized, VaultError>>) -> Outcome<Vec<Tokenized>> {
 }
 
 /// Tokenize, look up, detokenize.
-pub(super) fn vault(
-    paper: &mut Paper,
-    folder: &Folder,
-    shop: &Domain,
-    out: &Path,
-) -> Outcome<()> {
+pub(super) fn vault(paper: &mut Paper, folder: &Folder, shop: &Domain, out: &Path) -> Outcome<()> {
     paper.step(
         "Keep them in a vault",
         "durable when the call returns; the same card has the same token, unless a fresh one is asked",
@@ -57,15 +52,25 @@ pub(super) fn vault(
     let first = all(vault.tokenize_batch(shop, &cards, &Tokenize::convergent()))?;
     let millis = began.elapsed().as_secs_f64() * 1000.0;
     let again = all(vault.tokenize_batch(shop, &cards, &Tokenize::convergent()))?;
-    let same = first.iter().zip(&again).filter(|(one, two)| one.token == two.token);
+    let same = first
+        .iter()
+        .zip(&again)
+        .filter(|(one, two)| one.token == two.token);
     let same = same.count();
     let fresh = all(vault.tokenize_batch(shop, &cards, &Tokenize::fresh()))?;
-    let other = first.iter().zip(&fresh).filter(|(one, two)| one.token != two.token);
+    let other = first
+        .iter()
+        .zip(&fresh)
+        .filter(|(one, two)| one.token != two.token);
     let other = other.count();
     let count = cards.len();
     paper.line(&format!("   tokenized {count} cards in {millis:.1} ms"))?;
-    paper.line(&format!("   the same cards again: {same} of {count} have the same token"))?;
-    paper.line(&format!("   asked for fresh ones: {other} of {count} have another"))?;
+    paper.line(&format!(
+        "   the same cards again: {same} of {count} have the same token"
+    ))?;
+    paper.line(&format!(
+        "   asked for fresh ones: {other} of {count} have another"
+    ))?;
     write_tokens(&out.join("tokens.csv"), &cards, &first)?;
     paper.line("   written to tokens.csv: brand, mask, token")?;
 
@@ -86,7 +91,9 @@ pub(super) fn vault(
         }
     }
     if let Err(error) = Access::new("refund-desk", "card 4508750015741019") {
-        paper.line(&format!("   a card number as the purpose: refused: {error}"))?;
+        paper.line(&format!(
+            "   a card number as the purpose: refused: {error}"
+        ))?;
     }
     paper.line("   access.log:")?;
     for line in folder.log_text()?.lines() {
@@ -130,9 +137,15 @@ pub(super) fn rotation(
     all(vault.tokenize_batch(shop, fresh, &Tokenize::fresh()))?;
     paper.line(&format!("   {name} is active: {}", by_key(&vault)?))?;
     let card = vault.detokenize(&desk, shop, &token).map_err(failed)?;
-    paper.line(&format!("   a record under card-1 still opens: {}", card.pan.mask()))?;
+    paper.line(&format!(
+        "   a record under card-1 still opens: {}",
+        card.pan.mask()
+    ))?;
     if let Err(failure) = refuse_if_used(&vault, CARD_1, false) {
-        paper.line(&format!("   destroy card-1 now: refused: {}", failure.why()))?;
+        paper.line(&format!(
+            "   destroy card-1 now: refused: {}",
+            failure.why()
+        ))?;
     }
     let mut after = None;
     let mut moved = 0;
@@ -144,13 +157,19 @@ pub(super) fn rotation(
             break;
         }
     }
-    paper.line(&format!("   rewrap: {moved} records moved: {}", by_key(&vault)?))?;
+    paper.line(&format!(
+        "   rewrap: {moved} records moved: {}",
+        by_key(&vault)?
+    ))?;
     refuse_if_used(&vault, CARD_1, false)?;
     let mut ring = folder.ring()?;
     ring.destroy(CARD_1, UnixSeconds::now())?;
     folder.change_ring(&vault, ring)?;
     let card = vault.detokenize(&desk, shop, &token).map_err(failed)?;
-    paper.line(&format!("   card-1 is destroyed; the token still gives {}", card.pan.mask()))?;
+    paper.line(&format!(
+        "   card-1 is destroyed; the token still gives {}",
+        card.pan.mask()
+    ))?;
     drop(vault);
 
     paper.step(
@@ -170,7 +189,10 @@ pub(super) fn rotation(
         }
     ))?;
     if let Err(failure) = folder.vault(old_ring) {
-        paper.line(&format!("   vault.redb with the old ring: refused: {}", failure.why()))?;
+        paper.line(&format!(
+            "   vault.redb with the old ring: refused: {}",
+            failure.why()
+        ))?;
     }
     if result.is_ok() {
         return Err(Failure::keys("demo", "a destroyed key opened a record"));
@@ -185,7 +207,9 @@ fn access(actor: &str, purpose: &str) -> Outcome<Access> {
 fn by_key(vault: &FolderVault) -> Outcome<String> {
     let stats = vault.stats().map_err(failed)?;
     let keys = stats.by_key.iter();
-    let keys: Vec<_> = keys.map(|(key, count)| format!("{count} under {key}")).collect();
+    let keys: Vec<_> = keys
+        .map(|(key, count)| format!("{count} under {key}"))
+        .collect();
     Ok(keys.join(", "))
 }
 
@@ -196,6 +220,8 @@ fn write_tokens(path: &Path, cards: &[CardRecord], tokens: &[Tokenized]) -> Outc
         let (brand, mask) = (card.pan.brand(), card.pan.mask());
         text.push_str(&format!("{brand},{mask},{}\n", tokenized.token));
     }
-    draft.write_all(text.as_bytes()).map_err(Failure::at(path))?;
+    draft
+        .write_all(text.as_bytes())
+        .map_err(Failure::at(path))?;
     draft.place()
 }
