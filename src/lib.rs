@@ -10,6 +10,7 @@ mod codec;
 pub mod ff1;
 pub mod fingerprint;
 pub mod keys;
+pub mod payment;
 pub mod seal;
 mod secret;
 mod time;
