@@ -11,6 +11,7 @@ pub mod ff1;
 pub mod fingerprint;
 pub mod keys;
 pub mod payment;
+pub mod refund;
 pub mod seal;
 mod secret;
 mod time;
