@@ -38,7 +38,7 @@ use super::check::CheckValue;
 use super::name::{KeyName, KeyUse};
 use super::ring::{
     Cryptoperiod, Entry, KeyInfo, KeyRing, MAX_KEYS, RING_ID_LEN, RingId, RingMark,
-    VAULTLESS_GENERATIONS,
+    VAULTLESS_GENERATIONS, VAULTLESS_RESIDUES,
 };
 use super::state::KeyState;
 use crate::codec::{CodecError, Reader, Writer};
@@ -209,7 +209,10 @@ fn fits(ring: &KeyRing, entry: &Entry) -> bool {
     let one_filling = !info.filling || !ring.versions().any(|other| other.filling);
     let live = name.usage != KeyUse::Vaultless
         || !info.may_open()
-        || ring.vaultless_generations().count() < VAULTLESS_GENERATIONS;
+        || (ring.vaultless_generations().count() < VAULTLESS_GENERATIONS
+            && !ring
+                .vaultless_generations()
+                .any(|other| other % VAULTLESS_RESIDUES == name.version % VAULTLESS_RESIDUES));
     let zero = bool::from(entry.root.ct_eq(&Secret::zeroed()));
     let root_fits = if info.state == KeyState::Destroyed {
         zero
@@ -227,4 +230,209 @@ fn fits(ring: &KeyRing, entry: &Entry) -> bool {
         && one_filling
         && live
         && root_fits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::KeyError;
+    use rand_chacha::ChaCha20Rng;
+    use rand_chacha::rand_core::SeedableRng;
+
+    const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
+
+    /// Cards: destroyed, active. Index: active, being filled. Vaultless: deactivated, active,
+    /// never active and compromised. Irreversible: suspended.
+    fn ring() -> KeyRing {
+        let mut rng = ChaCha20Rng::from_seed([7; 32]);
+        let mut ring = KeyRing::new(RingMark::Development, &mut rng).unwrap();
+        for (usage, count) in KeyUse::ALL.into_iter().zip([2, 2, 3, 1]) {
+            for _ in 0..count {
+                let period = Cryptoperiod::default_of(usage);
+                ring.add(usage, period, NOW, &mut rng).unwrap();
+            }
+            ring.activate(KeyName::new(usage, 1), NOW.plus(1)).unwrap();
+        }
+        let name = |usage, version| KeyName::new(usage, version);
+        ring.activate(name(KeyUse::Card, 2), NOW.plus(2)).unwrap();
+        ring.destroy(name(KeyUse::Card, 1), NOW.plus(3)).unwrap();
+        ring.begin_filling(name(KeyUse::Index, 2)).unwrap();
+        ring.activate(name(KeyUse::Vaultless, 2), NOW.plus(4))
+            .unwrap();
+        ring.compromise(name(KeyUse::Vaultless, 3), NOW.plus(5))
+            .unwrap();
+        ring.suspend(name(KeyUse::Irreversible, 1), NOW.plus(6))
+            .unwrap();
+        ring
+    }
+
+    fn bytes(ring: &KeyRing) -> Vec<u8> {
+        let mut out = Secret::zeroed();
+        let len = encode(ring, &mut out).unwrap();
+        out.expose()[..len].to_vec()
+    }
+
+    /// The offset of an entry of [`ring`], by its place.
+    const fn entry(place: usize) -> usize {
+        HEAD_LEN + place * ENTRY_LEN
+    }
+
+    #[test]
+    fn is_frozen() {
+        let golden: Vec<u8> = include_str!("../../tests/golden/ring-encoding.hex")
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .flat_map(|line| line.as_bytes().chunks(2))
+            .map(|pair| u8::from_str_radix(core::str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect();
+        let hex: String = bytes(&ring())
+            .chunks(30)
+            .map(|line| line.iter().map(|b| format!("{b:02x}")).collect::<String>() + "\n")
+            .collect();
+        assert!(bytes(&ring()) == golden, "ring-encoding.hex is now:\n{hex}");
+        assert_eq!(bytes(&decode(&golden).unwrap()), golden);
+    }
+
+    #[test]
+    fn every_history_reads_back() {
+        let mut random = ChaCha20Rng::from_seed([8; 32]);
+        let mut ring = KeyRing::new(RingMark::Production, &mut random).unwrap();
+        assert_eq!(bytes(&decode(&bytes(&ring)).unwrap()), bytes(&ring));
+        let period = Cryptoperiod::new(5, 9).unwrap();
+        let name = ring.add(KeyUse::Card, period, NOW, &mut random).unwrap();
+        type Step = fn(&mut KeyRing, KeyName) -> Result<(), KeyError>;
+        let steps: [Step; 6] = [
+            |ring, name| ring.activate(name, NOW),
+            |ring, name| ring.suspend(name, NOW),
+            |ring, name| ring.activate(name, NOW),
+            |ring, name| ring.deactivate(name, NOW),
+            |ring, name| ring.compromise(name, NOW),
+            |ring, name| ring.destroy(name, NOW),
+        ];
+        for step in steps {
+            step(&mut ring, name).unwrap();
+            assert_eq!(bytes(&decode(&bytes(&ring)).unwrap()), bytes(&ring));
+        }
+        // Destroyed before it was ever active, and after it was only compromised.
+        for compromised in [false, true] {
+            let name = ring.add(KeyUse::Card, period, NOW, &mut random).unwrap();
+            if compromised {
+                ring.compromise(name, NOW).unwrap();
+            }
+            ring.destroy(name, NOW).unwrap();
+            assert_eq!(bytes(&decode(&bytes(&ring)).unwrap()), bytes(&ring));
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_not_canonical() {
+        let whole = bytes(&ring());
+        let invalid = |at: usize, change: &[u8], position: usize| {
+            let mut changed = whole.clone();
+            changed[at..at + change.len()].copy_from_slice(change);
+            let refused = decode(&changed).err();
+            assert_eq!(
+                refused,
+                Some(CodecError::Invalid { at: position }),
+                "at {at}"
+            );
+        };
+        invalid(0, &[2], 0);
+        invalid(1, &[0], 1);
+        invalid(1, &[3], 1);
+        invalid(18, &[0; 8], 18);
+        invalid(42, &[65], 42);
+        // The newest version is below one that is there.
+        invalid(26, &[0, 0, 0, 1], entry(1));
+        invalid(entry(0), &[0], entry(0));
+        invalid(entry(0), &[5], entry(0));
+        invalid(entry(0) + 1, &[0, 0, 0, 0], entry(0));
+        // The same name again, and a name before the last.
+        invalid(entry(1) + 1, &[0, 0, 0, 1], entry(1));
+        invalid(entry(7), &[1], entry(7));
+        invalid(entry(1) + 5, &[7], entry(1) + 5);
+        // Flags against states: every value but the right one.
+        for (place, right) in [
+            (0, vec![DESTROYED, RETIRED | DESTROYED, 14]),
+            (1, vec![ACTIVATED]),
+            (3, vec![0, FILLING]),
+            (4, vec![ACTIVATED | RETIRED]),
+            (6, vec![RETIRED, ACTIVATED | RETIRED]),
+            (7, vec![ACTIVATED]),
+        ] {
+            for flags in (0..=255).filter(|flags| !right.contains(flags)) {
+                invalid(entry(place) + 6, &[flags], entry(place) + 6);
+            }
+        }
+        // A time without its flag.
+        invalid(entry(1) + 42, &[0, 0, 0, 0, 0, 0, 0, 1], entry(1) + 42);
+        invalid(entry(3) + 34, &[0, 0, 0, 0, 0, 0, 0, 1], entry(3) + 34);
+        // The check value, the root, and the recipient period.
+        invalid(entry(1) + 7, &[0, 0, 0], entry(1));
+        invalid(entry(1) + 58, &[0; 32], entry(1));
+        invalid(entry(0) + 58, &[1; 32], entry(0));
+        invalid(entry(1) + 10, &[0; 8], entry(1) + 10);
+        invalid(entry(1) + 18, &[0; 8], entry(1) + 10);
+    }
+
+    #[test]
+    fn refuses_what_no_history_leads_to() {
+        // Two active versions of a use: the second state and flags, with a fitting time.
+        let mut two = bytes(&ring());
+        two[entry(3) + 5..entry(3) + 7].copy_from_slice(&[2, ACTIVATED]);
+        let at = entry(3);
+        assert_eq!(decode(&two).err(), Some(CodecError::Invalid { at }));
+        // Three live generations of the vaultless key.
+        let mut three = bytes(&ring());
+        three[entry(6) + 6] |= ACTIVATED;
+        let at = entry(6);
+        assert_eq!(decode(&three).err(), Some(CodecError::Invalid { at }));
+        // Two index versions that are being filled.
+        let mut rng = ChaCha20Rng::from_seed([9; 32]);
+        let mut ring = ring();
+        let period = Cryptoperiod::default_of(KeyUse::Index);
+        ring.add(KeyUse::Index, period, NOW, &mut rng).unwrap();
+        let mut filled = bytes(&ring);
+        filled[entry(4) + 6] = FILLING;
+        let at = entry(4);
+        assert_eq!(decode(&filled).err(), Some(CodecError::Invalid { at }));
+        // Entries out of order, each right in itself.
+        let mut swapped = bytes(&ring);
+        let (one, other) = swapped.split_at_mut(entry(2));
+        one[entry(1)..].swap_with_slice(&mut other[..ENTRY_LEN]);
+        let at = entry(2);
+        assert_eq!(decode(&swapped).err(), Some(CodecError::Invalid { at }));
+        // The same root twice.
+        let mut same = bytes(&ring);
+        let root = same[entry(1) + 58..][..32].to_vec();
+        same[entry(2) + 58..][..32].copy_from_slice(&root);
+        let at = entry(2);
+        assert_eq!(decode(&same).err(), Some(CodecError::Invalid { at }));
+    }
+
+    #[test]
+    fn other_lengths_are_refused() {
+        let whole = bytes(&ring());
+        for len in 0..whole.len() {
+            let refused = decode(&whole[..len]).err();
+            assert!(matches!(refused, Some(CodecError::Truncated { .. })));
+        }
+        let at = whole.len();
+        let longer = [&whole[..], &[0]].concat();
+        assert_eq!(decode(&longer).err(), Some(CodecError::Trailing { at }));
+    }
+
+    proptest::proptest! {
+        /// Whatever is read is written again as it was.
+        #[test]
+        fn one_encoding_for_each_ring(at in 0_usize..763, byte in 0_u8..=255) {
+            let mut changed = bytes(&ring());
+            if let Some(place) = changed.get_mut(at) {
+                *place = byte;
+            }
+            if let Ok(ring) = decode(&changed) {
+                proptest::prop_assert_eq!(bytes(&ring), changed);
+            }
+        }
+    }
 }

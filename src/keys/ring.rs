@@ -388,7 +388,9 @@ impl KeyRing {
     /// Puts a version into use. The version of the same use that was active is deactivated by the
     /// same call.
     ///
-    /// An index version must have been filled beside the active one. Of the vaultless key the
+    /// An index version must have been filled beside the active one; the same goes for one that was
+    /// suspended while another was written. Without an active or suspended one, as after a
+    /// compromise, it becomes active empty: the vault fills it before it answers. Of the vaultless key the
     /// active generation and one before it are live; a third does not become active before the
     /// oldest is destroyed, since tokens name their generation by a Luhn residue alone.
     ///
@@ -404,9 +406,7 @@ impl KeyRing {
         }
         let previous = self.active(name.usage).ok().map(|active| active.name);
         match name.usage {
-            KeyUse::Index
-                if previous.is_some() && info.state == KeyState::PreActivation && !info.filling =>
-            {
+            KeyUse::Index if !info.filling && self.has_other_index(name) => {
                 return Err(KeyError::NotFilled { name });
             }
             KeyUse::Vaultless => self.check_live_generations(name)?,
@@ -739,6 +739,15 @@ impl KeyRing {
         if state == KeyState::Destroyed {
             entry.root.zeroize();
         }
+    }
+
+    /// Whether rows may stand under another index version that is in use or suspended.
+    fn has_other_index(&self, name: KeyName) -> bool {
+        self.entries.iter().flatten().any(|entry| {
+            entry.info.name.usage == KeyUse::Index
+                && entry.info.name != name
+                && matches!(entry.info.state, KeyState::Active | KeyState::Suspended)
+        })
     }
 
     fn check_live_generations(&self, name: KeyName) -> Result<(), KeyError> {

@@ -2,8 +2,8 @@
 //!
 //! Callers queue their batches. The committing thread takes what is queued, up to
 //! [`MAX_GROUP`] writes, decides it in the order of arrival against the last committed state, and
-//! writes the changes in one transaction of the engine: one sync of the file for the whole group.
-//! Only then is each caller answered. Reads take a snapshot and wait for nobody.
+//! writes the changes in one transaction of the engine: one commit, synced, for the whole group. Only
+//! then is each caller answered. Reads take a snapshot and wait for nobody.
 //!
 //! After a failed commit nobody knows what the medium holds. The whole group gets the error, every
 //! later call [`StoreError::Poisoned`], until the store is opened again.
@@ -98,7 +98,7 @@ impl Embedded {
         Self::open(folder, options)
     }
 
-    /// Opens the store in `folder`. After a crash the file is first walked through and repaired.
+    /// Opens the store in `folder`, also after a crash at once.
     ///
     /// # Errors
     /// [`StoreError::AlreadyOpen`]; [`StoreError::NotAVault`]; [`StoreError::NewerFormat`];
@@ -402,4 +402,177 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 
 fn from_io(error: io::Error) -> StoreError {
     StoreError::from_io(error.kind())
+}
+
+#[cfg(test)]
+mod tests {
+    use pollster::block_on;
+    use tempfile::tempdir;
+
+    use super::*;
+
+    fn create(folder: &Path) -> Result<Embedded, StoreError> {
+        Embedded::create(folder, &EmbeddedOptions::default())
+    }
+
+    fn open(folder: &Path) -> Result<Embedded, StoreError> {
+        Embedded::open(folder, &EmbeddedOptions::default())
+    }
+
+    fn insert(text: &str) -> Write {
+        Write::Insert {
+            token: RowKey::new(text.as_bytes()).unwrap(),
+            row: Row::new(text.as_bytes()).unwrap(),
+            index: vec![IndexKey::new(text.as_bytes()).unwrap()],
+            unique: true,
+        }
+    }
+
+    #[test]
+    fn a_store_is_made_once_and_open_once() {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("deep/vault");
+        assert_eq!(
+            open(&path).err(),
+            Some(StoreError::Io(io::ErrorKind::NotFound))
+        );
+        let store = create(&path).unwrap();
+        assert_eq!(open(&path).err(), Some(StoreError::AlreadyOpen));
+        assert_eq!(create(&path).err(), Some(StoreError::AlreadyExists));
+        block_on(store.write(None, vec![insert("a")])).unwrap();
+        assert_eq!(store.close(), Ok(()));
+        assert_eq!(create(&path).err(), Some(StoreError::AlreadyExists));
+        let checked = EmbeddedOptions {
+            check: true,
+            ..EmbeddedOptions::default()
+        };
+        for options in [EmbeddedOptions::default(), checked] {
+            let store = Embedded::open(&path, &options).unwrap();
+            assert_eq!(block_on(store.count()), Ok(1));
+        }
+        // Nothing else is left in the folder.
+        let names: Vec<_> = fs::read_dir(&path)
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
+        assert_eq!(names, [FILE_NAME]);
+    }
+
+    #[test]
+    fn makers_at_once_make_one_store() {
+        let folder = tempdir().unwrap();
+        let made: Vec<_> = thread::scope(|scope| {
+            let makers: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| create(folder.path())))
+                .collect();
+            makers
+                .into_iter()
+                .map(|maker| maker.join().unwrap())
+                .collect()
+        });
+        assert_eq!(made.iter().filter(|result| result.is_ok()).count(), 1);
+        let refused = [StoreError::AlreadyExists, StoreError::AlreadyOpen];
+        assert!(
+            made.iter()
+                .filter_map(|result| result.as_ref().err())
+                .all(|e| refused.contains(e))
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_the_owner_may_read() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("vault");
+        drop(create(&path).unwrap());
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&path), 0o700);
+        assert_eq!(mode(&path.join(FILE_NAME)), 0o600);
+    }
+
+    #[test]
+    fn other_files_are_told_from_damaged_ones_and_left_alone() {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join(FILE_NAME);
+        for other in [
+            b"".as_slice(),
+            b"redb",
+            b"not a database, but long enough to be one",
+        ] {
+            fs::write(&path, other).unwrap();
+            assert_eq!(open(folder.path()).err(), Some(StoreError::NotAVault));
+            assert_eq!(create(folder.path()).err(), Some(StoreError::AlreadyExists));
+            assert_eq!(fs::read(&path).unwrap(), other);
+        }
+        fs::remove_file(&path).unwrap();
+        // The engine's, but not ours.
+        drop(redb::Database::create(&path).unwrap());
+        assert_eq!(open(folder.path()).err(), Some(StoreError::NotAVault));
+        fs::remove_file(&path).unwrap();
+        let store = create(folder.path()).unwrap();
+        block_on(store.write(None, vec![insert("a")])).unwrap();
+        drop(store);
+        let whole = fs::read(&path).unwrap();
+        for len in [9, 300, 4096, whole.len() / 2] {
+            fs::write(&path, whole.get(..len).unwrap()).unwrap();
+            let error = open(folder.path()).err();
+            let named = [
+                StoreError::Corrupt,
+                StoreError::Io(io::ErrorKind::UnexpectedEof),
+            ];
+            assert!(
+                error.is_some_and(|error| named.contains(&error)),
+                "{len}: {error:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_waker_may_drop_the_last_handle() {
+        use core::pin::Pin;
+        use core::task::Context;
+        use core::time::Duration;
+        use std::sync::{Mutex, mpsc};
+        use std::task::Wake;
+
+        type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+        /// An executor that drops a task when it is woken.
+        struct Dropping(Mutex<Option<Task>>, Mutex<mpsc::Sender<()>>);
+
+        impl Wake for Dropping {
+            fn wake(self: Arc<Self>) {
+                drop(self.0.lock().unwrap().take());
+                self.1.lock().unwrap().send(()).unwrap();
+            }
+        }
+
+        let folder = tempdir().unwrap();
+        let store = create(folder.path()).unwrap();
+        let mut task: Task = Box::pin(async move {
+            let _ = store.write(None, vec![insert("a")]).await;
+        });
+        let (sender, woken) = mpsc::channel();
+        let dropping = Arc::new(Dropping(Mutex::new(None), Mutex::new(sender)));
+        // The task is in its place before the committing thread can look for it there.
+        let mut place = dropping.0.lock().unwrap();
+        let waker = Arc::clone(&dropping).into();
+        let pending = task
+            .as_mut()
+            .poll(&mut Context::from_waker(&waker))
+            .is_pending();
+        *place = Some(task);
+        drop(place);
+        if pending {
+            woken.recv().unwrap();
+        } else {
+            drop(dropping.0.lock().unwrap().take());
+        }
+        let reopened = (0..500).find_map(|_| {
+            thread::sleep(Duration::from_millis(10));
+            open(folder.path()).ok()
+        });
+        assert_eq!(block_on(reopened.unwrap().count()), Ok(1));
+    }
 }

@@ -15,7 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use redb::{
     CommitError, Database, DatabaseError, Durability, ReadOnlyTable, ReadTransaction,
     ReadableDatabase, ReadableTable, ReadableTableMetadata, SetDurabilityError, StorageError,
-    TableDefinition, TableError, TransactionError,
+    TableDefinition, TableError, TransactionError, WriteTransaction,
 };
 
 use super::super::staged::{Base, Staged};
@@ -57,7 +57,7 @@ pub(super) fn fenced<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<
 impl Tables {
     /// Makes the tables in a new database.
     pub(super) fn create(db: Database) -> Result<Self, StoreError> {
-        let transaction = db.begin_write().map_err(from_transaction)?;
+        let transaction = begin_durable(&db)?;
         {
             transaction.open_table(ROWS).map_err(from_table)?;
             transaction.open_table(INDEX).map_err(from_table)?;
@@ -133,10 +133,7 @@ impl Tables {
 
     /// Writes all changes in one durable transaction, in key order: neighbours share pages.
     pub(super) fn commit(&self, staged: &Staged) -> Result<(), StoreError> {
-        let mut transaction = self.db.begin_write().map_err(from_transaction)?;
-        transaction
-            .set_durability(Durability::Immediate)
-            .map_err(from_durability)?;
+        let transaction = begin_durable(&self.db)?;
         {
             let mut rows = transaction.open_table(ROWS).map_err(from_table)?;
             for (key, row) in &staged.rows {
@@ -248,6 +245,18 @@ impl Base for Snapshot {
     }
 }
 
+/// A transaction whose commit returns when it is durable. It syncs twice: first what it wrote,
+/// then the switch over to it, so that a crash leaves nothing to walk through and repair.
+fn begin_durable(db: &Database) -> Result<WriteTransaction, StoreError> {
+    let mut transaction = db.begin_write().map_err(from_transaction)?;
+    transaction
+        .set_durability(Durability::Immediate)
+        .map_err(from_durability)?;
+    // Implies the commit in two phases.
+    transaction.set_quick_repair(true);
+    Ok(transaction)
+}
+
 /// A key of the index table.
 struct Entry {
     bytes: [u8; 1 + 2 * MAX_KEY],
@@ -337,4 +346,122 @@ fn from_commit(error: CommitError) -> StoreError {
 
 fn from_durability(_: SetDurabilityError) -> StoreError {
     StoreError::Corrupt
+}
+
+#[cfg(test)]
+mod tests {
+    use redb::backends::InMemoryBackend;
+
+    use super::super::super::store::Write;
+    use super::*;
+
+    fn memory() -> Database {
+        redb::Builder::new()
+            .create_with_backend(InMemoryBackend::new())
+            .unwrap()
+    }
+
+    /// All of a table, as the engine has it.
+    fn dump(db: &Database, table: TableDefinition<'_, Bytes, Bytes>) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let table = db.begin_read().unwrap().open_table(table).unwrap();
+        let entries = ReadableTable::iter(&table).unwrap().map(Result::unwrap);
+        entries
+            .map(|(key, value)| (key.value().to_vec(), value.value().to_vec()))
+            .collect()
+    }
+
+    fn stamp(db: &Database, key: &str, value: &[u8]) {
+        let transaction = db.begin_write().unwrap();
+        transaction
+            .open_table(META)
+            .unwrap()
+            .insert(key, value)
+            .unwrap();
+        transaction.commit().unwrap();
+    }
+
+    #[test]
+    fn the_layout_is_frozen() {
+        let tables = Tables::create(memory()).unwrap();
+        let snapshot = tables.snapshot().unwrap();
+        let index = |bytes: &[u8]| IndexKey::new(bytes).unwrap();
+        let insert = |token: &[u8], unique| Write::Insert {
+            token: RowKey::new(token).unwrap(),
+            row: Row::new(b"sealed").unwrap(),
+            index: vec![index(b"i1"), index(b"i20")],
+            unique,
+        };
+        let guard = Guard::new(b"generation").unwrap();
+        let mut staged = Staged::default();
+        let writes = [
+            insert(b"u", true),
+            insert(b"o", false),
+            Write::Guard {
+                expected: None,
+                guard: guard.clone(),
+            },
+        ];
+        staged.batch(&snapshot, None, &writes).unwrap();
+        tables.commit(&staged).unwrap();
+        let entry = |key: &[u8], value: &[u8]| (key.to_vec(), value.to_vec());
+        let rows = dump(&tables.db, ROWS);
+        assert_eq!(rows, [entry(b"o", b"sealed"), entry(b"u", b"sealed")]);
+        assert_eq!(
+            dump(&tables.db, INDEX),
+            [
+                entry(b"\x02i1", b"u"),
+                entry(b"\x02i1o", b""),
+                entry(b"\x03i20", b"u"),
+                entry(b"\x03i20o", b""),
+            ]
+        );
+        let meta = tables.db.begin_read().unwrap().open_table(META).unwrap();
+        let meta = |key| {
+            ReadableTable::get(&meta, key)
+                .unwrap()
+                .unwrap()
+                .value()
+                .to_vec()
+        };
+        assert_eq!(meta("format"), b"CVSTORE\0\0\x01");
+        assert_eq!(meta("guard"), guard.as_bytes());
+    }
+
+    #[test]
+    fn the_stamp_is_read_first() {
+        let open = |stamps: &[(&str, &[u8])]| {
+            let db = memory();
+            stamps
+                .iter()
+                .for_each(|(key, value)| stamp(&db, key, value));
+            Tables::open(db).err()
+        };
+        let newer = Some(StoreError::NewerFormat { found: 2 });
+        assert_eq!(open(&[("format", b"CVSTORE\0\0\x02")]), newer);
+        let newer = Some(StoreError::NewerFormat { found: 0xffff });
+        assert_eq!(open(&[("format", b"CVSTORE\0\xff\xff")]), newer);
+        for other in [
+            b"CVSTORE\0\0\0".as_slice(),
+            b"CVSTORE\0\0",
+            b"CVSTORE\0\0\x01\0",
+            b"CVSTORE",
+            b"XVSTORE\0\0\x01",
+            b"",
+        ] {
+            assert_eq!(open(&[("format", other)]), Some(StoreError::NotAVault));
+        }
+        assert_eq!(open(&[("guard", b"g")]), Some(StoreError::NotAVault));
+        assert_eq!(open(&[]), Some(StoreError::NotAVault));
+        // The right stamp over no tables.
+        assert_eq!(
+            open(&[("format", b"CVSTORE\0\0\x01")]),
+            Some(StoreError::Corrupt)
+        );
+    }
+
+    #[test]
+    fn a_panic_of_the_engine_is_an_error() {
+        let result: Result<(), _> = fenced(|| panic!("deliberate"));
+        assert_eq!(result, Err(StoreError::Corrupt));
+    }
 }

@@ -1,0 +1,364 @@
+//! New durable mappings: the embedded store against its bare engine, in one run.
+//!
+//! The bare engine writes the same tables and bytes with the same settings. Contenders take turns,
+//! so that a slow moment of the disk meets all of them; read the ratios. `CARDVAULT_BENCH_ROWS` is
+//! the number of mappings that are there before (100,000), `CARDVAULT_BENCH_ROUNDS` the number of
+//! turns (8).
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::cast_precision_loss
+)]
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::env;
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
+use std::time::Instant;
+
+use cardvault::vault::{
+    Embedded, EmbeddedOptions, IndexKey, Row, RowKey, Store, Write, WriteOutcome,
+};
+use pollster::block_on;
+use redb::{Database, ReadableDatabase, TableDefinition};
+
+const CALLERS: usize = 256;
+/// Mappings of one turn.
+const TURN: u64 = 20_000;
+
+fn main() {
+    let rows = number("CARDVAULT_BENCH_ROWS", 100_000);
+    let rounds = number("CARDVAULT_BENCH_ROUNDS", 8);
+    let folder = tempfile::tempdir().unwrap();
+    let embedded = |name: &str| {
+        Embedded::create(&folder.path().join(name), &EmbeddedOptions::default()).unwrap()
+    };
+    let bare = |name: &str| Bare::new(&folder.path().join(name));
+
+    let (hundreds, bulk_engine) = (bare("hundreds.redb"), bare("bulk.redb"));
+    let (threads, tasks, batches_store) =
+        (embedded("threads"), embedded("tasks"), embedded("batches"));
+    let mut contenders = [
+        Contender::new("bare engine, transactions of 100", |range| {
+            hundreds.insert(range, 100)
+        }),
+        Contender::new("256 threads, one mapping each", |range| {
+            by_threads(range, |n| block_on(insert_one(&threads, n)));
+        }),
+        Contender::new("256 tasks on a thread, one mapping each", |range| {
+            by_tasks(range, |n| insert_one(&tasks, n));
+        }),
+        Contender::new("bare engine, transactions of 10,000", |range| {
+            bulk_engine.insert(range, 10_000)
+        }),
+        Contender::new("batches of 10,000", |range| {
+            insert_batches(&batches_store, range, 10_000)
+        }),
+    ];
+    hundreds.insert(0..rows, 10_000);
+    bulk_engine.insert(0..rows, 10_000);
+    for store in [&threads, &tasks, &batches_store] {
+        insert_batches(store, 0..rows, 10_000);
+    }
+    for round in 0..rounds {
+        let start = rows + round * TURN;
+        for contender in &mut contenders {
+            contender.turn(start..start + TURN);
+        }
+    }
+    println!("new durable mappings over {rows} that are there, {rounds} turns of {TURN}");
+    for contender in &contenders {
+        println!("{:>10.0}/s  {}", contender.rate(), contender.name);
+    }
+    let [hundreds, threads, tasks, bulk, batches] = contenders;
+    ratio(&threads, &hundreds, 0.5);
+    ratio(&tasks, &hundreds, 0.5);
+    ratio(&batches, &bulk, 0.8);
+    drop((hundreds, threads, tasks, bulk, batches));
+
+    let end = rows + rounds * TURN;
+    latency("store, find by index", end, |n| {
+        let Write::Insert { token, index, .. } = mapping(n) else {
+            return;
+        };
+        let found = block_on(batches_store.find(index)).unwrap();
+        assert!(
+            found[0]
+                .unique
+                .as_ref()
+                .is_some_and(|(found, _)| *found == token)
+        );
+    });
+    latency("store, row by token", end, |n| {
+        let Write::Insert { token, row, .. } = mapping(n) else {
+            return;
+        };
+        assert_eq!(
+            block_on(batches_store.rows(vec![token])).unwrap(),
+            [Some(row)]
+        );
+    });
+    latency("bare engine, row by index", end, |n| {
+        assert!(bulk_engine.find(n))
+    });
+}
+
+fn latency(name: &str, rows: u64, read: impl Fn(u64)) {
+    const READS: usize = 50_000;
+    let mut nanos = Vec::with_capacity(READS);
+    for n in 0..READS as u64 {
+        let picked = n.wrapping_mul(0x9E37_79B9_7F4A_7C15) % rows;
+        let start = Instant::now();
+        read(picked);
+        nanos.push(start.elapsed().as_nanos() as f64);
+    }
+    nanos.sort_by(f64::total_cmp);
+    let micros = |part: usize| nanos[READS * part / 100] / 1000.0;
+    println!(
+        "{:>7.1} us p50 {:>7.1} us p99  {name}",
+        micros(50),
+        micros(99)
+    );
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    env::var(name).map_or(default, |text| text.parse().unwrap())
+}
+
+fn ratio(ours: &Contender<'_>, bare: &Contender<'_>, least: f64) {
+    let ratio = ours.rate() / bare.rate();
+    println!(
+        "ratio {ratio:.2} (at least {least}): {} to {}",
+        ours.name, bare.name
+    );
+}
+
+/// One way to insert the mappings of a range, and the rates of its turns.
+struct Contender<'a> {
+    name: &'static str,
+    insert: Box<dyn Fn(core::ops::Range<u64>) + 'a>,
+    rates: Vec<f64>,
+}
+
+impl<'a> Contender<'a> {
+    fn new(name: &'static str, insert: impl Fn(core::ops::Range<u64>) + 'a) -> Self {
+        Self {
+            name,
+            insert: Box::new(insert),
+            rates: Vec::new(),
+        }
+    }
+
+    fn turn(&mut self, range: core::ops::Range<u64>) {
+        let count = (range.end - range.start) as f64;
+        let start = Instant::now();
+        (self.insert)(range);
+        self.rates.push(count / start.elapsed().as_secs_f64());
+    }
+
+    /// The median.
+    fn rate(&self) -> f64 {
+        let mut rates = self.rates.clone();
+        rates.sort_by(f64::total_cmp);
+        rates[rates.len() / 2]
+    }
+}
+
+/// Calls `one` for each number from 256 threads.
+fn by_threads(range: core::ops::Range<u64>, one: impl Fn(u64) + Sync) {
+    let next = AtomicU64::new(range.start);
+    thread::scope(|scope| {
+        for _ in 0..CALLERS {
+            scope.spawn(|| {
+                loop {
+                    let n = next.fetch_add(1, Ordering::Relaxed);
+                    if n >= range.end {
+                        break;
+                    }
+                    one(n);
+                }
+            });
+        }
+    });
+}
+
+/// Runs `one` for each number, 256 at a time, on this thread.
+fn by_tasks<F: Future<Output = ()>>(range: core::ops::Range<u64>, one: impl Fn(u64) -> F) {
+    let next = RefCell::new(range);
+    let ready = Arc::new(Ready::default());
+    let caller = || async {
+        loop {
+            let n = next.borrow_mut().next();
+            let Some(n) = n else { break };
+            one(n).await;
+        }
+    };
+    let mut tasks: Vec<Option<Pin<Box<dyn Future<Output = ()> + '_>>>> = Vec::new();
+    let mut wakers = Vec::new();
+    for n in 0..CALLERS {
+        tasks.push(Some(Box::pin(caller())));
+        let waker = Arc::new(Task {
+            number: n,
+            ready: Arc::clone(&ready),
+        });
+        waker.wake_by_ref();
+        wakers.push(Waker::from(waker));
+    }
+    let mut running = CALLERS;
+    while running > 0 {
+        let number = ready.take();
+        let Some(task) = &mut tasks[number] else {
+            continue;
+        };
+        if let Poll::Ready(()) = task
+            .as_mut()
+            .poll(&mut Context::from_waker(&wakers[number]))
+        {
+            tasks[number] = None;
+            running -= 1;
+        }
+    }
+}
+
+#[derive(Default)]
+struct Ready {
+    queue: Mutex<VecDeque<usize>>,
+    any: Condvar,
+}
+
+impl Ready {
+    fn take(&self) -> usize {
+        let mut queue = self.queue.lock().unwrap();
+        loop {
+            match queue.pop_front() {
+                Some(number) => return number,
+                None => queue = self.any.wait(queue).unwrap(),
+            }
+        }
+    }
+}
+
+struct Task {
+    number: usize,
+    ready: Arc<Ready>,
+}
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {
+        self.ready.queue.lock().unwrap().push_back(self.number);
+        self.ready.any.notify_one();
+    }
+}
+
+async fn insert_one(store: &Embedded, n: u64) {
+    let outcome = store.write(None, vec![mapping(n)]).await.unwrap();
+    assert_eq!(outcome, [WriteOutcome::Inserted]);
+}
+
+fn insert_batches(store: &Embedded, range: core::ops::Range<u64>, per: u64) {
+    for start in range.clone().step_by(usize::try_from(per).unwrap()) {
+        let writes = (start..range.end.min(start + per)).map(mapping).collect();
+        let outcomes = block_on(store.write(None, writes)).unwrap();
+        assert!(
+            outcomes
+                .iter()
+                .all(|outcome| *outcome == WriteOutcome::Inserted)
+        );
+    }
+}
+
+fn mapping(n: u64) -> Write {
+    let Bytes { token, row, index } = Bytes::new(n);
+    Write::Insert {
+        token: RowKey::new(&token).unwrap(),
+        row: Row::new(&row).unwrap(),
+        index: vec![IndexKey::new(&index).unwrap()],
+        unique: true,
+    }
+}
+
+/// A mapping as a vault has it: random tokens, fingerprints and sealed records under one domain.
+struct Bytes {
+    token: [u8; 50],
+    row: [u8; 170],
+    index: [u8; 50],
+}
+
+impl Bytes {
+    fn new(n: u64) -> Self {
+        let mut bytes = Self {
+            token: [b'd'; 50],
+            row: [0; 170],
+            index: [b'd'; 50],
+        };
+        fill(3 * n, &mut bytes.token[25..]);
+        fill(3 * n + 1, &mut bytes.row);
+        fill(3 * n + 2, &mut bytes.index[18..]);
+        bytes
+    }
+}
+
+/// Splitmix64.
+fn fill(seed: u64, out: &mut [u8]) {
+    let mut state = seed.wrapping_mul(0xD134_2543_DE82_EF95);
+    for chunk in out.chunks_mut(8) {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut x = state;
+        x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        chunk.copy_from_slice(&(x ^ (x >> 31)).to_le_bytes()[..chunk.len()]);
+    }
+}
+
+const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
+const INDEX: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("index");
+
+/// The engine without the store.
+struct Bare(Database);
+
+impl Bare {
+    fn new(path: &Path) -> Self {
+        let cache = EmbeddedOptions::default().cache;
+        Self(
+            Database::builder()
+                .set_cache_size(cache)
+                .create(path)
+                .unwrap(),
+        )
+    }
+
+    fn find(&self, n: u64) -> bool {
+        let bytes = Bytes::new(n);
+        let transaction = self.0.begin_read().unwrap();
+        let index = transaction.open_table(INDEX).unwrap();
+        let rows = transaction.open_table(ROWS).unwrap();
+        let entry = [&[50], &bytes.index[..]].concat();
+        let token = index.get(&entry[..]).unwrap().unwrap();
+        rows.get(token.value()).unwrap().unwrap().value() == bytes.row
+    }
+
+    fn insert(&self, range: core::ops::Range<u64>, per: usize) {
+        for start in range.clone().step_by(per) {
+            let mut transaction = self.0.begin_write().unwrap();
+            transaction.set_quick_repair(true);
+            {
+                let mut rows = transaction.open_table(ROWS).unwrap();
+                let mut index = transaction.open_table(INDEX).unwrap();
+                for n in start..range.end.min(start + per as u64) {
+                    let bytes = Bytes::new(n);
+                    rows.insert(&bytes.token[..], &bytes.row[..]).unwrap();
+                    let entry = [&[50], &bytes.index[..]].concat();
+                    index.insert(&entry[..], &bytes.token[..]).unwrap();
+                }
+            }
+            transaction.commit().unwrap();
+        }
+    }
+}

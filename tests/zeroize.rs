@@ -1,0 +1,243 @@
+//! Every secret type is wiped when dropped: asserted when compiled, and measured on freed memory.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, unsafe_code)]
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::hint::black_box;
+
+use cardvault::card::{CardData, CardRecord, Pan, SensitiveData};
+use cardvault::ff1::{Ff1, Item, Shape};
+use cardvault::fingerprint::{FingerprintVerifier, Fingerprinter};
+use cardvault::keys::{
+    Component, Cryptoperiod, Domain, FingerprintKey, IrreversibleKey, Kek, KeyRing, KeyUse,
+    OpeningKey, RetiredFingerprintKey, RingMark, SealingKey, VaultlessKey, VaultlessOpeningKey,
+};
+use cardvault::seal::{Opener, Sealer};
+use cardvault::token::{Candidate, Irreversible, Vaultless, VaultlessOpener};
+use cardvault::{Secret, UnixSeconds};
+use rand_core::{TryCryptoRng, TryRng};
+use zeroize::ZeroizeOnDrop;
+
+/// Compiles only if each type wipes itself when dropped.
+const fn wiped<T: ZeroizeOnDrop>() {}
+const _: () = {
+    wiped::<Secret<16>>();
+    wiped::<Secret<32>>();
+    wiped::<Pan>();
+    wiped::<CardRecord>();
+    wiped::<CardData>();
+    wiped::<SensitiveData>();
+    wiped::<Component>();
+    wiped::<Kek>();
+    wiped::<KeyRing>();
+    wiped::<SealingKey>();
+    wiped::<OpeningKey>();
+    wiped::<FingerprintKey>();
+    wiped::<RetiredFingerprintKey>();
+    wiped::<VaultlessKey>();
+    wiped::<VaultlessOpeningKey>();
+    wiped::<IrreversibleKey>();
+    wiped::<Ff1>();
+    wiped::<Shape>();
+    wiped::<Item>();
+    wiped::<Sealer>();
+    wiped::<Opener>();
+    wiped::<Fingerprinter>();
+    wiped::<FingerprintVerifier>();
+    wiped::<Irreversible>();
+    wiped::<Vaultless>();
+    wiped::<VaultlessOpener>();
+    wiped::<Candidate>();
+};
+
+/// Bytes of a pattern that is looked for.
+const PATTERN: usize = 8;
+const PATTERNS: usize = 64;
+
+thread_local! {
+    static SOUGHT: Cell<Option<[[u8; PATTERN]; PATTERNS]>> = const { Cell::new(None) };
+    static FREED: Cell<usize> = const { Cell::new(0) };
+    static FOUND: Cell<usize> = const { Cell::new(0) };
+}
+
+/// The system's allocator, looking through each block of this thread before it is freed.
+struct Watching;
+
+// SAFETY: every call goes to the system's allocator unchanged; a block is read before it is freed.
+unsafe impl GlobalAlloc for Watching {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // Zeroed, so that every byte that is read later was written.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        if let Some(sought) = SOUGHT.get() {
+            FREED.set(FREED.get() + 1);
+            for start in 0..(layout.size() + 1).saturating_sub(PATTERN) {
+                let part: [u8; PATTERN] =
+                    std::array::from_fn(|at| unsafe { block.add(start + at).read_volatile() });
+                if part != [0; PATTERN] && sought.contains(&part) {
+                    FOUND.set(FOUND.get() + 1);
+                }
+            }
+        }
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Watching = Watching;
+
+/// How many blocks were freed while `work` ran, and how often a pattern stood in one.
+fn watch(secret: &[Vec<u8>], work: impl FnOnce()) -> (usize, usize) {
+    let mut sought = [[0; PATTERN]; PATTERNS];
+    let windows = secret.iter().flat_map(|form| form.windows(PATTERN));
+    for (slot, part) in sought.iter_mut().zip(windows) {
+        slot.copy_from_slice(part);
+    }
+    FREED.set(0);
+    FOUND.set(0);
+    SOUGHT.set(Some(sought));
+    work();
+    SOUGHT.set(None);
+    (FREED.get(), FOUND.get())
+}
+
+const DIGITS: &str = "4539148803436467";
+
+/// The number as ASCII, as digit values in either order, and as BCD.
+fn forms() -> Vec<Vec<u8>> {
+    let ascii = DIGITS.as_bytes().to_vec();
+    let values: Vec<u8> = ascii.iter().map(|byte| byte - b'0').collect();
+    let bcd = values
+        .chunks(2)
+        .map(|pair| pair[0] << 4 | pair[1])
+        .collect();
+    let reversed = values.iter().rev().copied().collect();
+    vec![ascii, values, reversed, bcd]
+}
+
+fn key() -> [u8; 32] {
+    std::array::from_fn(|at| 57_u8.wrapping_mul(u8::try_from(at).unwrap() + 5))
+}
+
+/// Hands out [`key`] again and again.
+struct FixedRng;
+
+impl TryRng for FixedRng {
+    type Error = core::convert::Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        Ok(7)
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        Ok(7)
+    }
+
+    fn try_fill_bytes(&mut self, to: &mut [u8]) -> Result<(), Self::Error> {
+        for (to, from) in to.iter_mut().zip(key().iter().cycle()) {
+            *to = *from;
+        }
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for FixedRng {}
+
+/// Puts `value` on the heap and frees it; `free` says whether it is dropped or only forgotten.
+fn boxed<T>(value: T) {
+    drop(black_box(Box::new(value)));
+}
+
+/// The same without running the value's `Drop`: what an ordinary type would leave behind.
+fn leaked<T>(value: T) {
+    drop(black_box(Box::new(std::mem::ManuallyDrop::new(value))));
+}
+
+#[test]
+fn card_numbers_leave_no_trace_in_freed_memory() {
+    let pan = common::pan(DIGITS);
+    let record = CardRecord::new(pan.clone());
+    let track = format!(";{DIGITS}=3012101?");
+    let cases: [(&str, &dyn Fn(), &dyn Fn()); 4] = [
+        ("Pan", &|| boxed(pan.clone()), &|| leaked(pan.clone())),
+        ("CardRecord", &|| boxed(record.clone()), &|| {
+            leaked(record.clone())
+        }),
+        ("its bytes", &|| boxed(record.to_bytes()), &|| {
+            leaked(record.to_bytes())
+        }),
+        (
+            "SensitiveData",
+            &|| boxed(SensitiveData::new(track.as_bytes()).unwrap()),
+            &|| leaked(SensitiveData::new(track.as_bytes()).unwrap()),
+        ),
+    ];
+    for (name, drop_it, leak_it) in cases {
+        let (freed, found) = watch(&forms(), leak_it);
+        assert!(
+            freed > 0 && found > 0,
+            "the watch misses a {name} that is not wiped"
+        );
+        let (freed, found) = watch(&forms(), drop_it);
+        assert!(freed > 0);
+        assert_eq!(found, 0, "{name} stays in freed memory");
+    }
+    let (_, found) = watch(&forms(), || drop(black_box(DIGITS.to_owned())));
+    assert!(found > 0, "the watch misses a plain copy");
+    // Exposing makes a copy on the stack alone.
+    let (_, found) = watch(&forms(), || {
+        pan.expose(|text| black_box(text).len());
+        boxed(pan.mask());
+    });
+    assert_eq!(found, 0);
+}
+
+#[test]
+fn keys_leave_no_trace_in_freed_memory() {
+    let sought = [key().to_vec()];
+    let ring = || {
+        let now = UnixSeconds(1_800_000_000);
+        let mut ring = KeyRing::new(RingMark::Development, &mut FixedRng).unwrap();
+        let period = Cryptoperiod::default_of(KeyUse::Card);
+        let name = ring.add(KeyUse::Card, period, now, &mut FixedRng).unwrap();
+        ring.activate(name, now).unwrap();
+        let domain = Domain::new(b"merchant-7").unwrap();
+        boxed(ring.card_key(&domain, now).unwrap());
+        ring
+    };
+    let cases: [(&str, &dyn Fn(), &dyn Fn()); 3] = [
+        ("Secret", &|| boxed(Secret::new(key())), &|| {
+            leaked(Secret::new(key()))
+        }),
+        (
+            "Component",
+            &|| boxed(Component::random(&mut FixedRng).unwrap()),
+            &|| {
+                leaked(Component::random(&mut FixedRng).unwrap());
+            },
+        ),
+        ("Ff1", &|| boxed(Ff1::new(&Secret::new(key()))), &|| {
+            leaked(Ff1::new(&Secret::new(key())));
+        }),
+    ];
+    for (name, drop_it, leak_it) in cases {
+        let (freed, found) = watch(&sought, leak_it);
+        assert!(
+            freed > 0 && found > 0,
+            "the watch misses a {name} that is not wiped"
+        );
+        let (freed, found) = watch(&sought, drop_it);
+        assert!(freed > 0);
+        assert_eq!(found, 0, "{name} stays in freed memory");
+    }
+    // The ring's own id is the generator's output too: only its roots are looked for.
+    let roots = [key()[16..].to_vec()];
+    let (freed, found) = watch(&roots, || leaked(ring()));
+    assert!(freed > 0 && found > 0);
+    let (_, found) = watch(&roots, || boxed(ring()));
+    assert_eq!(found, 0, "a root stays in freed memory");
+}
