@@ -30,7 +30,7 @@ impl UnixSeconds {
 
 #[cfg(all(test, feature = "std"))]
 mod tests {
-    use super::*;
+    use super::UnixSeconds;
     use core::time::Duration;
     use std::time::UNIX_EPOCH;
 

@@ -1128,10 +1128,10 @@ fn a_file_log_mends_a_torn_line_and_is_its_owners() {
         assert_eq!(mode & 0o777, 0o600);
     }
     // The machine went down in the middle of a line.
-    std::fs::write(&path, &text[..text.len() - 9]).unwrap();
+    std::fs::write(&path, text.get(..text.len() - 9).unwrap()).unwrap();
     run();
     let mended = std::fs::read_to_string(&path).unwrap();
-    let torn = &line[..line.len() - 8];
+    let torn = line.get(..line.len() - 8).unwrap();
     assert_eq!(mended, format!("{line}\n{torn}\n{line}\n{line}\n"));
     run();
     let whole = std::fs::read_to_string(&path).unwrap();

@@ -609,7 +609,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         &self,
         state: &RingState,
         chunk: &mut Chunk<'_>,
-    ) -> Result<(Vec<Write>, Vec<(usize, Token)>), VaultError> {
+    ) -> Result<(Vec<Write>, Places), VaultError> {
         let keys = state.domain(chunk.domain)?;
         let sealer = keys.sealer(&state.ring, chunk.domain, (self.clock)())?;
         let mut writes = Vec::with_capacity(chunk.open.len());
@@ -908,6 +908,9 @@ struct Known {
     fresh: Option<Row>,
 }
 
+/// Places in a chunk, each with the token that its card gets or has.
+type Places = Vec<(usize, Token)>;
+
 /// Rows of cards that have their tokens, by row key.
 type Renewals = BTreeMap<RowKey, Renewal>;
 
@@ -916,7 +919,7 @@ struct Renewal {
     /// What to put in its place, if anything.
     row: Option<Row>,
     /// Which cards of the chunk it is for.
-    places: Vec<(usize, Token)>,
+    places: Places,
 }
 
 /// What a rewrap does with a row.

@@ -568,6 +568,32 @@ mod tests {
     }
 
     #[test]
+    fn a_waker_that_panics_takes_no_answer_from_others() {
+        use core::task::Context;
+        use std::task::Wake;
+
+        struct Panicking;
+
+        impl Wake for Panicking {
+            fn wake(self: Arc<Self>) {
+                std::panic::resume_unwind(Box::new("deliberate"));
+            }
+        }
+
+        let folder = tempdir().unwrap();
+        let store = create(folder.path()).unwrap();
+        let waker = Arc::new(Panicking).into();
+        let mut bad = Box::pin(store.write(None, vec![insert("a")]));
+        // It may be answered before it has left its waker.
+        let _ = bad.as_mut().poll(&mut Context::from_waker(&waker));
+        for name in ["b", "c"] {
+            let outcome = block_on(store.write(None, vec![insert(name)]));
+            assert_eq!(outcome, Ok(vec![WriteOutcome::Inserted]));
+        }
+        assert_eq!(block_on(bad), Ok(vec![WriteOutcome::Inserted]));
+    }
+
+    #[test]
     fn a_waker_may_drop_the_last_handle() {
         use core::pin::Pin;
         use core::task::Context;
