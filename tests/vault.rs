@@ -731,6 +731,9 @@ fn a_renewed_card_keeps_its_token_and_gets_its_new_data() {
     assert_eq!(existing, [true, false, true, true]);
     assert_eq!(now(&vault).expiry, cards[2].expiry);
     assert_eq!(now(&vault).sequence, numbered.sequence);
+    let cards = [expiring(VISA, 36), cards[2].clone()];
+    vault.tokenize_batch(&shop(), &cards, &how);
+    assert_eq!(now(&vault).expiry, cards[1].expiry);
     // The token's own expiry applies as well.
     let at = UnixSeconds(1_900_000_000);
     vault
