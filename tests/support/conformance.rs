@@ -11,8 +11,8 @@ use std::sync::Barrier;
 use std::thread;
 
 use cardvault::vault::{
-    Found, Guard, IndexKey, MAX_BATCH, MAX_FOUND, MAX_KEY, Part, Row, RowKey, Store, StoreError,
-    Write, WriteOutcome,
+    Found, Guard, IndexKey, MAX_BATCH, MAX_FOUND, MAX_INDEX_KEYS, MAX_KEY, Part, Row, RowKey,
+    Store, StoreError, Write, WriteOutcome,
 };
 use pollster::block_on;
 use proptest::prelude::*;
@@ -438,6 +438,7 @@ pub fn guards<S: Store, H: Deref<Target = S>>(make: &impl Fn() -> H) {
 }
 
 pub fn limits<S: Store, H: Deref<Target = S>>(make: &impl Fn() -> H) {
+    const OVER: usize = MAX_INDEX_KEYS + 1;
     let store = &*make();
     let size = |part, len| StoreError::Size { part, len };
     let delete = |keys| Write::Delete {
@@ -447,9 +448,9 @@ pub fn limits<S: Store, H: Deref<Target = S>>(make: &impl Fn() -> H) {
     };
     for (keys, is_delete, good) in [
         (0, false, false),
-        (3, false, false),
+        (OVER, false, false),
         (0, true, true),
-        (3, true, false),
+        (OVER, true, false),
     ] {
         let keys: Vec<_> = (0..keys).map(index).collect();
         let len = keys.len();
