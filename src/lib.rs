@@ -47,8 +47,9 @@
 //! ```
 //!
 //! # Features
-//! The core (`card`, `keys`, `seal`, `fingerprint`, `ff1`, `token`, `payment`, `refund`) is `no_std`, allocates nothing
-//! and panics on no input. Features add to it and change nothing of it:
+//! The core (`card`, `keys`, `seal`, `fingerprint`, `ff1`, `token`, `payment`, `refund`) is
+//! `no_std`, allocates nothing and panics on no input. Features add to it and change nothing of
+//! it:
 //!
 //! | Feature | Adds |
 //! |---|---|

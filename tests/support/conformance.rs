@@ -438,7 +438,6 @@ pub fn guards<S: Store, H: Deref<Target = S>>(make: &impl Fn() -> H) {
 }
 
 pub fn limits<S: Store, H: Deref<Target = S>>(make: &impl Fn() -> H) {
-    const OVER: usize = MAX_INDEX_KEYS + 1;
     let store = &*make();
     let size = |part, len| StoreError::Size { part, len };
     let delete = |keys| Write::Delete {
@@ -448,9 +447,9 @@ pub fn limits<S: Store, H: Deref<Target = S>>(make: &impl Fn() -> H) {
     };
     for (keys, is_delete, good) in [
         (0, false, false),
-        (OVER, false, false),
+        (MAX_INDEX_KEYS + 1, false, false),
         (0, true, true),
-        (OVER, true, false),
+        (MAX_INDEX_KEYS + 1, true, false),
     ] {
         let keys: Vec<_> = (0..keys).map(index).collect();
         let len = keys.len();
