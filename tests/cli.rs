@@ -213,6 +213,11 @@ fn every_format_there_and_back_in_a_pipe() {
         }
         assert_eq!(bench.output(&arguments, &tokens), input, "{domain}");
     }
+    assert_eq!(
+        bench.read("v/access.log").lines().count(),
+        4 * 500,
+        "each access is logged"
+    );
     let hashed = bench.output(&["tokenize", "v", "--irreversible"], &input);
     assert!(hashed.lines().all(|token| token.starts_with("cvh_")));
     assert_eq!(
