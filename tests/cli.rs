@@ -185,6 +185,31 @@ fn a_csv_file_there_and_back() {
     assert_eq!(log.lines().count(), 3);
     assert!(log.contains("actor=\"tester\" purpose=\"test\""));
     assert!(!log.contains(VISA));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        bench.write(".clear.csv.cardvault-draft", "left behind by another run");
+        let clear = [
+            "detokenize",
+            "v",
+            "tokens.csv",
+            "--header",
+            "-c",
+            "2",
+            "--purpose",
+            "test",
+        ];
+        let clear = [&clear[..], &["-o", "clear.csv"]].concat();
+        bench.output(&clear, "");
+        let mode = fs::metadata(bench.path("clear.csv"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!((mode & 0o777, bench.read("clear.csv")), (0o600, back));
+        symlink("elsewhere", bench.path(".clear.csv.cardvault-draft")).unwrap();
+        bench.fails(4, "is no file", &clear);
+        assert!(!bench.path("elsewhere").exists());
+    }
 }
 
 #[test]
