@@ -621,7 +621,7 @@ impl Contents {
                 _ => {
                     let n = number;
                     number += 1;
-                    let unique = n % 2 == 0;
+                    let unique = n.is_multiple_of(2);
                     next.rows.insert(key(n), new_row.clone());
                     next.entries.insert(key(n), (n, unique));
                     writes.push(insert(key(n), new_row, &[index(n)], unique));

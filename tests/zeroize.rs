@@ -147,7 +147,10 @@ impl TryRng for FixedRng {
 
 impl TryCryptoRng for FixedRng {}
 
-/// Puts `value` on the heap and frees it; `free` says whether it is dropped or only forgotten.
+/// A type's name, a call that drops one on the heap, and one that frees it without wiping.
+type Case<'a> = (&'a str, &'a dyn Fn(), &'a dyn Fn());
+
+/// Puts `value` on the heap, drops it and frees the block.
 fn boxed<T>(value: T) {
     drop(black_box(Box::new(value)));
 }
@@ -162,7 +165,7 @@ fn card_numbers_leave_no_trace_in_freed_memory() {
     let pan = common::pan(DIGITS);
     let record = CardRecord::new(pan.clone());
     let track = format!(";{DIGITS}=3012101?");
-    let cases: [(&str, &dyn Fn(), &dyn Fn()); 4] = [
+    let cases: [Case<'_>; 4] = [
         ("Pan", &|| boxed(pan.clone()), &|| leaked(pan.clone())),
         ("CardRecord", &|| boxed(record.clone()), &|| {
             leaked(record.clone())
@@ -209,7 +212,7 @@ fn keys_leave_no_trace_in_freed_memory() {
         boxed(ring.card_key(&domain, now).unwrap());
         ring
     };
-    let cases: [(&str, &dyn Fn(), &dyn Fn()); 3] = [
+    let cases: [Case<'_>; 3] = [
         ("Secret", &|| boxed(Secret::new(key())), &|| {
             leaked(Secret::new(key()))
         }),

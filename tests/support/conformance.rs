@@ -11,8 +11,8 @@ use std::sync::Barrier;
 use std::thread;
 
 use cardvault::vault::{
-    Found, Guard, IndexKey, MAX_BATCH, MAX_FOUND, MAX_KEY, Part, Row, RowKey, Store, StoreError,
-    Write, WriteOutcome,
+    Found, Guard, IndexKey, MAX_BATCH, MAX_FOUND, MAX_INDEX_KEYS, MAX_KEY, Part, Row, RowKey,
+    Store, StoreError, Write, WriteOutcome,
 };
 use pollster::block_on;
 use proptest::prelude::*;
@@ -447,9 +447,9 @@ pub fn limits<S: Store, H: Deref<Target = S>>(make: &impl Fn() -> H) {
     };
     for (keys, is_delete, good) in [
         (0, false, false),
-        (3, false, false),
+        (MAX_INDEX_KEYS + 1, false, false),
         (0, true, true),
-        (3, true, false),
+        (MAX_INDEX_KEYS + 1, true, false),
     ] {
         let keys: Vec<_> = (0..keys).map(index).collect();
         let len = keys.len();
