@@ -16,8 +16,9 @@ use core::fmt;
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroize;
 
-use super::digits::{Digits, PAN_BCD_LEN, PAN_MIN_DIGITS};
+use super::digits::{Digits, PAN_MIN_DIGITS};
 use super::expiry::{Expiry, PanSequence};
+use super::packed::PAN_BCD_LEN;
 use super::pan::Pan;
 use crate::secret::Secret;
 

@@ -126,23 +126,6 @@ impl Ff1 {
         Item::new(shape, halves, self.prefix(shape, tweak))
     }
 
-    /// [`Ff1::item`] for a tweak that fits Q's block beside the round's bytes, given as two
-    /// big-endian numbers with zeros behind it.
-    #[inline]
-    pub(crate) fn item_of_block(
-        shape: &Shape,
-        [high, low]: [u64; 2],
-        halves: [u64; 2],
-    ) -> Result<Item, Ff1Error> {
-        if shape.tweak_len() > shape.tweak_room() {
-            return Err(Ff1Error::Tweak {
-                bytes: shape.tweak_len(),
-            });
-        }
-        let [a, b] = shape.chain;
-        Item::new(shape, halves, [a ^ high, b ^ low])
-    }
-
     /// Encrypts one number. Constant time.
     #[inline]
     pub fn encrypt_item(&self, shape: &Shape, item: &mut Item) {
@@ -305,6 +288,20 @@ impl Item {
         right: 0,
         prefix: [0; 2],
     };
+
+    /// [`Ff1::item`] for halves that are known to fit the shape, and a tweak that fits Q's block
+    /// beside the round's bytes, given as two big-endian numbers with zeros behind it.
+    #[inline]
+    pub(crate) fn of_block(shape: &Shape, [high, low]: [u64; 2], [left, right]: [u64; 2]) -> Self {
+        debug_assert!(shape.tweak_len() <= shape.tweak_room());
+        debug_assert!(left < shape.left.value() && right < shape.right.value());
+        let [a, b] = shape.chain;
+        Self {
+            left,
+            right,
+            prefix: [a ^ high, b ^ low],
+        }
+    }
 
     #[inline]
     fn new(shape: &Shape, [left, right]: [u64; 2], prefix: [u64; 2]) -> Result<Self, Ff1Error> {
