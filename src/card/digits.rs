@@ -157,35 +157,34 @@ impl Digits {
     #[inline]
     pub(crate) fn packed(&self) -> Packed {
         let [high, middle, low] = self.words.map(pack_8);
-        let nibbles = u128::from(high) << 64 | u128::from(middle << 32 | low);
-        Packed::new(nibbles, self.len)
+        Packed {
+            high,
+            low: middle << 32 | low,
+        }
     }
 
-    /// The digits that `packed` stands for.
+    /// The last `len` digits of `packed`, the only ones above 0.
     #[inline]
-    pub(crate) fn from_packed(packed: Packed) -> Self {
-        let nibbles = packed.nibbles();
-        Self {
-            words: [
-                unpack_8(nibbles >> 64),
-                unpack_8(nibbles >> 32),
-                unpack_8(nibbles),
-            ],
-            len: packed.len(),
-        }
+    pub(crate) const fn from_packed(packed: Packed, len: usize) -> Self {
+        let words = [
+            unpack_8(packed.high),
+            unpack_8(packed.low >> 32),
+            unpack_8(packed.low),
+        ];
+        Self { words, len }
     }
 
     /// Packed BCD from the left, padded with `F`.
     #[inline]
     pub(crate) fn to_bcd(&self) -> [u8; PAN_BCD_LEN] {
-        self.packed().to_bytes()
+        self.packed().to_bytes(self.len)
     }
 
-    /// Reads packed BCD padded with `F`; `None` without digits, with more than 19, or with a
-    /// nibble that is neither.
+    /// Reads packed BCD padded with `F`; `None` if it is not 8 to 19 digits.
     #[inline]
     pub(crate) fn from_bcd(bcd: &[u8; PAN_BCD_LEN]) -> Option<Self> {
-        Packed::from_bytes(bcd).map(Self::from_packed)
+        let (packed, len) = Packed::from_bytes(bcd)?;
+        Some(Self::from_packed(packed, len))
     }
 
     /// The Luhn sum modulo 10: 0 for a number that passes (ISO/IEC 7812-1 Annex B).
@@ -327,12 +326,8 @@ const fn pack_8(word: u64) -> u64 {
 
 /// The inverse of [`pack_8`], of the lowest eight nibbles.
 #[inline]
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the lowest 32 bits are meant"
-)]
-const fn unpack_8(nibbles: u128) -> u64 {
-    let fours = nibbles as u32 as u64;
+const fn unpack_8(nibbles: u64) -> u64 {
+    let fours = nibbles & 0xffff_ffff;
     let fours = (fours | fours << 16) & 0x0000_ffff_0000_ffff;
     let pairs = (fours | fours << 8) & LANES;
     ((pairs | pairs << 4) & 0x0f0f_0f0f_0f0f_0f0f).swap_bytes()

@@ -2,98 +2,90 @@
 //! counted and put together. Free of branches and indices that depend on a digit's value.
 #![forbid(unsafe_code)]
 
-use super::digits::PAN_MAX_DIGITS;
+use super::digits::{PAN_MAX_DIGITS, PAN_MIN_DIGITS};
 
 /// Bytes of the binary form: 20 nibbles.
 pub(crate) const PAN_BCD_LEN: usize = 10;
 
+/// The most nibbles of padding: those behind 8 digits.
+const MAX_PADDING: usize = 2 * PAN_BCD_LEN - PAN_MIN_DIGITS;
 /// Bits of one digit.
 const NIBBLE: usize = 4;
 /// The lower nibble of every byte.
 const LOWER: u64 = 0x0f0f_0f0f_0f0f_0f0f;
 /// 1 in every byte.
 const ONES: u64 = 0x0101_0101_0101_0101;
-/// The top bit of every nibble.
-const TOP_BITS: u128 = 0x8888_8888_8888_8888_8888_8888_8888_8888;
+/// The lower byte of every two.
+const LANES_16: u64 = 0x00ff_00ff_00ff_00ff;
 
 /// Packed BCD, the last digit in the lowest bits, behind zeros.
 ///
-/// A value in passing, not wiped: what keeps digits is [`super::digits::Digits`].
+/// Two words, so that many numbers can be worked on side by side. A value in passing, not wiped:
+/// what keeps digits is [`super::digits::Digits`].
 #[derive(Clone, Copy)]
 pub(crate) struct Packed {
-    nibbles: u128,
-    /// The count of digits, which is not secret.
-    len: usize,
+    /// The digits before the last 16.
+    pub(crate) high: u64,
+    /// The last 16 digits.
+    pub(crate) low: u64,
 }
 
 impl Packed {
-    /// No digits.
-    pub(crate) const EMPTY: Self = Self { nibbles: 0, len: 0 };
-
-    /// The digits of `nibbles`, each at most 9 and none but the last `len` above 0.
+    /// Reads BCD from the left, padded with `F`, and how many digits there are; `None` without
+    /// digits, with more than 19, or with a nibble that is neither.
     #[inline]
-    pub(crate) const fn new(nibbles: u128, len: usize) -> Self {
-        Self { nibbles, len }
-    }
-
-    /// Reads BCD from the left, padded with `F`; `None` without digits, with more than 19, or
-    /// with a nibble that is neither.
-    #[inline]
-    pub(crate) fn from_bytes(bcd: &[u8; PAN_BCD_LEN]) -> Option<Self> {
-        let [b0, b1, b2, b3, b4, b5, b6, b7, b8, b9] = *bcd;
-        let padded =
-            u128::from_be_bytes([0, 0, 0, 0, 0, 0, b0, b1, b2, b3, b4, b5, b6, b7, b8, b9]);
-        let padding = padded.trailing_ones() as usize / NIBBLE;
-        let len = (2 * PAN_BCD_LEN).checked_sub(padding)?;
-        if len == 0 || len > PAN_MAX_DIGITS {
+    pub(crate) const fn from_bytes(bcd: &[u8; PAN_BCD_LEN]) -> Option<(Self, usize)> {
+        let [front @ .., b8, b9] = *bcd;
+        let front = u64::from_be_bytes(front);
+        let low = front << 16 | u16::from_be_bytes([b8, b9]) as u64;
+        // At most 12 nibbles are padding, as a number has 8 digits; more are refused below.
+        let padding = low.trailing_ones() as usize / NIBBLE;
+        if padding == 0 || padding > MAX_PADDING {
             return None;
         }
-        let nibbles = padded >> (NIBBLE * padding);
-        // Above 9 is 8 with 4 or 2.
-        let bad = nibbles & (nibbles << 1 | nibbles << 2) & TOP_BITS;
-        (bad == 0).then_some(Self { nibbles, len })
+        let shift = NIBBLE * padding;
+        let padded_high = front >> 48;
+        let digits = Self {
+            high: padded_high >> shift,
+            low: padded_high << (64 - shift) | low >> shift,
+        };
+        if not_digits(digits.high) | not_digits(digits.low) != 0 {
+            return None;
+        }
+        Some((digits, 2 * PAN_BCD_LEN - padding))
     }
 
-    /// BCD from the left, padded with `F`.
+    /// BCD of the last `len` digits, 8 to 19, from the left, padded with `F`.
     #[inline]
-    pub(crate) const fn to_bytes(self) -> [u8; PAN_BCD_LEN] {
-        let padding = NIBBLE * (2 * PAN_BCD_LEN).saturating_sub(self.len);
-        let padded = (self.nibbles << padding) | ((1 << padding) - 1);
-        let [_, _, _, _, _, _, bcd @ ..] = padded.to_be_bytes();
-        bcd
+    pub(crate) const fn to_bytes(self, len: usize) -> [u8; PAN_BCD_LEN] {
+        let shift = NIBBLE * (2 * PAN_BCD_LEN).saturating_sub(len) % 64;
+        let low = self.low << shift | ((1 << shift) - 1);
+        let high = self.high << shift | (self.low >> 1) >> (63 - shift);
+        let [b0, b1, b2, b3, b4, b5, b6, b7] = (high << 48 | low >> 16).to_be_bytes();
+        let [.., b8, b9] = low.to_be_bytes();
+        [b0, b1, b2, b3, b4, b5, b6, b7, b8, b9]
     }
 
-    /// The nibbles, right-aligned.
-    #[inline]
-    pub(crate) const fn nibbles(self) -> u128 {
-        self.nibbles
-    }
-
-    /// How many digits there are.
-    #[inline]
-    pub(crate) const fn len(self) -> usize {
-        self.len
-    }
-
-    /// The digits outside `fields` replaced by zeros.
-    #[inline]
-    pub(crate) fn only(self, fields: [Field; 2]) -> Self {
-        let mask = fields.map(|field| u128::from(field.mask) << field.shift);
+    /// The digits of both, where one has zeros.
+    #[inline(always)]
+    pub(crate) const fn with(self, other: Self) -> Self {
         Self {
-            nibbles: self.nibbles & (mask[0] | mask[1]),
-            len: self.len,
+            high: self.high | other.high,
+            low: self.low | other.low,
         }
     }
 
     /// The Luhn sum modulo 10: 0 for a number that passes (ISO/IEC 7812-1 Annex B).
     /// Constant time for every length.
-    #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "the words of a number")]
-    pub(crate) const fn luhn_residue(self) -> u32 {
-        let sum = luhn_sums(self.nibbles as u64) + luhn_sums((self.nibbles >> 64) as u64);
-        let total = sum.wrapping_mul(ONES) >> 56;
-        // At most 171: the product with 205/2048 is the exact quotient by 10.
-        (total - 10 * ((total * 205) >> 11)) as u32
+    #[inline(always)]
+    pub(crate) const fn luhn_residue(self) -> u64 {
+        let sum = luhn_sums(self.low) + luhn_sums(self.high);
+        // Added up to one lane: at most 171.
+        let sum = (sum & LANES_16) + (sum >> 8 & LANES_16);
+        let sum = sum + (sum >> 32);
+        let total = (sum + (sum >> 16)) & 0xff;
+        // The product with 205/2048 is the exact quotient by 10.
+        total - 10 * ((total * 205) >> 11)
     }
 }
 
@@ -105,50 +97,48 @@ pub(crate) struct Field {
 }
 
 impl Field {
-    /// `count` digits with `behind` digits after them; none where they do not fit.
+    /// `count` digits with `behind` digits after them, at most 15 each; none where they do not
+    /// fit.
     pub(crate) const fn new(count: usize, behind: usize) -> Self {
-        if count > 16 || count + behind > PAN_MAX_DIGITS {
+        if count > 15 || behind > 15 || count + behind > PAN_MAX_DIGITS {
             return Self { shift: 0, mask: 0 };
         }
-        #[expect(clippy::cast_possible_truncation, reason = "at most 76")]
+        #[expect(clippy::cast_possible_truncation, reason = "at most 60")]
         Self {
             shift: (NIBBLE * behind) as u32,
-            mask: ((1_u128 << (NIBBLE * count)) - 1) as u64,
+            mask: (1 << (NIBBLE * count)) - 1,
         }
     }
 
     /// The field's digits as nibbles.
-    #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "cut to the field")]
+    #[inline(always)]
     pub(crate) const fn nibbles(self, digits: Packed) -> u64 {
-        (digits.nibbles >> self.shift) as u64 & self.mask
-    }
-
-    /// The field's digits as a number.
-    #[inline]
-    pub(crate) const fn number(self, digits: Packed) -> u64 {
-        join(self.nibbles(digits))
+        // In two steps, so that no shift is as wide as the word.
+        ((digits.high << 1) << (63 - self.shift) | digits.low >> self.shift) & self.mask
     }
 
     /// `nibbles` at the field's place in a number, between zeros.
-    #[inline]
-    pub(crate) const fn place(self, nibbles: u64) -> u128 {
-        (nibbles as u128) << self.shift
+    #[inline(always)]
+    pub(crate) const fn place(self, nibbles: u64) -> Packed {
+        Packed {
+            high: (nibbles >> 1) >> (63 - self.shift),
+            low: nibbles << self.shift,
+        }
     }
 }
 
 /// At most 16 nibbles as a number.
-#[inline]
+#[inline(always)]
 pub(crate) const fn join(nibbles: u64) -> u64 {
     // Each step makes pairs of lanes one lane: the upper is worth less than its place says.
     let twos = nibbles - (16 - 10) * (nibbles >> 4 & LOWER);
-    let fours = twos - (256 - 100) * (twos >> 8 & 0x00ff_00ff_00ff_00ff);
+    let fours = twos - (256 - 100) * (twos >> 8 & LANES_16);
     let eights = fours - (65_536 - 10_000) * (fours >> 16 & 0x0000_ffff_0000_ffff);
     eights - ((1 << 32) - 100_000_000) * (eights >> 32)
 }
 
 /// The inverse of [`join`] for numbers below 10^9, by multiplication: no division on a secret.
-#[inline]
+#[inline(always)]
 pub(crate) const fn spread(number: u64) -> u64 {
     // Each step splits lanes by the product with a rounded-up reciprocal, exact in its range.
     let top = (number * 1_441_151_881) >> 57; // / 10^8, below 2^30
@@ -163,8 +153,14 @@ pub(crate) const fn spread(number: u64) -> u64 {
     top << 32 | (pairs | pairs >> 16) & 0xffff_ffff
 }
 
-/// The digits' parts of the Luhn sum, two in each byte.
+/// Non-zero if a nibble is above 9: 8 with 4 or 2.
 #[inline]
+const fn not_digits(word: u64) -> u64 {
+    word & (word << 1 | word << 2) & 0x8888_8888_8888_8888
+}
+
+/// The digits' parts of the Luhn sum, two in each byte.
+#[inline(always)]
 const fn luhn_sums(word: u64) -> u64 {
     let plain = word & LOWER;
     let doubled = word >> 4 & LOWER;

@@ -71,7 +71,7 @@ impl Token {
             if same || token.brand().may_fail_luhn() {
                 continue;
             }
-            if let Ok(token) = Self::card_shaped(token.digits().packed()) {
+            if let Ok(token) = Self::card_shaped(token.digits().packed(), len) {
                 return Ok(token);
             }
         }

@@ -15,11 +15,12 @@
 use core::array;
 use core::fmt;
 
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
 use super::{Token, VaultlessFormat};
-use crate::card::digits::Digits;
-use crate::card::packed::{Field, Packed, spread};
+use crate::card::packed::{Field, Packed, join, spread};
 use crate::card::{PAN_MAX_DIGITS, PAN_MIN_DIGITS, Pan, TruncationFormat};
-use crate::ff1::{FF1_LANES, Ff1, Item, Shape};
+use crate::ff1::{FF1_LANES, Ff1, Item, Lane, Numbers, Shape};
 use crate::keys::{VAULTLESS_RESIDUES, VaultlessKey, VaultlessOpeningKey};
 use crate::secret::{RandomError, Secret};
 
@@ -245,7 +246,7 @@ struct Core {
     format: VaultlessFormat,
     generation: u32,
     /// The Luhn residue of the tokens.
-    residue: u32,
+    residue: u64,
     /// For numbers of 8 digits and more; none for those that are too short.
     layouts: [Option<Layout>; LENGTHS],
 }
@@ -271,11 +272,13 @@ impl Core {
 
     #[inline]
     fn one<D: Direction>(&self, input: &D::Input) -> Result<D::Output, D::Error> {
-        let digits = D::read(self, input)?;
-        let layout = self.layout(digits.len()).ok_or(D::short(digits.len()))?;
-        let mut item = layout.item(digits);
+        let (digits, len) = D::digits(self, input)?;
+        D::check(self, digits.luhn_residue())?;
+        let layout = self.layout(len).ok_or(D::short(len))?;
+        let mut item = Item::from(layout.lane(digits));
         D::run_one(&self.ff1, &layout.shape, &mut item);
-        D::output(layout.joined(digits, &item, D::residue(self)))
+        let output = layout.joined(digits, item.halves(), D::residue(self));
+        Ok(D::output(output, len))
     }
 
     fn batch<D: Direction>(
@@ -283,20 +286,17 @@ impl Core {
         inputs: &[D::Input],
         mut each: impl FnMut(usize, Result<D::Output, D::Error>),
     ) {
-        let mut group = Group::new();
-        let residue = D::residue(self);
+        let mut rows = Rows::new();
         for len in lengths(inputs.iter().map(D::digit_count)) {
             let layout = self.layout(len);
             let of_len = inputs.iter().enumerate();
             let mut of_len = of_len.filter(|(_, input)| D::digit_count(input) == len);
             let mut more = true;
             while more {
-                more = group.fill(of_len.by_ref().filter_map(|(at, input)| {
-                    let digits = D::read(self, input);
-                    match digits.and_then(|digits| Ok((digits, layout.ok_or(D::short(len))?))) {
-                        Ok((digits, layout)) => {
-                            Some((layout.item(digits), layout.kept(digits), at))
-                        }
+                more = rows.fill(of_len.by_ref().filter_map(|(at, input)| {
+                    let digits = D::digits(self, input);
+                    match digits.and_then(|digits| layout.map(|_| digits).ok_or(D::short(len))) {
+                        Ok((digits, _)) => Some((digits, at)),
                         Err(error) => {
                             each(at, Err(error));
                             None
@@ -304,9 +304,15 @@ impl Core {
                     }
                 }));
                 let Some(layout) = layout else { continue };
-                D::run(&self.ff1, &layout.shape, group.items_mut());
-                for (item, kept, at) in group.done() {
-                    each(at, D::output(layout.joined(kept, item, residue)));
+                let residue = D::residue(self);
+                let rows_of_len = &mut RowsOfLen {
+                    layout,
+                    residue,
+                    rows: &mut rows,
+                };
+                D::run(&self.ff1, &layout.shape, rows_of_len);
+                for (digits, residue, at) in rows.done() {
+                    each(at, D::check(self, residue).map(|()| D::output(digits, len)));
                 }
             }
         }
@@ -317,24 +323,27 @@ impl Core {
 trait Direction {
     type Input;
     type Output;
-    type Error: Copy;
+    type Error;
 
     /// How many digits the input has; 0 if it has none.
     fn digit_count(input: &Self::Input) -> usize;
 
-    /// The digits of an input that can go this way.
-    fn read(core: &Core, input: &Self::Input) -> Result<Packed, Self::Error>;
+    /// The digits, if the format allows them.
+    fn digits(core: &Core, input: &Self::Input) -> Result<(Packed, usize), Self::Error>;
+
+    /// Whether the input has the right Luhn residue.
+    fn check(core: &Core, residue: u64) -> Result<(), Self::Error>;
 
     /// The error for inputs with too few digits.
     fn short(digits: usize) -> Self::Error;
 
     fn run_one(ff1: &Ff1, shape: &Shape, item: &mut Item);
-    fn run(ff1: &Ff1, shape: &Shape, items: &mut [Item]);
+    fn run(ff1: &Ff1, shape: &Shape, rows: &mut RowsOfLen<'_>);
 
     /// The Luhn residue of the outputs.
-    fn residue(core: &Core) -> u32;
+    fn residue(core: &Core) -> u64;
 
-    fn output(digits: Packed) -> Result<Self::Output, Self::Error>;
+    fn output(digits: Packed, len: usize) -> Self::Output;
 }
 
 /// From card numbers to tokens.
@@ -351,13 +360,17 @@ impl Direction for Tokenizing {
     }
 
     #[inline]
-    fn read(core: &Core, pan: &Pan) -> Result<Packed, TokenizeError> {
+    fn digits(core: &Core, pan: &Pan) -> Result<(Packed, usize), TokenizeError> {
         core.format.check(pan)?;
-        let digits = pan.digits().packed();
-        if digits.luhn_residue() != 0 {
+        Ok((pan.digits().packed(), pan.digit_count()))
+    }
+
+    #[inline]
+    fn check(_: &Core, residue: u64) -> Result<(), TokenizeError> {
+        if residue != 0 {
             return Err(TokenizeError::FailsLuhn);
         }
-        Ok(digits)
+        Ok(())
     }
 
     #[inline]
@@ -371,18 +384,18 @@ impl Direction for Tokenizing {
     }
 
     #[inline]
-    fn run(ff1: &Ff1, shape: &Shape, items: &mut [Item]) {
-        ff1.encrypt_items(shape, items);
+    fn run(ff1: &Ff1, shape: &Shape, rows: &mut RowsOfLen<'_>) {
+        ff1.encrypt_numbers(shape, rows);
     }
 
     #[inline]
-    fn residue(core: &Core) -> u32 {
+    fn residue(core: &Core) -> u64 {
         core.residue
     }
 
     #[inline]
-    fn output(digits: Packed) -> Result<Token, TokenizeError> {
-        Ok(Token::of_digits(digits))
+    fn output(digits: Packed, len: usize) -> Token {
+        Token::of_digits(digits, len)
     }
 }
 
@@ -400,17 +413,22 @@ impl Direction for Opening {
     }
 
     #[inline]
-    fn read(core: &Core, token: &Token) -> Result<Packed, OpenError> {
-        let digits = token.digits().ok_or(OpenError::Kind)?;
-        if digits.len() < core.format.shortest() {
-            return Err(Self::short(digits.len()));
+    fn digits(core: &Core, token: &Token) -> Result<(Packed, usize), OpenError> {
+        let (digits, len) = token.digits().ok_or(OpenError::Kind)?;
+        if len < core.format.shortest() {
+            return Err(Self::short(len));
         }
+        Ok((digits, len))
+    }
+
+    #[inline]
+    fn check(core: &Core, residue: u64) -> Result<(), OpenError> {
         // A token is no secret, nor is its residue.
-        let residue = digits.luhn_residue();
         if residue != core.residue {
+            let residue = u32::try_from(residue).unwrap_or(0);
             return Err(OpenError::Generation { residue });
         }
-        Ok(digits)
+        Ok(())
     }
 
     #[inline]
@@ -424,19 +442,18 @@ impl Direction for Opening {
     }
 
     #[inline]
-    fn run(ff1: &Ff1, shape: &Shape, items: &mut [Item]) {
-        ff1.decrypt_items(shape, items);
+    fn run(ff1: &Ff1, shape: &Shape, rows: &mut RowsOfLen<'_>) {
+        ff1.decrypt_numbers(shape, rows);
     }
 
     #[inline]
-    fn residue(_: &Core) -> u32 {
+    fn residue(_: &Core) -> u64 {
         0
     }
 
     #[inline]
-    fn output(digits: Packed) -> Result<Candidate, OpenError> {
-        let pan = Pan::from_digits(Digits::from_packed(digits));
-        pan.map(Candidate).ok_or(Self::short(digits.len()))
+    fn output(digits: Packed, len: usize) -> Candidate {
+        Candidate(Pan::from_packed(digits, len))
     }
 }
 
@@ -477,75 +494,124 @@ impl Layout {
     }
 
     /// The free digits less the last one, ready for FF1.
-    #[inline]
-    fn item(&self, digits: Packed) -> Item {
+    #[inline(always)]
+    fn lane(&self, digits: Packed) -> Lane {
         let [front, end] = self.kept.map(|field| field.nibbles(digits));
         // The nine bytes of the tweak, from the top of a block down.
         let tweak = [self.tweak | front << 8 | end >> 8, end << 56];
-        Item::of_block(
-            &self.shape,
-            tweak,
-            self.halves.map(|half| half.number(digits)),
-        )
-    }
-
-    /// The kept digits and zeros: nothing secret.
-    #[inline]
-    fn kept(&self, digits: Packed) -> Packed {
-        digits.only(self.kept)
+        let halves = self.halves.map(|half| join(half.nibbles(digits)));
+        Lane::new(&self.shape, tweak, halves)
     }
 
     /// The halves between the kept digits, with the digit that gives the residue.
-    #[inline]
-    fn joined(&self, kept: Packed, item: &Item, residue: u32) -> Packed {
-        let [left, right] = item.halves();
-        let [left_field, right_field] = self.halves;
-        let nibbles = self.kept(kept).nibbles()
-            | left_field.place(spread(left))
-            | right_field.place(spread(right));
-        let digit = residue + 10 - Packed::new(nibbles, kept.len()).luhn_residue();
-        let tens = u32::from(digit > 9);
-        let digit = self.balance.place((digit - 10 * tens).into());
-        Packed::new(nibbles | digit, kept.len())
+    #[inline(always)]
+    fn joined(&self, digits: Packed, [left, right]: [u64; 2], residue: u64) -> Packed {
+        let [front, end] = self.kept.map(|field| field.place(field.nibbles(digits)));
+        let [left_half, right_half] = self.halves;
+        let halves = left_half
+            .place(spread(left))
+            .with(right_half.place(spread(right)));
+        let digits = front.with(halves).with(end);
+        let missing = residue + 10 - digits.luhn_residue();
+        let tens = u64::from(missing > 9);
+        digits.with(self.balance.place(missing - 10 * tens))
     }
 }
 
-/// At most [`FF1_LANES`] numbers of one length, with what they keep and their places in the batch.
-struct Group {
-    items: [Item; FF1_LANES],
-    kept: [(Packed, usize); FF1_LANES],
+/// At most [`FF1_LANES`] numbers of one length, with their places in the batch. Wiped when
+/// dropped.
+#[derive(Zeroize, ZeroizeOnDrop)]
+struct Rows {
+    high: [u64; FF1_LANES],
+    low: [u64; FF1_LANES],
+    /// The Luhn residues that the numbers came with.
+    residues: [u64; FF1_LANES],
+    places: [usize; FF1_LANES],
     count: usize,
 }
 
-impl Group {
-    fn new() -> Self {
+impl Rows {
+    const fn new() -> Self {
         Self {
-            items: array::from_fn(|_| Item::EMPTY),
-            kept: [(Packed::EMPTY, 0); FF1_LANES],
+            high: [0; FF1_LANES],
+            low: [0; FF1_LANES],
+            residues: [0; FF1_LANES],
+            places: [0; FF1_LANES],
             count: 0,
         }
     }
 
     /// Takes what `numbers` gives until it is full: then the answer is true.
     #[inline]
-    fn fill(&mut self, numbers: impl Iterator<Item = (Item, Packed, usize)>) -> bool {
+    fn fill(&mut self, numbers: impl Iterator<Item = (Packed, usize)>) -> bool {
         self.count = 0;
-        let slots = self.items.iter_mut().zip(&mut self.kept);
-        for ((slot, place), (item, kept, at)) in slots.zip(numbers) {
-            *slot = item;
-            *place = (kept, at);
+        let slots = self
+            .high
+            .iter_mut()
+            .zip(&mut self.low)
+            .zip(&mut self.places);
+        for (((high, low), place), (digits, at)) in slots.zip(numbers) {
+            (*high, *low, *place) = (digits.high, digits.low, at);
             self.count += 1;
         }
         self.count == FF1_LANES
     }
 
-    fn items_mut(&mut self) -> &mut [Item] {
-        self.items.get_mut(..self.count).unwrap_or_default()
+    /// The digits, the residues that they came with, and the places.
+    fn done(&self) -> impl Iterator<Item = (Packed, u64, usize)> {
+        let digits = self.high.iter().zip(&self.low);
+        let numbers = digits
+            .zip(&self.residues)
+            .zip(&self.places)
+            .take(self.count);
+        numbers.map(|(((&high, &low), &residue), &at)| (Packed { high, low }, residue, at))
+    }
+}
+
+/// Rows on their way through FF1.
+struct RowsOfLen<'a> {
+    layout: &'a Layout,
+    /// The Luhn residue of what comes out.
+    residue: u64,
+    rows: &'a mut Rows,
+}
+
+impl Numbers for RowsOfLen<'_> {
+    #[inline(always)]
+    fn count(&self) -> usize {
+        self.rows.count
     }
 
-    fn done(&self) -> impl Iterator<Item = (&Item, Packed, usize)> {
-        let numbers = self.items.iter().zip(&self.kept).take(self.count);
-        numbers.map(|(item, &(kept, at))| (item, kept, at))
+    #[inline(always)]
+    fn load<const N: usize>(&self, start: usize) -> impl Iterator<Item = Lane> {
+        let high = self.rows.high.get(start..).unwrap_or_default().iter();
+        let low = self.rows.low.get(start..).unwrap_or_default();
+        high.zip(low)
+            .take(N)
+            .map(|(&high, &low)| self.layout.lane(Packed { high, low }))
+    }
+
+    #[inline(always)]
+    fn store<const N: usize>(&mut self, start: usize, halves: impl Iterator<Item = [u64; 2]>) {
+        let high = self
+            .rows
+            .high
+            .get_mut(start..)
+            .unwrap_or_default()
+            .iter_mut();
+        let low = self.rows.low.get_mut(start..).unwrap_or_default();
+        let residues = self.rows.residues.get_mut(start..).unwrap_or_default();
+        for (((high, low), residue), halves) in high.zip(low).zip(residues).take(N).zip(halves) {
+            let digits = Packed {
+                high: *high,
+                low: *low,
+            };
+            *residue = digits.luhn_residue();
+            Packed {
+                high: *high,
+                low: *low,
+            } = self.layout.joined(digits, halves, self.residue);
+        }
     }
 }
 
@@ -557,13 +623,14 @@ fn lengths(lens: impl Iterator<Item = usize>) -> impl Iterator<Item = usize> {
 
 /// The number of a generation is public, and so is a division of it.
 #[inline(never)]
-const fn residue_of_generation(generation: u32) -> u32 {
-    1 + generation.wrapping_sub(1) % VAULTLESS_RESIDUES
+const fn residue_of_generation(generation: u32) -> u64 {
+    1 + (generation.wrapping_sub(1) % VAULTLESS_RESIDUES) as u64
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::card::digits::Digits;
     use crate::token::{KeepFirst, KeepLast};
 
     fn core(first: KeepFirst, last: KeepLast, shortest: usize, generation: u32) -> Core {
@@ -598,10 +665,11 @@ mod tests {
                 tokens.push(token.unwrap());
             });
             for token in &tokens {
-                let digits = Digits::from_packed(token.digits().unwrap());
-                assert_ne!(digits.luhn_residue(), 0);
+                let (digits, _) = token.digits().unwrap();
                 assert_eq!(digits.luhn_residue(), core.residue);
-                assert_eq!(digits.len(), len);
+                let digits = Digits::from_packed(digits, len);
+                assert_ne!(digits.luhn_residue(), 0);
+                assert_eq!(token.digit_count(), Some(len));
                 assert_eq!(digits.number(len - places, len), end.unwrap_or(0));
                 let slot = &mut seen[usize::try_from(digits.number(0, len - places - 1)).unwrap()];
                 assert!(!*slot, "two cards with one token");
@@ -697,7 +765,7 @@ mod tests {
             let maker = core(KeepFirst::None, KeepLast::Four, 16, generation);
             let token = maker.one::<Tokenizing>(&pan).unwrap();
             let residue = (generation - 1) % 9 + 1;
-            assert_eq!(token.digits().unwrap().luhn_residue(), residue);
+            assert_eq!(token.digits().unwrap().0.luhn_residue(), u64::from(residue));
             let next = core(KeepFirst::None, KeepLast::Four, 16, generation + 1);
             assert_eq!(
                 next.one::<Opening>(&token).err(),
