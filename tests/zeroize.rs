@@ -13,6 +13,7 @@ use cardvault::keys::{
     Component, Cryptoperiod, Domain, FingerprintKey, IrreversibleKey, Kek, KeyRing, KeyUse,
     OpeningKey, RetiredFingerprintKey, RingMark, SealingKey, VaultlessKey, VaultlessOpeningKey,
 };
+use cardvault::token::{Candidate, Irreversible, Vaultless, VaultlessOpener};
 use cardvault::{Secret, UnixSeconds};
 use rand_core::{TryCryptoRng, TryRng};
 use zeroize::ZeroizeOnDrop;
@@ -37,6 +38,10 @@ const _: () = {
     wiped::<Ff1>();
     wiped::<Shape>();
     wiped::<Item>();
+    wiped::<Vaultless>();
+    wiped::<VaultlessOpener>();
+    wiped::<Candidate>();
+    wiped::<Irreversible>();
 };
 
 /// Bytes of a pattern that is looked for.

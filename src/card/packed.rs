@@ -198,7 +198,9 @@ mod tests {
 
     #[test]
     #[cfg(not(debug_assertions))]
-    fn every_number_of_nine_digits_returns() {
-        assert!((0..1_000_000_000).all(|number| join(spread(number)) == number));
+    fn every_number_of_eight_digits_becomes_nibbles() {
+        // And the same behind a ninth digit.
+        let correct = |number| not_digits(spread(number)) == 0 && join(spread(number)) == number;
+        assert!((0..100_000_000).all(|number| correct(number) && correct(number + 900_000_000)));
     }
 }

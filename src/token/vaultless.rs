@@ -118,6 +118,11 @@ impl VaultlessOpener {
     }
 }
 
+// The card number, the key's schedule and the shapes that were made with it wipe themselves.
+impl ZeroizeOnDrop for Candidate {}
+impl ZeroizeOnDrop for Vaultless {}
+impl ZeroizeOnDrop for VaultlessOpener {}
+
 impl fmt::Debug for Vaultless {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Vaultless(generation {})", self.0.generation)
