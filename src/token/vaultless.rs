@@ -589,24 +589,22 @@ impl Numbers for RowsOfLen<'_> {
 
     #[inline(always)]
     fn load<const N: usize>(&self, start: usize) -> impl Iterator<Item = Lane> {
-        let high = self.rows.high.get(start..).unwrap_or_default().iter();
-        let low = self.rows.low.get(start..).unwrap_or_default();
-        high.zip(low)
-            .take(N)
-            .map(|(&high, &low)| self.layout.lane(Packed { high, low }))
+        let [high, low] = [&self.rows.high, &self.rows.low].map(|row| chunk::<N>(row, start));
+        let digits = high.iter().zip(low);
+        digits.map(|(&high, &low)| self.layout.lane(Packed { high, low }))
     }
 
     #[inline(always)]
     fn store<const N: usize>(&mut self, start: usize, halves: impl Iterator<Item = [u64; 2]>) {
-        let high = self
-            .rows
-            .high
-            .get_mut(start..)
-            .unwrap_or_default()
-            .iter_mut();
-        let low = self.rows.low.get_mut(start..).unwrap_or_default();
-        let residues = self.rows.residues.get_mut(start..).unwrap_or_default();
-        for (((high, low), residue), halves) in high.zip(low).zip(residues).take(N).zip(halves) {
+        let rows = &mut *self.rows;
+        let (Some(high), Some(low), Some(residues)) = (
+            chunk_mut::<N>(&mut rows.high, start),
+            chunk_mut::<N>(&mut rows.low, start),
+            chunk_mut::<N>(&mut rows.residues, start),
+        ) else {
+            return;
+        };
+        for (((high, low), residue), halves) in high.iter_mut().zip(low).zip(residues).zip(halves) {
             let digits = Packed {
                 high: *high,
                 low: *low,
@@ -618,6 +616,20 @@ impl Numbers for RowsOfLen<'_> {
             } = self.layout.joined(digits, halves, self.residue);
         }
     }
+}
+
+/// `N` elements of a row. With their count known, the compiler needs no loop for a remainder.
+#[inline(always)]
+fn chunk<const N: usize>(row: &[u64; FF1_LANES], start: usize) -> &[u64; N] {
+    row.get(start..)
+        .and_then(<[u64]>::first_chunk)
+        .unwrap_or(&[0; N])
+}
+
+/// As [`chunk`]; always `Some` for a multiple of `N`.
+#[inline(always)]
+fn chunk_mut<const N: usize>(row: &mut [u64; FF1_LANES], start: usize) -> Option<&mut [u64; N]> {
+    row.get_mut(start..)?.first_chunk_mut()
 }
 
 /// The different values of `lens`, each below 32.
