@@ -149,12 +149,15 @@ fn leaked<T>(value: T) {
     drop(black_box(Box::new(std::mem::ManuallyDrop::new(value))));
 }
 
+/// A name, what drops a value of that type, and what only forgets it.
+type Case<'a> = (&'a str, &'a dyn Fn(), &'a dyn Fn());
+
 #[test]
 fn card_numbers_leave_no_trace_in_freed_memory() {
     let pan = common::pan(DIGITS);
     let record = CardRecord::new(pan.clone());
     let track = format!(";{DIGITS}=3012101?");
-    let cases: [(&str, &dyn Fn(), &dyn Fn()); 4] = [
+    let cases: [Case<'_>; 4] = [
         ("Pan", &|| boxed(pan.clone()), &|| leaked(pan.clone())),
         ("CardRecord", &|| boxed(record.clone()), &|| {
             leaked(record.clone())
@@ -201,7 +204,7 @@ fn keys_leave_no_trace_in_freed_memory() {
         boxed(ring.card_key(&domain, now).unwrap());
         ring
     };
-    let cases: [(&str, &dyn Fn(), &dyn Fn()); 3] = [
+    let cases: [Case<'_>; 3] = [
         ("Secret", &|| boxed(Secret::new(key())), &|| {
             leaked(Secret::new(key()))
         }),

@@ -156,10 +156,11 @@ impl Digits {
     /// The digits as nibbles.
     #[inline]
     pub(crate) fn packed(&self) -> Packed {
-        let [high, middle, low] = self.words.map(pack_8);
+        let [high, middle, low] = self.words;
         Packed {
-            high,
-            low: middle << 32 | low,
+            // Most numbers have none so far up.
+            high: if self.len > 2 * WORD { pack_8(high) } else { 0 },
+            low: pack_8(middle) << 32 | pack_8(low),
         }
     }
 
