@@ -142,7 +142,7 @@ impl Ff1 {
     }
 
     /// Encrypts many numbers of one shape, [`FF1_LANES`] side by side. Constant time for one
-    /// count of numbers; takes about 4 KiB of stack.
+    /// count of numbers; takes about 5 KiB of stack.
     pub fn encrypt_items(&self, shape: &Shape, items: &mut [Item]) {
         self.encrypt_numbers(shape, items);
     }
@@ -154,7 +154,7 @@ impl Ff1 {
     }
 
     /// Decrypts many numbers of one shape, [`FF1_LANES`] side by side. Constant time for one
-    /// count of numbers; takes about 4 KiB of stack.
+    /// count of numbers; takes about 5 KiB of stack.
     pub fn decrypt_items(&self, shape: &Shape, items: &mut [Item]) {
         self.decrypt_numbers(shape, items);
     }

@@ -51,7 +51,7 @@ impl Vaultless {
     }
 
     /// The tokens of `pans`, many side by side. Calls `each` once for every index, those of one
-    /// length in order; takes about 8 KiB of stack.
+    /// length that fit the format in order; takes about 8 KiB of stack.
     pub fn tokenize_batch(
         &self,
         pans: &[Pan],
@@ -70,7 +70,7 @@ impl Vaultless {
     }
 
     /// What may be the cards of `tokens`, many side by side. Calls `each` once for every index,
-    /// those of one length in order; takes about 8 KiB of stack.
+    /// those of one length that fit the format in order; takes about 8 KiB of stack.
     pub fn open_batch(
         &self,
         tokens: &[Token],
@@ -293,14 +293,18 @@ impl Core {
     ) {
         let mut rows = Rows::new();
         for len in lengths(inputs.iter().map(D::digit_count)) {
-            let layout = self.layout(len);
             let of_len = inputs.iter().enumerate();
             let mut of_len = of_len.filter(|(_, input)| D::digit_count(input) == len);
+            let Some(layout) = self.layout(len) else {
+                for (at, input) in of_len {
+                    each(at, D::digits(self, input).and(Err(D::short(len))));
+                }
+                continue;
+            };
             let mut more = true;
             while more {
                 more = rows.fill(of_len.by_ref().filter_map(|(at, input)| {
-                    let digits = D::digits(self, input);
-                    match digits.and_then(|digits| layout.map(|_| digits).ok_or(D::short(len))) {
+                    match D::digits(self, input) {
                         Ok((digits, _)) => Some((digits, at)),
                         Err(error) => {
                             each(at, Err(error));
@@ -308,7 +312,6 @@ impl Core {
                         }
                     }
                 }));
-                let Some(layout) = layout else { continue };
                 let residue = D::residue(self);
                 let rows_of_len = &mut RowsOfLen {
                     layout,
