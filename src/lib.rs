@@ -20,7 +20,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use cardvault::card::{CardRecord, Pan};
 //! use cardvault::keys::{Cryptoperiod, Domain, KeyRing, KeyUse, RingMark};
-//! use cardvault::vault::{Access, LineLog, Memory, Tokenize, Vault};
+//! use cardvault::vault::{Access, BlockingVault, LineLog, Memory, Tokenize};
 //! use cardvault::{SystemRandom, UnixSeconds};
 //!
 //! let mut ring = KeyRing::new(RingMark::Development, &mut SystemRandom)?;
@@ -31,7 +31,7 @@
 //!     ring.activate(name, now)?;
 //! }
 //! let log = LineLog::new(std::io::sink());
-//! let vault = pollster::block_on(Vault::open(Memory::new(), ring, log))?.blocking();
+//! let vault = BlockingVault::open(Memory::new(), ring, log)?;
 //!
 //! let shop: Domain = "shop-1".parse()?;
 //! let card = CardRecord::new(Pan::parse(b"4111 1111 1111 1111")?);

@@ -24,12 +24,14 @@ pub(super) const RING_KEK: &[u8] = b"cardvault/1/ring-under-kek";
 pub(super) const RING_WRAPPED: &[u8] = b"cardvault/1/ring-under-wrapped-key";
 /// Seals a development key ring under a passphrase.
 pub(super) const RING_PASSPHRASE: &[u8] = b"cardvault/1/ring-under-passphrase";
+/// Commits to what may be known of a ring.
+pub(super) const RING_COMMITMENT: &[u8] = b"cardvault/1/ring-commitment";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ALL: [&[u8]; 10] = [
+    const ALL: [&[u8]; 11] = [
         EXTRACT,
         CARD,
         FINGERPRINT,
@@ -40,6 +42,7 @@ mod tests {
         RING_KEK,
         RING_WRAPPED,
         RING_PASSPHRASE,
+        RING_COMMITMENT,
     ];
 
     #[test]
