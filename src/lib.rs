@@ -9,6 +9,7 @@ pub mod card;
 mod codec;
 pub mod ff1;
 pub mod fingerprint;
+pub mod journal;
 pub mod keys;
 pub mod seal;
 mod secret;

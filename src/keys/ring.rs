@@ -9,8 +9,9 @@ use zeroize::Zeroize;
 
 use super::check::CheckValue;
 use super::derived::{
-    Derived, FingerprintKey, IrreversibleKey, JournalKey, JournalReadingKey, KeyId, OpeningKey, RetiredFingerprintKey, SealingKey,
-    VaultlessKey, VaultlessOpeningKey, derive, derive_root_check,
+    Derived, FingerprintKey, IrreversibleKey, JournalKey, JournalReadingKey, KeyId, OpeningKey,
+    RetiredFingerprintKey, SealingKey, VaultlessKey, VaultlessOpeningKey, derive,
+    derive_root_check,
 };
 use super::domain::Domain;
 use super::error::KeyError;
