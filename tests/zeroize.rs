@@ -9,8 +9,10 @@ use std::hint::black_box;
 
 use cardvault::card::{CardRecord, Pan, SensitiveData};
 use cardvault::ff1::{Ff1, Item, Shape};
+use cardvault::journal::ChainKey;
 use cardvault::keys::{
-    Component, Cryptoperiod, Domain, FingerprintKey, IrreversibleKey, Kek, KeyRing, KeyUse,
+    Component, Cryptoperiod, Domain, FingerprintKey, IrreversibleKey, JournalKey,
+    JournalReadingKey, Kek, KeyRing, KeyUse,
     OpeningKey, RetiredFingerprintKey, RingMark, SealingKey, VaultlessKey, VaultlessOpeningKey,
 };
 use cardvault::{Secret, UnixSeconds};
@@ -34,6 +36,9 @@ const _: () = {
     wiped::<VaultlessKey>();
     wiped::<VaultlessOpeningKey>();
     wiped::<IrreversibleKey>();
+    wiped::<JournalKey>();
+    wiped::<JournalReadingKey>();
+    wiped::<ChainKey>();
     wiped::<Ff1>();
     wiped::<Shape>();
     wiped::<Item>();

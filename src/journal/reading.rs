@@ -326,6 +326,11 @@ impl<S: Source> Reading<S> {
         }
         let len = item.bytes.len();
         input.consume(len);
+        // A header that begins behind what is known must be right about it.
+        let follows = Item::split(input.window()).and_then(|(item, _)| number(&item));
+        if first > since.count && follows.is_some_and(|number| number != first) {
+            return Err(fault(FaultKind::Header));
+        }
 
         let (root, start) = chain_key.begin();
         let mut chain = copy(&root);

@@ -649,7 +649,7 @@ fn locate<F: NorFlash, S>(
 ) -> core::result::Result<End, JournalError<F::Error, S>> {
     let offset = u32::try_from(PAGE_HEADER_LEN).unwrap_or(0);
     let last = state.end.map_or(0, |end| end.page);
-    let oldest = (last + 1).saturating_sub(log.pages());
+    let oldest = last.saturating_add(1).saturating_sub(log.pages());
     // Newest first: what is asked for is mostly new.
     for page in (oldest..=last).rev() {
         if let Some(first) = log.first_of(page, state.journal)?
