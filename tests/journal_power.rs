@@ -550,7 +550,8 @@ fn no_key_of_a_past_entry_is_left_in_flash_or_memory() {
         for round in 0..40 {
             if round % 3 == 1 {
                 // A frame that is torn on the way.
-                run.power(Some(u64::from(run.rng.next_u32() % 20)));
+                let cut = u64::from(run.rng.next_u32() % 20);
+                run.power(Some(cut));
                 let mut then = now.clone();
                 let _ = terminal
                     .open(&run.world)

@@ -506,8 +506,16 @@ impl<F: NorFlash, S: StateStore> Journal<F, S> {
         {
             let skip = if self.started { word } else { 0 };
             let offset = end.offset.saturating_add(skip);
+            let end = End { offset, ..end };
             if offset.saturating_add(len) <= Log::<F>::page_len() {
-                return Ok((End { offset, ..end }, false));
+                if self.started {
+                    // Kept first: should power go in the very next word, the start after this
+                    // one must not come to the same word again.
+                    self.state.end = Some(end);
+                    self.keep()?;
+                    self.started = false;
+                }
+                return Ok((end, false));
             }
         }
         let page = match self.state.end {
