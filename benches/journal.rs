@@ -148,11 +148,7 @@ fn bare(len: usize) -> f64 {
         let cipher = Aes256Gcm::new((&key).into());
         let mut text = [3; 16];
         let tag = cipher
-            .encrypt_inout_detached(
-                (&nonce).into(),
-                black_box(&aad),
-                text.as_mut_slice().into(),
-            )
+            .encrypt_inout_detached((&nonce).into(), black_box(&aad), text.as_mut_slice().into())
             .unwrap();
         black_box(&text);
         let mut mac = Hmac::<Sha256>::new_from_slice(&key).unwrap();

@@ -352,7 +352,10 @@ fn journal_and_state_in_files() {
     drop(Journal::create(log(), state(), host.chain_key(1)).unwrap());
     for at in 0..5_u8 {
         let mut journal = Journal::open(log(), state()).unwrap();
-        assert!(FileFlash::open(folder.path().join("log"), 4).is_err(), "not locked");
+        assert!(
+            FileFlash::open(folder.path().join("log"), 4).is_err(),
+            "not locked"
+        );
         journal
             .append(&entry(&[at], Some(&card(0))), &mut rng(at))
             .unwrap();

@@ -130,7 +130,10 @@ fn untouched_it_reads() {
             Err(notice) => assert_eq!(notice.cause, Cause::Checkpoint),
         }
         let expected = (at % 5 != 0 && at % 67 != 66).then(|| card(at).pan.mask());
-        assert_eq!(seen.card.as_deref(), expected.as_ref().map(|mask| mask.as_str()));
+        assert_eq!(
+            seen.card.as_deref(),
+            expected.as_ref().map(|mask| mask.as_str())
+        );
     }
     let since = read.outcome.unwrap().position;
     assert_eq!(Position::from_bytes(&since.to_bytes()), since);
@@ -159,7 +162,10 @@ fn every_flipped_bit_is_noticed() {
                 })
             })
             .collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .sum()
     });
     let bits: usize = items[1..=ENTRIES].iter().map(|item| item.len() * 8).sum();
     assert_eq!(flips, bits);
@@ -271,7 +277,10 @@ fn every_drop_is_noticed_and_named() {
     // Several at once, the header, the trailer.
     let mut items = good.clone();
     items.drain(50..60);
-    assert_eq!(first(&read(&host, &items)), FaultKind::Dropped { count: 10 });
+    assert_eq!(
+        first(&read(&host, &items)),
+        FaultKind::Dropped { count: 10 }
+    );
     assert_eq!(first(&read(&host, &good[1..])), FaultKind::Header);
     assert_eq!(first(&read(&host, &good[..=ENTRIES])), FaultKind::Truncated);
 }
@@ -335,7 +344,11 @@ fn every_duplicate_is_noticed_and_named() {
         for place in [at + 1, ENTRIES + 1] {
             let mut items = good.clone();
             items.insert(place, good[at].clone());
-            assert_eq!(first(&read(&host, &items)), FaultKind::Replayed, "{at} {place}");
+            assert_eq!(
+                first(&read(&host, &items)),
+                FaultKind::Replayed,
+                "{at} {place}"
+            );
         }
         // Before its time.
         if at > 1 {
@@ -369,7 +382,10 @@ fn every_truncation_is_noticed() {
         cuts += 1;
     }
     for len in 0..good[0].len() {
-        assert_eq!(first(&host.read(1, &Position::START, &whole[..len])), FaultKind::Header);
+        assert_eq!(
+            first(&host.read(1, &Position::START, &whole[..len])),
+            FaultKind::Header
+        );
         cuts += 1;
     }
     assert_eq!(cuts, whole.len());
@@ -512,7 +528,10 @@ fn a_lost_page_is_named_and_read_behind() {
     let sent = items(&mut journal).concat();
     let read = host.read_as(&Host::identity(3), &Position::START, &sent, true);
     assert_eq!(first(&read), FaultKind::Lost { count: lost });
-    let notice = read.frames.iter().find_map(|seen| seen.payment.clone().err());
+    let notice = read
+        .frames
+        .iter()
+        .find_map(|seen| seen.payment.clone().err());
     let notice = notice.unwrap();
     assert_eq!(
         (notice.cause, notice.first, notice.count),

@@ -12,8 +12,8 @@ use cardvault::ff1::{Ff1, Item, Shape};
 use cardvault::journal::ChainKey;
 use cardvault::keys::{
     Component, Cryptoperiod, Domain, FingerprintKey, IrreversibleKey, JournalKey,
-    JournalReadingKey, Kek, KeyRing, KeyUse,
-    OpeningKey, RetiredFingerprintKey, RingMark, SealingKey, VaultlessKey, VaultlessOpeningKey,
+    JournalReadingKey, Kek, KeyRing, KeyUse, OpeningKey, RetiredFingerprintKey, RingMark,
+    SealingKey, VaultlessKey, VaultlessOpeningKey,
 };
 use cardvault::{Secret, UnixSeconds};
 use rand_core::{TryCryptoRng, TryRng};

@@ -26,8 +26,9 @@ pub struct FlashState<F> {
     /// Where the newest state stands; `None` before it was looked for or if there is none.
     newest: Option<Newest>,
     looked: bool,
-    /// The next page is erased even if it reads blank: its last erase may have been cut.
-    doubtful: bool,
+    /// So many of the next pages are erased even if they read blank: the last erase of any of
+    /// them may have been cut.
+    doubtful: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +88,7 @@ impl<F: NorFlash> FlashState<F> {
             flash,
             newest: None,
             looked: false,
-            doubtful: true,
+            doubtful: u32::MAX,
         })
     }
 
@@ -158,7 +159,7 @@ impl<F: NorFlash> FlashState<F> {
             }
         }
         self.looked = true;
-        self.doubtful = true;
+        self.doubtful = self.pages();
         Ok(unclean)
     }
 
@@ -170,7 +171,7 @@ impl<F: NorFlash> FlashState<F> {
         let generation = generation.checked_add(1).ok_or(FlashStateError::Over)?;
         // Until this has gone through, a later call looks at the flash first.
         self.looked = false;
-        if self.doubtful || !self.is_blank(page)? {
+        if self.doubtful > 0 || !self.is_blank(page)? {
             self.erase(page)?;
         }
         let slot = Slot::new(generation, state);
@@ -185,7 +186,7 @@ impl<F: NorFlash> FlashState<F> {
         }
         self.newest = Some(Newest { page, generation });
         self.looked = true;
-        self.doubtful = false;
+        self.doubtful = self.doubtful.saturating_sub(1);
         Ok(())
     }
 }

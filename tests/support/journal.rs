@@ -96,7 +96,9 @@ impl Host {
                         cardvault::journal::Body::Payment(part) => Ok(part.payment.to_vec()),
                         cardvault::journal::Body::Notice(notice) => Err(notice),
                     },
-                    card: verified.card.map(|card| card.pan.mask().as_str().to_owned()),
+                    card: verified
+                        .card
+                        .map(|card| card.pan.mask().as_str().to_owned()),
                     again: verified.again,
                 }),
                 Err(ReadError::Fault(fault)) => read.faults.push(fault),
