@@ -67,7 +67,11 @@ impl Fixture {
         let mut text = *black_box(&[0x41; 16]);
         let tag = self
             .bare
-            .encrypt_inout_detached(nonce.into(), &self.aad, text.as_mut_slice().into())
+            .encrypt_inout_detached(
+                nonce.into(),
+                black_box(&self.aad[..]),
+                text.as_mut_slice().into(),
+            )
             .unwrap();
         (text, tag.into())
     }
@@ -145,8 +149,8 @@ fn bare_open(
     fixture
         .bare
         .decrypt_inout_detached(
-            nonce.into(),
-            &fixture.aad,
+            black_box(nonce).into(),
+            black_box(&fixture.aad[..]),
             text.as_mut_slice().into(),
             tag.into(),
         )

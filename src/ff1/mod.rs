@@ -123,17 +123,24 @@ impl Ff1 {
         if tweak.len() != usize::from(shape.tweak_len) {
             return Err(Ff1Error::Tweak { bytes: tweak.len() });
         }
-        let [left, right] = halves;
-        // A negative difference has its top bit set.
-        let fits = left.wrapping_sub(shape.left.value()) & right.wrapping_sub(shape.right.value());
-        if (fits & !left & !right) >> 63 == 0 {
-            return Err(Ff1Error::Half);
+        Item::new(shape, halves, self.prefix(shape, tweak))
+    }
+
+    /// [`Ff1::item`] for a tweak that fits Q's block beside the round's bytes, given as two
+    /// big-endian numbers with zeros behind it.
+    #[inline]
+    pub(crate) fn item_of_block(
+        shape: &Shape,
+        [high, low]: [u64; 2],
+        halves: [u64; 2],
+    ) -> Result<Item, Ff1Error> {
+        if shape.tweak_len() > shape.tweak_room() {
+            return Err(Ff1Error::Tweak {
+                bytes: shape.tweak_len(),
+            });
         }
-        Ok(Item {
-            left,
-            right,
-            prefix: self.prefix(shape, tweak),
-        })
+        let [a, b] = shape.chain;
+        Item::new(shape, halves, [a ^ high, b ^ low])
     }
 
     /// Encrypts one number. Constant time.
@@ -170,9 +177,8 @@ impl Ff1 {
     fn prefix(&self, shape: &Shape, tweak: &[u8]) -> [u64; 2] {
         let [mut high, mut low] = shape.chain;
         // Q = T || 0^((-t-b-1) mod 16) || i || B: the last 1 + b bytes are the round's.
-        let room = 16 - 1 - (shape.mark_shift / 8) as usize;
         let mut rest = tweak;
-        while rest.len() > room {
+        while rest.len() > shape.tweak_room() {
             let (part, later) = rest.split_at(rest.len().min(16));
             let [a, b] = padded(part);
             let mut block = join(high ^ a, low ^ b);
@@ -228,10 +234,10 @@ impl fmt::Debug for Ff1 {
 pub struct Shape {
     /// 10^u.
     #[zeroize(skip)]
-    left: Modulus,
+    left: &'static Modulus,
     /// 10^v.
     #[zeroize(skip)]
-    right: Modulus,
+    right: &'static Modulus,
     /// Whether S has 12 bytes instead of 8.
     wide: bool,
     /// 8 * b: where the round's number stands in the last 8 bytes of Q.
@@ -262,6 +268,12 @@ impl Shape {
         [left, self.digits as usize - left]
     }
 
+    /// How many bytes of a tweak stand before the round's bytes in Q's last block.
+    #[inline(always)]
+    const fn tweak_room(&self) -> usize {
+        16 - 1 - (self.mark_shift / 8) as usize
+    }
+
     /// The byte \[i\] of Q, in the block's last 8 bytes.
     #[inline(always)]
     const fn round_mark(&self, round: usize) -> u64 {
@@ -287,6 +299,27 @@ pub struct Item {
 }
 
 impl Item {
+    /// A place for an item.
+    pub(crate) const EMPTY: Self = Self {
+        left: 0,
+        right: 0,
+        prefix: [0; 2],
+    };
+
+    #[inline]
+    fn new(shape: &Shape, [left, right]: [u64; 2], prefix: [u64; 2]) -> Result<Self, Ff1Error> {
+        // A negative difference has its top bit set.
+        let fits = left.wrapping_sub(shape.left.value()) & right.wrapping_sub(shape.right.value());
+        if (fits & !left & !right) >> 63 == 0 {
+            return Err(Ff1Error::Half);
+        }
+        Ok(Self {
+            left,
+            right,
+            prefix,
+        })
+    }
+
     /// The first and the second half, as numbers.
     #[must_use]
     #[inline]

@@ -34,7 +34,7 @@ impl Modulus {
     /// m = 10, the longer half of 19 digits.
     const LARGEST: u32 = 10;
 
-    const TABLE: [Self; 8] = [
+    const TABLE: &'static [Self; 8] = &[
         Self::new(3),
         Self::new(4),
         Self::new(5),
@@ -46,9 +46,9 @@ impl Modulus {
     ];
 
     /// 10^m; `None` if m is not 3 to 10.
-    pub(super) fn power(m: usize) -> Option<Self> {
+    pub(super) fn power(m: usize) -> Option<&'static Self> {
         let index = m.checked_sub(Self::SMALLEST as usize)?;
-        Self::TABLE.get(index).copied()
+        Self::TABLE.get(index)
     }
 
     /// 10^m as a number.

@@ -8,6 +8,7 @@ use cipher::{
 };
 use zeroize::optimization_barrier;
 
+use super::modulus::Modulus;
 use super::{Item, Shape};
 
 /// How many numbers run side by side: what `aes` does in one step on the widest processor.
@@ -77,14 +78,16 @@ fn one<B, const DECRYPT: bool, const WIDE: bool>(backend: &B, shape: &Shape, ite
 where
     B: BlockCipherEncBackend<BlockSize = U16>,
 {
+    // Copies, so that no store makes the compiler load them again.
+    let (left, right) = (*shape.left, *shape.right);
     for step in 0..5 {
         for parity in 0..2 {
             let round = round_number::<DECRYPT>(2 * step + parity);
             let left_changes = round & 1 == 0;
             let (changed, other, modulus) = if left_changes {
-                (&mut item.left, item.right, &shape.left)
+                (&mut item.left, item.right, &left)
             } else {
-                (&mut item.right, item.left, &shape.right)
+                (&mut item.right, item.left, &right)
             };
             // 6.i, 6.ii
             let low = item.prefix[1] ^ shape.round_mark(round) ^ other;
@@ -114,12 +117,14 @@ fn side_by_side<B, const DECRYPT: bool, const WIDE: bool, const N: usize>(
     if items.is_empty() {
         return;
     }
+    // Copies, so that no store makes the compiler load them again.
+    let moduli = [*shape.left, *shape.right];
     let mut lanes = Lanes::<N>::new();
     for group in items.chunks_mut(N) {
         lanes.load(group);
         for pair in 0..5 {
-            lanes.round::<B, DECRYPT, WIDE>(backend, shape, 2 * pair);
-            lanes.round::<B, DECRYPT, WIDE>(backend, shape, 2 * pair + 1);
+            lanes.round::<B, DECRYPT, WIDE>(backend, shape, &moduli, 2 * pair);
+            lanes.round::<B, DECRYPT, WIDE>(backend, shape, &moduli, 2 * pair + 1);
         }
         lanes.store(group);
     }
@@ -164,6 +169,7 @@ impl<const N: usize> Lanes<N> {
         &mut self,
         backend: &B,
         shape: &Shape,
+        [even, odd]: &[Modulus; 2],
         step: usize,
     ) where
         B: BlockCipherEncBackend<BlockSize = U16>,
@@ -171,9 +177,9 @@ impl<const N: usize> Lanes<N> {
         let round = round_number::<DECRYPT>(step);
         let mark = shape.round_mark(round);
         let (changed, other, modulus) = if round & 1 == 0 {
-            (&mut self.left, &self.right, &shape.left)
+            (&mut self.left, &self.right, even)
         } else {
-            (&mut self.right, &self.left, &shape.right)
+            (&mut self.right, &self.left, odd)
         };
         // 6.i, 6.ii
         let prefixes = self.prefix[0].iter().zip(&self.prefix[1]);

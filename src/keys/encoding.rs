@@ -301,7 +301,8 @@ mod tests {
         assert_eq!(bytes(&decode(&bytes(&ring)).unwrap()), bytes(&ring));
         let period = Cryptoperiod::new(5, 9).unwrap();
         let name = ring.add(KeyUse::Card, period, NOW, &mut random).unwrap();
-        let steps: [fn(&mut KeyRing, KeyName) -> Result<(), KeyError>; 6] = [
+        type Step = fn(&mut KeyRing, KeyName) -> Result<(), KeyError>;
+        let steps: [Step; 6] = [
             |ring, name| ring.activate(name, NOW),
             |ring, name| ring.suspend(name, NOW),
             |ring, name| ring.activate(name, NOW),
@@ -396,6 +397,12 @@ mod tests {
         filled[entry(4) + 6] = FILLING;
         let at = entry(4);
         assert_eq!(decode(&filled).err(), Some(CodecError::Invalid { at }));
+        // Entries out of order, each right in itself.
+        let mut swapped = bytes(&ring);
+        let (one, other) = swapped.split_at_mut(entry(2));
+        one[entry(1)..].swap_with_slice(&mut other[..ENTRY_LEN]);
+        let at = entry(2);
+        assert_eq!(decode(&swapped).err(), Some(CodecError::Invalid { at }));
         // The same root twice.
         let mut same = bytes(&ring);
         let root = same[entry(1) + 58..][..32].to_vec();

@@ -45,8 +45,9 @@ pub const BINDING_COLUMNS_MAX: usize = 128;
 pub type SealedRecord = [u8; SEALED_RECORD_LEN];
 
 const FORMAT: u8 = 1;
-const PREFIX_MAX: usize = 2 + (1 + KEY_ID_LEN) + (1 + DOMAIN_MAX_LEN);
-const AAD_MAX: usize = PREFIX_MAX
+const AAD_MAX: usize = 2
+    + (1 + KEY_ID_LEN)
+    + (1 + DOMAIN_MAX_LEN)
     + (1 + BINDING_TOKEN_MAX)
     + (1 + BINDING_FINGERPRINT_MAX)
     + (1 + BINDING_COLUMNS_MAX);
@@ -176,8 +177,8 @@ impl Sealer {
         binding: &Binding<'_>,
         nonce: Nonce,
     ) -> Result<SealedRecord, SealError> {
-        let mut aad = [0; AAD_MAX];
-        let aad = self.prefix.aad(binding, &mut aad)?;
+        let mut aad = self.prefix.aad;
+        let aad = self.prefix.complete(binding, &mut aad)?;
         let mut text = record.to_bytes();
         let tag = self
             .cipher
@@ -248,8 +249,8 @@ impl Opener {
             return Err(SealError::OtherKey);
         }
         binding.check()?;
-        let mut aad = [0; AAD_MAX];
-        let aad = self.prefix.aad(binding, &mut aad)?;
+        let mut aad = self.prefix.aad;
+        let aad = self.prefix.complete(binding, &mut aad)?;
         let mut text = Secret::<CARD_RECORD_LEN>::new(rest.text);
         self.cipher
             .open(&rest.nonce, aad, text.expose_mut(), &rest.tag)
@@ -394,44 +395,44 @@ impl From<RandomError> for SealError {
 struct Prefix {
     id: KeyId,
     domain: Domain,
-    bytes: [u8; PREFIX_MAX],
+    /// Associated data that ends behind the prefix, to be copied and completed.
+    aad: [u8; AAD_MAX],
     len: usize,
 }
 
 impl Prefix {
     fn new(id: &KeyId, domain: &Domain) -> Self {
-        let mut bytes = [0; PREFIX_MAX];
-        let mut writer = Writer::new(&mut bytes);
+        let mut aad = [0; AAD_MAX];
+        let mut writer = Writer::new(&mut aad);
         let parts: [&[u8]; 3] = [&[FORMAT], id.as_bytes(), domain.as_bytes()];
         for part in parts {
-            // PREFIX_MAX is the sum of the longest parts.
+            // AAD_MAX is the sum of the longest parts.
             let _ = writer.prefixed(part);
         }
         let len = writer.len();
         Self {
             id: *id,
             domain: *domain,
-            bytes,
+            aad,
             len,
         }
     }
 
-    /// The whole associated data, written to the front of `out`.
+    /// The whole associated data in `out`, a copy of `self.aad`.
     #[inline]
-    fn aad<'o>(
+    fn complete<'o>(
         &self,
         binding: &Binding<'_>,
         out: &'o mut [u8; AAD_MAX],
     ) -> Result<&'o [u8], SealError> {
-        let mut writer = Writer::new(out);
-        let prefix = self.bytes.get(..self.len).unwrap_or_default();
+        let room = out.get_mut(self.len..).ok_or(SealError::Cipher)?;
+        let mut writer = Writer::new(room);
         writer
-            .put(prefix)
-            .and_then(|()| writer.prefixed(binding.token))
+            .prefixed(binding.token)
             .and_then(|()| writer.prefixed(binding.fingerprint))
             .and_then(|()| writer.prefixed(binding.columns))
             .map_err(|_| SealError::Cipher)?;
-        let len = writer.len();
+        let len = self.len + writer.len();
         out.get(..len).ok_or(SealError::Cipher)
     }
 }

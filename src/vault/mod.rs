@@ -1,15 +1,39 @@
-//! The vault's stores.
+//! The vault: card records under tokens, sealed, in a store.
+//!
+//! [`Vault`] does the work over any [`Store`]: [`Memory`], or [`Embedded`] on disk with the
+//! feature `embedded`. It is `async` without needing a runtime; [`Vault::blocking`] is the same
+//! for callers that rather wait.
+//!
+//! Concurrent calls are committed together, so many callers share one write to the medium. What
+//! a call has returned is durable.
 #![forbid(unsafe_code)]
 
+mod access;
+mod blocking;
 #[cfg(feature = "embedded")]
 mod embedded;
+mod error;
+mod guard;
 mod memory;
+mod operations;
+mod request;
+mod ring_state;
+mod row;
 mod staged;
 mod store;
 
+pub use access::{
+    ACCESS_TEXT_MAX, Access, AccessError, AccessEvent, AccessLog, AccessLogError, LineLog,
+    Operation,
+};
+pub use blocking::BlockingVault;
 #[cfg(feature = "embedded")]
 pub use embedded::{DEFAULT_CACHE, Embedded, EmbeddedOptions, FILE_NAME, MAX_GROUP, MAX_QUEUED};
+pub use error::VaultError;
 pub use memory::Memory;
+pub use operations::Vault;
+pub use request::{CardTokens, Metadata, Rewrapped, Tokenize, Tokenized, VaultStats};
+pub use row::ROW_LEN;
 pub use store::{
     Found, Guard, IndexKey, MAX_BATCH, MAX_FOUND, MAX_GUARD, MAX_INDEX_KEYS, MAX_KEY, MAX_ROW,
     Part, Row, RowKey, Store, StoreError, Write, WriteOutcome,

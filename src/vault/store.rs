@@ -10,6 +10,7 @@ use core::fmt;
 use core::future::Future;
 use core::hash::{Hash, Hasher};
 use std::io;
+use std::sync::Arc;
 
 /// The longest [`RowKey`] and [`IndexKey`], in bytes.
 pub const MAX_KEY: usize = 80;
@@ -17,8 +18,9 @@ pub const MAX_KEY: usize = 80;
 pub const MAX_ROW: usize = 512;
 /// The longest [`Guard`], in bytes.
 pub const MAX_GUARD: usize = 128;
-/// The most index keys that one write names: the current index version and the next.
-pub const MAX_INDEX_KEYS: usize = 2;
+/// The most index keys that one write names: the index version that a row was written under, the
+/// one that is read and the one that is being filled.
+pub const MAX_INDEX_KEYS: usize = 3;
 /// The most writes of one batch, keys of one read, and rows of one page of a scan.
 pub const MAX_BATCH: usize = 10_000;
 /// The most row keys that one index key yields beside its unique one.
@@ -88,6 +90,47 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// What the medium reports.
     fn count(&self) -> impl Future<Output = Result<u64, StoreError>> + Send;
+}
+
+/// A store that several vaults or other readers share.
+impl<S: Store> Store for Arc<S> {
+    fn write(
+        &self,
+        under: Option<Guard>,
+        writes: Vec<Write>,
+    ) -> impl Future<Output = Result<Vec<WriteOutcome>, StoreError>> + Send {
+        (**self).write(under, writes)
+    }
+
+    fn rows(
+        &self,
+        keys: Vec<RowKey>,
+    ) -> impl Future<Output = Result<Vec<Option<Row>>, StoreError>> + Send {
+        (**self).rows(keys)
+    }
+
+    fn find(
+        &self,
+        keys: Vec<IndexKey>,
+    ) -> impl Future<Output = Result<Vec<Found>, StoreError>> + Send {
+        (**self).find(keys)
+    }
+
+    fn scan(
+        &self,
+        after: Option<RowKey>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<(RowKey, Row)>, StoreError>> + Send {
+        (**self).scan(after, limit)
+    }
+
+    fn guard(&self) -> impl Future<Output = Result<Option<Guard>, StoreError>> + Send {
+        (**self).guard()
+    }
+
+    fn count(&self) -> impl Future<Output = Result<u64, StoreError>> + Send {
+        (**self).count()
+    }
 }
 
 /// One change of a batch.
@@ -365,6 +408,7 @@ pub(super) fn check_count(len: usize) -> Result<(), StoreError> {
     }
 }
 
+#[cfg(feature = "embedded")]
 impl StoreError {
     /// The error for what the operating system reports.
     pub(super) fn from_io(kind: io::ErrorKind) -> Self {

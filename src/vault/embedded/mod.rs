@@ -531,9 +531,10 @@ mod tests {
     #[test]
     fn a_waker_may_drop_the_last_handle() {
         use core::pin::Pin;
-        use core::task::{Context, Wake};
+        use core::task::Context;
         use core::time::Duration;
         use std::sync::{Mutex, mpsc};
+        use std::task::Wake;
 
         type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 

@@ -1,0 +1,331 @@
+//! What the fuzz targets run: each takes any bytes and must come back.
+//!
+//! The seeds in `seeds/` are starting points; the tests below call each function with them.
+
+use cardvault::card::{Brand, CardData, CardRecord, Pan, TruncatedPan, luhn};
+use cardvault::ff1::{FF1_MAX_DIGITS, FF1_MAX_TWEAK, FF1_MIN_DIGITS, Ff1};
+use cardvault::keys::{
+    CheckValue, Component, Cryptoperiod, Domain, Kek, KeyName, KeyRing, KeyUse, RingMark,
+};
+use cardvault::seal::{
+    Binding, MAX_SEALED_RING, NonceSource, Opener, RingHeader, SEALED_RECORD_LEN, Sealer,
+    open_ring_with_kek, seal_ring_with_kek, sealed_key_id,
+};
+use cardvault::token::{KeepFirst, KeepLast, Token, TokenKind, Vaultless, VaultlessFormat};
+use cardvault::{Secret, UnixSeconds};
+use fpe::ff1::{FF1, FlexibleNumeralString};
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::SeedableRng;
+use subtle::ConstantTimeEq;
+
+const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
+const EXEMPT: &[Brand] = &Brand::LUHN_EXEMPT;
+
+/// Card numbers, and what is accepted is the same number again.
+pub fn pan(data: &[u8]) {
+    let passes = luhn::passes(data);
+    let _ = luhn::check_digit(data);
+    let strict = Pan::parse(data);
+    let exempting = Pan::parse_exempting(data, EXEMPT);
+    assert!(strict.is_err() || exempting.is_ok());
+    let Ok(pan) = exempting else { return };
+    let digits: Vec<u8> = data.iter().copied().filter(u8::is_ascii_digit).collect();
+    pan.expose(|text| assert_eq!(text.as_bytes(), digits));
+    assert_eq!(strict.is_ok(), pan.passes_luhn());
+    if digits == data {
+        assert_eq!(passes, pan.passes_luhn());
+    }
+    assert!(strict.is_ok() || pan.brand().may_fail_luhn());
+    let mask = pan.mask();
+    assert!(mask.as_str().matches('*').count() >= 4);
+    let again = digits_of(&pan);
+    assert!(bool::from(again.ct_eq(&pan)));
+}
+
+fn digits_of(pan: &Pan) -> Pan {
+    pan.expose(|text| Pan::parse_exempting(text.as_bytes(), EXEMPT))
+        .expect("a number is read again")
+}
+
+/// Both tracks; what is accepted has a record that reads back.
+pub fn track(data: &[u8]) {
+    for read in [CardData::from_track1, CardData::from_track2] {
+        if let Ok(card) = read(data, EXEMPT) {
+            reads_back(card);
+        }
+    }
+}
+
+/// EMV data and its two tags.
+pub fn emv(data: &[u8]) {
+    for read in [
+        CardData::from_emv,
+        CardData::from_tag57,
+        CardData::from_tag5a,
+    ] {
+        if let Ok(card) = read(data, EXEMPT) {
+            reads_back(card);
+        }
+    }
+}
+
+fn reads_back(card: CardData) {
+    let record = card.into_record();
+    let back = CardRecord::from_bytes(&record.to_bytes()).expect("a record is read again");
+    assert!(bool::from(back.ct_eq(&record)));
+}
+
+/// Card records: one encoding for each card.
+pub fn record(data: &[u8]) {
+    let Some(bytes) = data.first_chunk::<16>() else {
+        return;
+    };
+    let bytes = Secret::new(*bytes);
+    if let Ok(record) = CardRecord::from_bytes(&bytes) {
+        assert!(bool::from(record.to_bytes().ct_eq(&bytes)));
+    }
+}
+
+/// Truncated numbers: what is read is written again.
+pub fn truncated(data: &[u8]) {
+    let Ok(text) = core::str::from_utf8(data) else {
+        return;
+    };
+    if let Ok(stored) = text.parse::<TruncatedPan>() {
+        assert_eq!(stored.as_str(), text);
+        assert!(text.matches('*').count() >= 4);
+    }
+}
+
+/// Domains, key names, check values and components.
+pub fn names(data: &[u8]) {
+    if let Ok(component) = Component::parse(data) {
+        component.expose_text(|text| assert_eq!(text.as_bytes(), data));
+    }
+    if let Ok(domain) = Domain::new(data) {
+        let shown = domain.to_string();
+        assert_eq!(shown.parse::<Domain>(), Ok(domain), "{shown}");
+    }
+    let Ok(text) = core::str::from_utf8(data) else {
+        return;
+    };
+    let _ = text.parse::<Domain>();
+    if let Ok(name) = text.parse::<KeyName>() {
+        assert_eq!(name.to_string().parse(), Ok(name));
+    }
+    if let Ok(value) = text.parse::<CheckValue>() {
+        assert_eq!(value.to_string().parse(), Ok(value));
+    }
+}
+
+/// FF1 against the crate `fpe`: 32 bytes of key, one that says how long the tweak is, the tweak,
+/// and digits.
+pub fn ff1(data: &[u8]) {
+    let Some((key, rest)) = data.split_first_chunk::<32>() else {
+        return;
+    };
+    let Some((len, rest)) = rest.split_first() else {
+        return;
+    };
+    let tweak_len = usize::from(*len).min(rest.len()).min(FF1_MAX_TWEAK + 1);
+    let (tweak, digits) = rest.split_at(tweak_len);
+    let digits: Vec<u8> = digits.iter().map(|byte| byte % 10).collect();
+    let mut ours = digits.clone();
+    let result = Ff1::new(&Secret::new(*key)).encrypt(tweak, &mut ours);
+    let fits = (FF1_MIN_DIGITS..=FF1_MAX_DIGITS).contains(&digits.len());
+    assert_eq!(result.is_ok(), fits && tweak.len() <= FF1_MAX_TWEAK);
+    if result.is_err() {
+        assert_eq!(ours, digits);
+        return;
+    }
+    let peer = FF1::<aes::Aes256>::new(key, 10).expect("a radix that it takes");
+    let numerals: Vec<u16> = digits.iter().copied().map(u16::from).collect();
+    let theirs = peer
+        .encrypt(tweak, &FlexibleNumeralString::from(numerals))
+        .expect("digits that it takes");
+    let theirs: Vec<u16> = theirs.into();
+    assert!(ours.iter().copied().map(u16::from).eq(theirs));
+    Ff1::new(&Secret::new(*key))
+        .decrypt(tweak, &mut ours)
+        .expect("what was encrypted");
+    assert_eq!(ours, digits);
+}
+
+/// Tokens: one text and one binary form each, none of them a card number, and what a vaultless
+/// one opens to has that token.
+pub fn token(data: &[u8]) {
+    if let Ok(token) = Token::from_bytes(data) {
+        assert_eq!(token.as_bytes(), data);
+        sound(&token);
+    }
+    let Ok(text) = core::str::from_utf8(data) else {
+        return;
+    };
+    let Ok(token) = Token::parse(text) else {
+        return;
+    };
+    assert_eq!(token.text().as_str(), text);
+    sound(&token);
+    if token.kind() != TokenKind::CardShaped {
+        return;
+    }
+    let mut rng = ChaCha20Rng::from_seed([7; 32]);
+    let ring = ring_of(&mut rng);
+    let domain = Domain::new(b"merchant-7").expect("a domain");
+    let key = ring.vaultless_key(&domain, NOW).expect("an active key");
+    let format = VaultlessFormat::new(KeepFirst::None, KeepLast::Four, 12).expect("a format");
+    let vaultless = Vaultless::new(format, &key);
+    if let Ok(candidate) = vaultless.open(&token) {
+        let pan = candidate.confirm(|_| true).expect("confirmed");
+        assert!(pan.passes_luhn());
+        if let Ok(again) = vaultless.tokenize(&pan) {
+            assert_eq!(again, token);
+        }
+    }
+}
+
+fn sound(token: &Token) {
+    let text = token.text();
+    assert_eq!(Token::parse(text.as_str()), Ok(*token));
+    assert_eq!(Token::from_bytes(token.as_bytes()), Ok(*token));
+    assert!(Pan::parse(text.as_str().as_bytes()).is_err());
+}
+
+/// Sealed card records: any bytes, and a good record with the input laid over it.
+pub fn sealed_record(data: &[u8]) {
+    let mut rng = ChaCha20Rng::from_seed([7; 32]);
+    let ring = ring_of(&mut rng);
+    let domain = Domain::new(b"merchant-7").expect("a domain");
+    let key = ring.card_key(&domain, NOW).expect("an active key");
+    let opening = ring.card_key_for(&domain, key.id()).expect("the same key");
+    let opener = Opener::new(&opening);
+    let binding = Binding {
+        token: b"token",
+        ..Binding::default()
+    };
+    let _ = sealed_key_id(data);
+    assert!(opener.open(data, &binding).is_err());
+    let record = CardRecord::new(Pan::parse(b"4111111111111111").expect("a card"));
+    let mut good = [0; SEALED_RECORD_LEN];
+    Sealer::new(&key)
+        .seal(
+            &record,
+            &binding,
+            NOW,
+            &mut NonceSource::new(&mut rng),
+            &mut good,
+        )
+        .expect("a sealed record");
+    let mut laid_over = good;
+    overlay(&mut laid_over, data);
+    let opened = opener.open(&laid_over, &binding);
+    assert_eq!(opened.is_ok(), laid_over == good);
+    // The input as a part of the row.
+    let other = Binding {
+        columns: data,
+        ..binding
+    };
+    assert_eq!(opener.open(&good, &other).is_ok(), data.is_empty());
+}
+
+/// Sealed rings: any bytes, and a good ring with the input laid over it.
+pub fn ring(data: &[u8]) {
+    let mut rng = ChaCha20Rng::from_seed([7; 32]);
+    let components = [
+        Component::random(&mut rng).expect("a component"),
+        Component::random(&mut rng).expect("a component"),
+    ];
+    let kek = Kek::combine(&components, None).expect("a KEK");
+    let _ = RingHeader::read(data);
+    assert!(open_ring_with_kek(data, &kek).is_err());
+    let mut sealed = [0; MAX_SEALED_RING];
+    let len = seal_ring_with_kek(&ring_of(&mut rng), &kek, &mut rng, &mut sealed);
+    let sealed = &mut sealed[..len.expect("a sealed ring")];
+    let good = sealed.to_vec();
+    overlay(sealed, data);
+    assert_eq!(open_ring_with_kek(sealed, &kek).is_ok(), sealed == good);
+}
+
+fn ring_of(rng: &mut ChaCha20Rng) -> KeyRing {
+    let mut ring = KeyRing::new(RingMark::Production, rng).expect("a ring");
+    for usage in KeyUse::ALL {
+        let period = Cryptoperiod::default_of(usage);
+        let name = ring.add(usage, period, NOW, rng).expect("room for a key");
+        ring.activate(name, NOW).expect("a first version");
+    }
+    ring
+}
+
+/// Changes `good` from the place that the input's first two bytes name.
+fn overlay(good: &mut [u8], data: &[u8]) {
+    let Some((place, rest)) = data.split_first_chunk::<2>() else {
+        return;
+    };
+    let start = usize::from(u16::from_be_bytes(*place)) % good.len();
+    for (byte, change) in good[start..].iter_mut().zip(rest) {
+        *byte ^= change;
+    }
+}
+
+/// Fails by design at a track whose discretionary data begins with `9`: a fuzzer that does not
+/// find it sees nothing.
+pub fn canary(data: &[u8]) {
+    let digits = data.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    if digits >= 3 && data.get(digits) == Some(&b'=') {
+        assert_ne!(data.get(digits + 1), Some(&b'9'), "the planted fault");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [(&str, fn(&[u8])); 10] = [
+        ("pan", pan),
+        ("track", track),
+        ("emv", emv),
+        ("record", record),
+        ("truncated", truncated),
+        ("names", names),
+        ("ff1", ff1),
+        ("sealed_record", sealed_record),
+        ("ring", ring),
+        ("token", token),
+    ];
+
+    #[test]
+    fn every_body_takes_the_seeds_of_all() {
+        let mut seeds = vec![vec![], vec![0; 80], vec![0xff; 80], b"0123456789".repeat(8)];
+        for (name, _) in ALL {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/seeds/").to_owned() + name;
+            let files = std::fs::read_dir(&folder).unwrap_or_else(|_| panic!("no {folder}"));
+            let before = seeds.len();
+            seeds.extend(files.map(|file| std::fs::read(file.unwrap().path()).unwrap()));
+            assert!(seeds.len() > before, "{name} has no seed");
+        }
+        for (_, body) in ALL {
+            seeds.iter().for_each(|seed| body(seed));
+        }
+    }
+
+    #[test]
+    fn every_target_calls_its_body() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz_targets");
+        let mut targets = 0;
+        for file in std::fs::read_dir(folder).unwrap() {
+            let path = file.unwrap().path();
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(text.contains(&format!("cardvault_fuzz::{name}(data)")));
+            assert!(name == "canary" || ALL.iter().any(|(body, _)| *body == name));
+            targets += 1;
+        }
+        assert_eq!(targets, ALL.len() + 1);
+    }
+
+    #[test]
+    #[should_panic(expected = "the planted fault")]
+    fn the_canary_fails() {
+        canary(b"4111=9");
+    }
+}

@@ -1,0 +1,14 @@
+//! Why it is as it is: the promises and their tests, the choices, the rules of PCI DSS in code.
+#![forbid(unsafe_code)]
+
+#[doc = include_str!("promises.md")]
+pub mod promises {}
+
+#[doc = include_str!("choices.md")]
+pub mod choices {}
+
+#[doc = include_str!("store.md")]
+pub mod store {}
+
+#[doc = include_str!("pci_dss.md")]
+pub mod pci_dss {}

@@ -1,0 +1,83 @@
+//! The vault for callers without a runtime: each call waits on its thread.
+#![forbid(unsafe_code)]
+
+use pollster::block_on;
+use rand_core::TryCryptoRng;
+
+use super::access::Access;
+use super::error::VaultError;
+use super::operations::Vault;
+use super::request::{CardTokens, Metadata, Rewrapped, Tokenize, Tokenized, VaultStats};
+use super::store::{RowKey, Store};
+use crate::card::{CardRecord, Pan};
+use crate::keys::{Domain, KeyRing};
+use crate::time::UnixSeconds;
+use crate::token::Token;
+
+/// [`Vault`] without `async`: see there for each call. Many threads may share one; what they
+/// write at the same time is committed together.
+#[derive(Debug)]
+pub struct BlockingVault<S, R = getrandom::SysRng>(Vault<S, R>);
+
+macro_rules! blocking {
+    ($($(#[$docs:meta])* $name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {$(
+        $(#[$docs])*
+        pub fn $name(&self, $($argument: $type),*) -> $result {
+            block_on(self.0.$name($($argument),*))
+        }
+    )*};
+}
+
+impl<S: Store, R: TryCryptoRng + Send + 'static> BlockingVault<S, R> {
+    blocking! {
+        /// # Errors
+        /// See [`Vault::set_ring`].
+        set_ring(ring: KeyRing) -> Result<(), VaultError>;
+        /// # Errors
+        /// See [`Vault::tokenize`].
+        tokenize(domain: &Domain, card: &CardRecord, how: &Tokenize) -> Result<Tokenized, VaultError>;
+        /// See [`Vault::tokenize_batch`].
+        tokenize_batch(domain: &Domain, cards: &[CardRecord], how: &Tokenize) -> Vec<Result<Tokenized, VaultError>>;
+        /// # Errors
+        /// See [`Vault::detokenize`].
+        detokenize(access: &Access, domain: &Domain, token: &Token) -> Result<CardRecord, VaultError>;
+        /// See [`Vault::detokenize_batch`].
+        detokenize_batch(access: &Access, domain: &Domain, tokens: &[Token]) -> Vec<Result<CardRecord, VaultError>>;
+        /// # Errors
+        /// See [`Vault::find`].
+        find(access: &Access, domain: &Domain, pan: &Pan) -> Result<CardTokens, VaultError>;
+        /// # Errors
+        /// See [`Vault::exists`].
+        exists(domain: &Domain, token: &Token) -> Result<bool, VaultError>;
+        /// # Errors
+        /// See [`Vault::metadata`].
+        metadata(domain: &Domain, token: &Token) -> Result<Metadata, VaultError>;
+        /// # Errors
+        /// See [`Vault::set_expiry`].
+        set_expiry(domain: &Domain, token: &Token, expires: Option<UnixSeconds>) -> Result<(), VaultError>;
+        /// # Errors
+        /// See [`Vault::delete`].
+        delete(access: &Access, domain: &Domain, token: &Token) -> Result<(), VaultError>;
+        /// # Errors
+        /// See [`Vault::stats`].
+        stats() -> Result<VaultStats, VaultError>;
+        /// # Errors
+        /// See [`Vault::count`].
+        count() -> Result<u64, VaultError>;
+        /// # Errors
+        /// See [`Vault::rewrap`].
+        rewrap(after: Option<RowKey>, limit: usize) -> Result<Rewrapped, VaultError>;
+    }
+
+    /// The vault itself, for callers that can wait without a thread.
+    pub const fn vault(&self) -> &Vault<S, R> {
+        &self.0
+    }
+}
+
+impl<S, R> Vault<S, R> {
+    /// This vault for callers without a runtime.
+    pub const fn blocking(self) -> BlockingVault<S, R> {
+        BlockingVault(self)
+    }
+}

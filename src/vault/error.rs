@@ -1,0 +1,103 @@
+//! What can go wrong with a vault.
+#![forbid(unsafe_code)]
+
+use core::fmt;
+
+use super::access::AccessLogError;
+use super::store::StoreError;
+use crate::keys::KeyError;
+use crate::seal::SealError;
+use crate::secret::RandomError;
+use crate::token::TokenizeError;
+
+/// Why the vault did not do what it was asked. Nothing was changed, unless it is a
+/// [`StoreError`] of a failed commit, after which all of a batch may be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum VaultError {
+    /// The domain has no such token.
+    UnknownToken,
+    /// The token has expired.
+    Expired,
+    /// The card has a token in this domain already, of another format.
+    OtherFormat,
+    /// The row under this token is not what the vault wrote there.
+    Tampered,
+    /// No free token was found in the format's range: it is nearly used up.
+    TokensUsedUp,
+    /// The row was changed by somebody else meanwhile; try again.
+    Conflict,
+    /// The vault belongs to another key ring, or to one of the other mark.
+    OtherRing,
+    /// The vault has seen a newer generation of this key ring: load that one.
+    StaleRing {
+        /// The generation of the ring at hand.
+        ring: u64,
+        /// The newest generation that the vault has seen.
+        seen: u64,
+    },
+    /// A thread died while it held this vault's state.
+    Broken,
+    /// The key ring gave no key.
+    Key(KeyError),
+    /// A record could not be sealed or opened.
+    Seal(SealError),
+    /// No token could be made.
+    Token(TokenizeError),
+    /// The random generator failed.
+    Random(RandomError),
+    /// The store failed.
+    Store(StoreError),
+    /// The access could not be logged, so nothing is handed out.
+    Log(AccessLogError),
+}
+
+impl fmt::Display for VaultError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownToken => f.write_str("no such token in this domain"),
+            Self::Expired => f.write_str("the token has expired"),
+            Self::OtherFormat => {
+                f.write_str("the card has a token of another format in this domain")
+            }
+            Self::Tampered => f.write_str("the row is not what the vault wrote"),
+            Self::TokensUsedUp => f.write_str("the token format has no free token left"),
+            Self::Conflict => f.write_str("the row was changed meanwhile; try again"),
+            Self::OtherRing => f.write_str("the vault belongs to another key ring"),
+            Self::StaleRing { ring, seen } => {
+                write!(
+                    f,
+                    "key ring generation {ring} is behind {seen}, which the vault has seen"
+                )
+            }
+            Self::Broken => f.write_str("a thread died while it held the vault"),
+            Self::Key(error) => error.fmt(f),
+            Self::Seal(error) => error.fmt(f),
+            Self::Token(error) => error.fmt(f),
+            Self::Random(error) => error.fmt(f),
+            Self::Store(error) => error.fmt(f),
+            Self::Log(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for VaultError {}
+
+macro_rules! from {
+    ($($error:ty => $variant:ident),*) => {$(
+        impl From<$error> for VaultError {
+            fn from(error: $error) -> Self {
+                Self::$variant(error)
+            }
+        }
+    )*};
+}
+
+from!(
+    KeyError => Key,
+    SealError => Seal,
+    TokenizeError => Token,
+    RandomError => Random,
+    StoreError => Store,
+    AccessLogError => Log
+);

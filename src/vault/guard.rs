@@ -1,0 +1,99 @@
+//! The guard: which ring a vault belongs to and the newest state of it that the vault has seen.
+//!
+//! | bytes | field |
+//! |---|---|
+//! | 0 | version: 1 |
+//! | 1 | mark: 1 production, 2 development |
+//! | 2..18 | ring id |
+//! | 18..26 | ring generation, big-endian |
+//! | 26..30 | index version that is read, big-endian |
+#![forbid(unsafe_code)]
+
+use super::error::VaultError;
+use super::store::{Guard, StoreError};
+use crate::codec::{CodecError, Reader, Writer};
+use crate::keys::{KeyRing, RING_ID_LEN, RingMark};
+
+const GUARD_LEN: usize = 30;
+const VERSION: u8 = 1;
+
+/// What the vault knows of its ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RingSeen {
+    mark: RingMark,
+    ring: [u8; RING_ID_LEN],
+    generation: u64,
+    index_version: u32,
+}
+
+impl RingSeen {
+    /// What `ring` is now.
+    pub(super) fn of(ring: &KeyRing) -> Result<Self, VaultError> {
+        Ok(Self {
+            mark: ring.mark(),
+            ring: *ring.id().as_bytes(),
+            generation: ring.generation(),
+            index_version: ring.index_versions()?.read,
+        })
+    }
+
+    /// Whether a vault that has seen `self` may be opened with `ring`.
+    pub(super) fn admits(&self, ring: &Self) -> Result<(), VaultError> {
+        if self.ring != ring.ring || self.mark != ring.mark {
+            return Err(VaultError::OtherRing);
+        }
+        if ring.generation < self.generation {
+            return Err(VaultError::StaleRing {
+                ring: ring.generation,
+                seen: self.generation,
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn to_guard(self) -> Result<Guard, StoreError> {
+        let mut bytes = [0; GUARD_LEN];
+        let mut writer = Writer::new(&mut bytes);
+        let written = writer
+            .u8(VERSION)
+            .and_then(|()| writer.u8(mark_code(self.mark)))
+            .and_then(|()| writer.put(&self.ring))
+            .and_then(|()| writer.u64(self.generation))
+            .and_then(|()| writer.u32(self.index_version));
+        written.map_err(|_| StoreError::Corrupt)?;
+        Guard::new(&bytes)
+    }
+
+    pub(super) fn from_guard(guard: &Guard) -> Result<Self, VaultError> {
+        Self::read(guard.as_bytes()).map_err(|_| VaultError::Store(StoreError::Corrupt))
+    }
+
+    fn read(bytes: &[u8]) -> Result<Self, CodecError> {
+        let mut reader = Reader::new(bytes);
+        if reader.u8()? != VERSION {
+            return Err(CodecError::Invalid { at: 0 });
+        }
+        let mark = match reader.u8()? {
+            1 => RingMark::Production,
+            2 => RingMark::Development,
+            _ => return Err(CodecError::Invalid { at: 1 }),
+        };
+        let ring = reader.array()?;
+        let generation = reader.u64()?;
+        let index_version = reader.u32()?;
+        reader.finish()?;
+        Ok(Self {
+            mark,
+            ring,
+            generation,
+            index_version,
+        })
+    }
+}
+
+const fn mark_code(mark: RingMark) -> u8 {
+    match mark {
+        RingMark::Production => 1,
+        RingMark::Development => 2,
+    }
+}

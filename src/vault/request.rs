@@ -1,0 +1,176 @@
+//! What a vault is asked for and what it answers.
+#![forbid(unsafe_code)]
+
+use core::fmt;
+use std::collections::BTreeMap;
+
+use crate::card::{Brand, Pan};
+use crate::keys::KeyName;
+use crate::time::UnixSeconds;
+use rand_core::TryCryptoRng;
+
+use crate::token::{Token, TokenKind, TokenizeError, VaultedFormat};
+
+/// How a card is to be tokenized.
+///
+/// ```
+/// use cardvault::{UnixSeconds, vault::Tokenize};
+///
+/// let forever = Tokenize::convergent();
+/// let for_a_day = Tokenize::fresh().expiring(UnixSeconds::now().plus(24 * 60 * 60));
+/// # let _ = (forever, for_a_day);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Tokenize {
+    pub(super) shape: Shape,
+    pub(super) convergent: bool,
+    pub(super) expires: Option<UnixSeconds>,
+}
+
+impl Tokenize {
+    /// The same token for the same card, each time, within a domain. Opaque, without expiry.
+    ///
+    /// Leaks to those who see tokens which payments were made with one card. The domain's
+    /// first format for a card stays its format; a token that had expired is renewed.
+    #[must_use]
+    pub const fn convergent() -> Self {
+        Self {
+            shape: Shape::Opaque,
+            convergent: true,
+            expires: None,
+        }
+    }
+
+    /// Another token each time. Opaque, without expiry.
+    #[must_use]
+    pub const fn fresh() -> Self {
+        Self {
+            shape: Shape::Opaque,
+            convergent: false,
+            expires: None,
+        }
+    }
+
+    /// As random digits of this format, in place of an opaque token.
+    #[must_use]
+    pub const fn card_shaped(self, format: VaultedFormat) -> Self {
+        Self {
+            shape: Shape::Card(format),
+            ..self
+        }
+    }
+
+    /// Until this second; from then on the token is refused.
+    #[must_use]
+    pub const fn expiring(self, at: UnixSeconds) -> Self {
+        Self {
+            expires: Some(at),
+            ..self
+        }
+    }
+}
+
+/// What a new token looks like.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Shape {
+    Opaque,
+    Card(VaultedFormat),
+}
+
+impl Shape {
+    pub(super) fn draw<R: TryCryptoRng + ?Sized>(
+        &self,
+        pan: &Pan,
+        rng: &mut R,
+    ) -> Result<Token, TokenizeError> {
+        match self {
+            Self::Opaque => Token::opaque(rng),
+            Self::Card(format) => Token::card_shaped_for(pan, format, rng),
+        }
+    }
+
+    pub(super) fn describes(&self, token: &Token) -> bool {
+        match self {
+            Self::Opaque => token.kind() == TokenKind::Opaque,
+            Self::Card(_) => token.kind() == TokenKind::CardShaped,
+        }
+    }
+}
+
+/// A card's token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tokenized {
+    /// The token.
+    pub token: Token,
+    /// Whether the card had it before.
+    pub existing: bool,
+}
+
+/// The tokens of one card in one domain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CardTokens {
+    /// The one that convergent calls give, first, and the others in the order of their bytes.
+    pub tokens: Vec<Token>,
+    /// Whether there are more than [`super::MAX_FOUND`] others.
+    pub more: bool,
+}
+
+/// What a vault keeps in the clear of a card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metadata {
+    /// The card's brand.
+    pub brand: Brand,
+    /// Its last four digits, as a number.
+    pub last_four: u16,
+    /// When the token was made.
+    pub created: UnixSeconds,
+    /// From when on it is refused.
+    pub expires: Option<UnixSeconds>,
+    /// Whether it is what convergent calls give for the card.
+    pub convergent: bool,
+}
+
+/// What a vault holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VaultStats {
+    /// How many tokens there are, expired ones included.
+    pub tokens: u64,
+    /// How many of them have expired.
+    pub expired: u64,
+    /// How many of them convergent calls give.
+    pub convergent: u64,
+    /// How many there are of each brand.
+    pub by_brand: BTreeMap<Brand, u64>,
+    /// How many records are sealed under each key version.
+    pub by_key: BTreeMap<KeyName, u64>,
+    /// How many rows no key of the ring opens.
+    pub unreadable: u64,
+}
+
+/// What one step of a rewrap did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rewrapped {
+    /// How many rows were looked at.
+    pub seen: u64,
+    /// How many records were sealed anew under the active version.
+    pub moved: u64,
+    /// How many could not be: no key opens them, or they changed meanwhile.
+    pub left: u64,
+    /// Where the next step goes on; none at the end.
+    pub cursor: Option<super::RowKey>,
+}
+
+impl fmt::Display for VaultStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:<24} {:>12}", "tokens", self.tokens)?;
+        writeln!(f, "{:<24} {:>12}", "  convergent", self.convergent)?;
+        writeln!(f, "{:<24} {:>12}", "  expired", self.expired)?;
+        for (brand, count) in &self.by_brand {
+            writeln!(f, "  {:<22} {count:>12}", brand.to_string())?;
+        }
+        for (key, count) in &self.by_key {
+            writeln!(f, "  under {:<16} {count:>12}", key.to_string())?;
+        }
+        write!(f, "{:<24} {:>12}", "  unreadable", self.unreadable)
+    }
+}

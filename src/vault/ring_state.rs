@@ -1,0 +1,147 @@
+//! The key ring at work: what a vault derives from it for each domain, once.
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+use std::sync::{Arc, RwLock};
+
+use super::error::VaultError;
+use super::guard::RingSeen;
+use super::row::index_key;
+use super::store::{Guard, IndexKey};
+use crate::card::Pan;
+use crate::fingerprint::{FINGERPRINT_LEN, Fingerprinter};
+use crate::keys::{Domain, KeyId, KeyRing};
+use crate::seal::{Opener, Sealer};
+use crate::time::UnixSeconds;
+
+/// How many domains' keys are kept at hand.
+const DOMAINS_AT_HAND: usize = 4096;
+/// How many retired keys of one domain are kept at hand: all that a ring can hold.
+const OPENERS_AT_HAND: usize = crate::keys::MAX_KEYS;
+
+/// A ring, the guard that it writes under, and the keys that were derived so far.
+pub(super) struct RingState {
+    pub(super) ring: KeyRing,
+    pub(super) guard: Guard,
+    domains: RwLock<HashMap<Domain, Arc<DomainKeys>>>,
+}
+
+impl RingState {
+    pub(super) fn new(ring: KeyRing) -> Result<Self, VaultError> {
+        let guard = RingSeen::of(&ring)?.to_guard()?;
+        Ok(Self {
+            ring,
+            guard,
+            domains: RwLock::default(),
+        })
+    }
+
+    pub(super) fn domain(&self, domain: &Domain) -> Result<Arc<DomainKeys>, VaultError> {
+        let known = self
+            .domains
+            .read()
+            .map_err(|_| VaultError::Broken)?
+            .get(domain)
+            .cloned();
+        if let Some(keys) = known {
+            return Ok(keys);
+        }
+        let keys = Arc::new(DomainKeys::derive(&self.ring, domain)?);
+        let mut domains = self.domains.write().map_err(|_| VaultError::Broken)?;
+        if domains.len() >= DOMAINS_AT_HAND {
+            domains.clear();
+        }
+        domains.insert(*domain, Arc::clone(&keys));
+        Ok(keys)
+    }
+}
+
+/// The keys of one domain.
+pub(super) struct DomainKeys {
+    /// The index versions that new rows are written under; the first is the one that is read.
+    index: Vec<Fingerprinter>,
+    sealer: RwLock<Option<Arc<Sealer>>>,
+    openers: RwLock<HashMap<KeyId, Arc<Opener>>>,
+}
+
+impl DomainKeys {
+    fn derive(ring: &KeyRing, domain: &Domain) -> Result<Self, VaultError> {
+        let versions = ring.index_versions()?;
+        let index = core::iter::once(versions.read)
+            .chain(versions.also_write)
+            .map(|version| Ok(Fingerprinter::new(&ring.fingerprint_key(domain, version)?)))
+            .collect::<Result<_, VaultError>>()?;
+        Ok(Self {
+            index,
+            sealer: RwLock::default(),
+            openers: RwLock::default(),
+        })
+    }
+
+    /// The sealer of the active version; refused once its originator period is over.
+    pub(super) fn sealer(
+        &self,
+        ring: &KeyRing,
+        domain: &Domain,
+        now: UnixSeconds,
+    ) -> Result<Arc<Sealer>, VaultError> {
+        let known = self.sealer.read().map_err(|_| VaultError::Broken)?.clone();
+        if let Some(sealer) = known.filter(|sealer| now < sealer.not_after()) {
+            return Ok(sealer);
+        }
+        let sealer = Arc::new(Sealer::new(&ring.card_key(domain, now)?));
+        *self.sealer.write().map_err(|_| VaultError::Broken)? = Some(Arc::clone(&sealer));
+        Ok(sealer)
+    }
+
+    /// The opener for records under the key with this id.
+    pub(super) fn opener(
+        &self,
+        ring: &KeyRing,
+        domain: &Domain,
+        id: &KeyId,
+    ) -> Result<Arc<Opener>, VaultError> {
+        let known = self
+            .openers
+            .read()
+            .map_err(|_| VaultError::Broken)?
+            .get(id)
+            .cloned();
+        if let Some(opener) = known {
+            return Ok(opener);
+        }
+        let opener = Arc::new(Opener::new(&ring.card_key_for(domain, id)?));
+        let mut openers = self.openers.write().map_err(|_| VaultError::Broken)?;
+        if openers.len() < OPENERS_AT_HAND {
+            openers.insert(*id, Arc::clone(&opener));
+        }
+        Ok(opener)
+    }
+
+    /// The index keys of a card in each version that is written, the one that is read first, and
+    /// the fingerprint behind that one.
+    pub(super) fn index(&self, pan: &Pan) -> Result<Indexed, VaultError> {
+        let mut keys = Vec::with_capacity(self.index.len());
+        let mut first = None;
+        for key in &self.index {
+            let version = key.version();
+            let fingerprint = *key.fingerprint(pan).as_bytes();
+            first.get_or_insert((version, fingerprint));
+            keys.push(index_key(key.domain(), version, &fingerprint)?);
+        }
+        let (version, fingerprint) = first.ok_or(VaultError::Broken)?;
+        Ok(Indexed {
+            keys,
+            version,
+            fingerprint,
+        })
+    }
+}
+
+/// Where a card stands in the index.
+pub(super) struct Indexed {
+    pub(super) keys: Vec<IndexKey>,
+    /// The version that is read, and the card's fingerprint in it.
+    pub(super) version: u32,
+    pub(super) fingerprint: [u8; FINGERPRINT_LEN],
+}

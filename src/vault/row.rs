@@ -1,0 +1,199 @@
+//! The vault's rows and keys, byte by byte.
+//!
+//! A row, [`ROW_LEN`] bytes:
+//!
+//! | bytes | field | encoding |
+//! |---|---|---|
+//! | 0 | version | 1 |
+//! | 1 | flags | bit 0: the domain's one token for its card; all others 0 |
+//! | 2 | brand | [`Brand::code`] |
+//! | 3..5 | last four digits | packed BCD |
+//! | 5..13 | created | seconds since 1970, big-endian |
+//! | 13..21 | expires | the same; 0: never |
+//! | 21..25 | index version | big-endian |
+//! | 25..57 | fingerprint | of the whole number, in that index version |
+//! | 57..130 | sealed card record | see [`crate::seal`] |
+//!
+//! Bytes 0 to 25 are the clear columns: they, the fingerprint, the domain and the token are bound
+//! to the sealed record, so that none of them can be changed or swapped unnoticed.
+//!
+//! A row key is the domain behind its length in one byte, and the token's bytes. An index key is
+//! the domain behind its length, the index version (4 bytes) and the fingerprint.
+#![forbid(unsafe_code)]
+
+use super::store::{IndexKey, Row, RowKey, StoreError};
+use crate::card::Brand;
+use crate::codec::{CodecError, Reader, Writer};
+use crate::fingerprint::FINGERPRINT_LEN;
+use crate::keys::{DOMAIN_MAX_LEN, Domain};
+use crate::seal::{SEALED_RECORD_LEN, SealedRecord};
+use crate::time::UnixSeconds;
+use crate::token::{TOKEN_MAX_LEN, Token};
+
+/// The length of a row, in bytes.
+pub const ROW_LEN: usize = COLUMNS_LEN + FINGERPRINT_LEN + SEALED_RECORD_LEN;
+/// The length of the clear columns, in bytes.
+pub(super) const COLUMNS_LEN: usize = 25;
+
+const VERSION: u8 = 1;
+const CONVERGENT: u8 = 1;
+
+/// What of a row is in the clear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Columns {
+    pub(super) convergent: bool,
+    pub(super) brand: Brand,
+    pub(super) last_four: u16,
+    pub(super) created: UnixSeconds,
+    pub(super) expires: Option<UnixSeconds>,
+    pub(super) index_version: u32,
+}
+
+/// A row taken apart.
+pub(super) struct RowParts<'a> {
+    pub(super) columns: Columns,
+    pub(super) column_bytes: &'a [u8],
+    pub(super) fingerprint: &'a [u8; FINGERPRINT_LEN],
+    pub(super) sealed: &'a SealedRecord,
+}
+
+impl Columns {
+    pub(super) fn to_bytes(self) -> [u8; COLUMNS_LEN] {
+        let [c0, c1, c2, c3, c4, c5, c6, c7] = self.created.0.to_be_bytes();
+        let [e0, e1, e2, e3, e4, e5, e6, e7] = self.expires.map_or(0, |at| at.0).to_be_bytes();
+        let [i0, i1, i2, i3] = self.index_version.to_be_bytes();
+        let [l0, l1] = last_four_bcd(self.last_four);
+        let flags = u8::from(self.convergent) * CONVERGENT;
+        let brand = self.brand.code();
+        [
+            VERSION, flags, brand, l0, l1, c0, c1, c2, c3, c4, c5, c6, c7, e0, e1, e2, e3, e4, e5,
+            e6, e7, i0, i1, i2, i3,
+        ]
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
+        let mut reader = Reader::new(bytes);
+        if reader.u8()? != VERSION {
+            return Err(CodecError::Invalid { at: 0 });
+        }
+        let flags = reader.u8()?;
+        if flags & !CONVERGENT != 0 {
+            return Err(CodecError::Invalid { at: 1 });
+        }
+        let brand = Brand::from_code(reader.u8()?).ok_or(CodecError::Invalid { at: 2 })?;
+        let last_four = last_four_from_bcd(reader.array()?).ok_or(CodecError::Invalid { at: 3 })?;
+        let created = UnixSeconds(reader.u64()?);
+        let expires = Some(reader.u64()?).filter(|&at| at != 0).map(UnixSeconds);
+        let index_version = reader.u32()?;
+        reader.finish()?;
+        let convergent = flags & CONVERGENT != 0;
+        Ok(Self {
+            convergent,
+            brand,
+            last_four,
+            created,
+            expires,
+            index_version,
+        })
+    }
+
+    pub(super) fn is_expired(&self, now: UnixSeconds) -> bool {
+        self.expires.is_some_and(|at| at <= now)
+    }
+}
+
+impl<'a> RowParts<'a> {
+    pub(super) fn read(row: &'a Row) -> Result<Self, CodecError> {
+        let bytes = row.as_bytes();
+        let mut reader = Reader::new(bytes);
+        let column_bytes = reader.take(COLUMNS_LEN)?;
+        let columns = Columns::from_bytes(column_bytes)?;
+        let invalid = CodecError::Invalid { at: COLUMNS_LEN };
+        let fingerprint = reader
+            .take(FINGERPRINT_LEN)?
+            .try_into()
+            .map_err(|_| invalid)?;
+        let sealed = reader
+            .take(SEALED_RECORD_LEN)?
+            .try_into()
+            .map_err(|_| invalid)?;
+        reader.finish()?;
+        Ok(Self {
+            columns,
+            column_bytes,
+            fingerprint,
+            sealed,
+        })
+    }
+}
+
+pub(super) fn build_row(
+    columns: &[u8; COLUMNS_LEN],
+    fingerprint: &[u8; FINGERPRINT_LEN],
+    sealed: &SealedRecord,
+) -> Result<Row, StoreError> {
+    let mut bytes = [0; ROW_LEN];
+    let mut writer = Writer::new(&mut bytes);
+    let written = writer
+        .put(columns)
+        .and_then(|()| writer.put(fingerprint))
+        .and_then(|()| writer.put(sealed));
+    written.map_err(|_| StoreError::Corrupt)?;
+    Row::new(&bytes)
+}
+
+pub(super) fn row_key(domain: &Domain, token: &Token) -> Result<RowKey, StoreError> {
+    let mut bytes = [0; 1 + DOMAIN_MAX_LEN + TOKEN_MAX_LEN];
+    let mut writer = Writer::new(&mut bytes);
+    let written = writer
+        .prefixed(domain.as_bytes())
+        .and_then(|()| writer.put(token.as_bytes()));
+    let len = writer.len();
+    written.map_err(|_| StoreError::Corrupt)?;
+    RowKey::new(bytes.get(..len).unwrap_or_default())
+}
+
+/// The domain and token that a row key names.
+pub(super) fn read_row_key(key: &RowKey) -> Result<(Domain, Token), CodecError> {
+    let mut reader = Reader::new(key.as_bytes());
+    let len = usize::from(reader.u8()?);
+    let domain = Domain::new(reader.take(len)?).map_err(|_| CodecError::Invalid { at: 1 })?;
+    let at = reader.at();
+    let rest = key.as_bytes().get(at..).unwrap_or_default();
+    let token = Token::from_bytes(rest).map_err(|_| CodecError::Invalid { at })?;
+    Ok((domain, token))
+}
+
+pub(super) fn index_key(
+    domain: &Domain,
+    index_version: u32,
+    fingerprint: &[u8; FINGERPRINT_LEN],
+) -> Result<IndexKey, StoreError> {
+    let mut bytes = [0; 1 + DOMAIN_MAX_LEN + 4 + FINGERPRINT_LEN];
+    let mut writer = Writer::new(&mut bytes);
+    let written = writer
+        .prefixed(domain.as_bytes())
+        .and_then(|()| writer.u32(index_version))
+        .and_then(|()| writer.put(fingerprint));
+    let len = writer.len();
+    written.map_err(|_| StoreError::Corrupt)?;
+    IndexKey::new(bytes.get(..len).unwrap_or_default())
+}
+
+/// Four digits in packed BCD. They may be displayed: not secret.
+fn last_four_bcd(number: u16) -> [u8; 2] {
+    let pair = |number: u16| u8::try_from(number / 10 * 16 + number % 10).unwrap_or(0);
+    [pair(number / 100 % 100), pair(number % 100)]
+}
+
+fn last_four_from_bcd(bytes: [u8; 2]) -> Option<u16> {
+    let mut number = 0;
+    for byte in bytes {
+        let (tens, ones) = (u16::from(byte >> 4), u16::from(byte & 0xf));
+        if tens > 9 || ones > 9 {
+            return None;
+        }
+        number = number * 100 + tens * 10 + ones;
+    }
+    Some(number)
+}
