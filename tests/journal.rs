@@ -158,7 +158,9 @@ fn limits_are_checked_before_anything_is_written() {
     let long = [0; PAYMENT_MAX_LEN + 1];
     assert_eq!(
         journal.append(&entry(&long, None), &mut rng),
-        Err(JournalError::Payment { bytes: 256 })
+        Err(JournalError::Payment {
+            bytes: PAYMENT_MAX_LEN + 1
+        })
     );
     let mut wrong = entry(b"", None);
     wrong.token = &long[..=TOKEN_MAX_LEN];

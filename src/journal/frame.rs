@@ -6,14 +6,15 @@ use super::crc::{CRC_LEN, crc32};
 use super::ratchet::{AGGREGATE_LEN, Identity, JOURNAL_ID_LEN, JournalId, TERMINAL_MAX_LEN};
 use crate::card::{CARD_RECORD_LEN, PAN_MAX_DIGITS, TruncatedPan};
 use crate::codec::{CodecError, Reader, Writer};
+use crate::payment::{PAYMENT_FIELDS_MAX_LEN, PaymentFields, PaymentFieldsError};
 use crate::time::UnixSeconds;
 
 /// The longest payment fields, in bytes.
-pub const PAYMENT_MAX_LEN: usize = 255;
+pub const PAYMENT_MAX_LEN: usize = 320;
 /// The longest token, in bytes.
 pub const TOKEN_MAX_LEN: usize = 32;
 /// The longest frame, in bytes; a multiple of every word size.
-pub const FRAME_MAX_LEN: usize = 448;
+pub const FRAME_MAX_LEN: usize = 512;
 /// The longest word of a flash, in bytes: a frame is padded to whole words.
 pub const WORD_MAX_LEN: usize = 32;
 /// Length of an upload's trailer, in bytes.
@@ -33,7 +34,7 @@ const PADDING_MAX: usize = WORD_MAX_LEN - 1;
 const _: () = assert!(PAGE_HEADER_LEN == WORD_MAX_LEN && HEAD_LEN == 40);
 const _: () = assert!(
     HEAD_LEN
-        + (2 + PAYMENT_MAX_LEN)
+        + (3 + PAYMENT_MAX_LEN)
         + (1 + PAN_MAX_DIGITS)
         + (1 + TOKEN_MAX_LEN)
         + PADDING_MAX
@@ -43,6 +44,7 @@ const _: () = assert!(
         <= FRAME_MAX_LEN
 );
 const _: () = assert!(FRAME_MAX_LEN.is_multiple_of(WORD_MAX_LEN));
+const _: () = assert!(PAYMENT_FIELDS_MAX_LEN <= PAYMENT_MAX_LEN);
 
 /// What an item is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,13 +229,26 @@ impl<'a> Frame<'a> {
 }
 
 impl<'a> PaymentPart<'a> {
+    /// The payment's fields.
+    ///
+    /// # Errors
+    /// [`PaymentFieldsError`] if the terminal wrote other bytes.
+    pub fn fields(&self) -> Result<PaymentFields, PaymentFieldsError> {
+        PaymentFields::read(self.payment)
+    }
+
     fn read(reader: &mut Reader<'a>) -> Result<Self, CodecError> {
         let at = reader.at();
         let flags = reader.u8()?;
         if flags & !FLAG_CARD != 0 {
             return Err(CodecError::Invalid { at });
         }
-        let payment = prefixed(reader)?;
+        let at = reader.at();
+        let len = usize::from(reader.u16()?);
+        if len > PAYMENT_MAX_LEN {
+            return Err(CodecError::Invalid { at });
+        }
+        let payment = reader.take(len)?;
         let at = reader.at();
         let truncated = match prefixed(reader)? {
             [] => None,
@@ -259,7 +274,9 @@ impl<'a> PaymentPart<'a> {
 
     fn write(&self, writer: &mut Writer<'_>) -> Result<(), CodecError> {
         writer.u8(if self.has_card { FLAG_CARD } else { 0 })?;
-        writer.prefixed(self.payment)?;
+        let invalid = CodecError::NoRoom { at: writer.len() };
+        writer.u16(u16::try_from(self.payment.len()).map_err(|_| invalid)?)?;
+        writer.put(self.payment)?;
         let truncated = self.truncated.as_ref().map_or("", TruncatedPan::as_str);
         writer.prefixed(truncated.as_bytes())?;
         writer.prefixed(self.token)
@@ -298,7 +315,7 @@ impl Body<'_> {
         let body = match self {
             Self::Payment(part) => {
                 let truncated = part.truncated.as_ref().map_or("", TruncatedPan::as_str);
-                4 + part.payment.len() + truncated.len() + part.token.len()
+                5 + part.payment.len() + truncated.len() + part.token.len()
             }
             Self::Notice(_) => 17,
         };

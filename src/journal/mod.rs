@@ -4,8 +4,8 @@
 //! sealed card record, into NOR flash (or a file, [`FileFlash`]). Its key is replaced with every
 //! entry and the old one erased, in a [`StateStore`]: pages of flash ([`FlashState`]) or
 //! battery-backed memory ([`BatteryState`]). The host, which can derive every key again, reads uploads with
-//! [`Reading`], verifies every frame and opens the cards. The format, the keys and what they
-//! reach stand in the manual.
+//! [`Reading`], verifies every frame and opens the cards. The format, the keys and what they reach
+//! stand in the [manual](crate::manual::journal).
 //!
 //! ```
 //! # use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};

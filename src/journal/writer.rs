@@ -25,8 +25,9 @@ use crate::time::UnixSeconds;
 pub struct Entry<'a> {
     /// The terminal's time.
     pub time: UnixSeconds,
-    /// The payment's fields in their canonical encoding, at most [`PAYMENT_MAX_LEN`] bytes. They
-    /// name the original, where there is one. In clear.
+    /// The payment's fields as [`PaymentFields::write`](crate::payment::PaymentFields::write) gives
+    /// them, at most [`PAYMENT_MAX_LEN`] bytes. They name the original, where there is one. In
+    /// clear.
     pub payment: &'a [u8],
     /// The truncated card number, in the one format of the environment. In clear.
     pub truncated: Option<TruncatedPan>,
