@@ -72,6 +72,7 @@ pub mod card;
 mod codec;
 pub mod ff1;
 pub mod fingerprint;
+pub mod journal;
 pub mod keys;
 pub mod manual;
 pub mod payment;
