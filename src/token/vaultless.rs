@@ -118,10 +118,10 @@ impl VaultlessOpener {
     }
 }
 
-// The card number, the key's schedule and the shapes that were made with it wipe themselves.
-impl ZeroizeOnDrop for Candidate {}
-impl ZeroizeOnDrop for Vaultless {}
-impl ZeroizeOnDrop for VaultlessOpener {}
+// Their parts wipe themselves.
+impl ZeroizeOnDrop for Vaultless where Core: ZeroizeOnDrop {}
+impl ZeroizeOnDrop for VaultlessOpener where Core: ZeroizeOnDrop {}
+impl ZeroizeOnDrop for Candidate where Pan: ZeroizeOnDrop {}
 
 impl fmt::Debug for Vaultless {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -254,6 +254,13 @@ struct Core {
     residue: u64,
     /// For numbers of 8 digits and more; none for those that are too short.
     layouts: [Option<Layout>; LENGTHS],
+}
+
+impl ZeroizeOnDrop for Core
+where
+    Ff1: ZeroizeOnDrop,
+    Shape: ZeroizeOnDrop,
+{
 }
 
 impl Core {

@@ -47,6 +47,7 @@ impl Staged {
             .collect()
     }
 
+    #[cfg(feature = "embedded")]
     pub(super) fn is_empty(&self) -> bool {
         self.rows.is_empty()
             && self.unique.is_empty()
