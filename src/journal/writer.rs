@@ -711,12 +711,15 @@ fn find<F: NorFlash, S>(
     Ok(None)
 }
 
-/// First number and count of acknowledged frames that are missing from the last page.
+/// The number of the first of some frames, and how many they are.
+type FrameRange = (u64, u64);
+
+/// The acknowledged frames that are missing from the last page.
 fn lost_in_last_page<F: NorFlash, S>(
     log: &mut Log<F>,
     state: &State,
     end: End,
-) -> core::result::Result<Option<(u64, u64)>, JournalError<F::Error, S>> {
+) -> core::result::Result<Option<FrameRange>, JournalError<F::Error, S>> {
     let mut buffer = [0; FRAME_MAX_LEN];
     let mut place = End {
         offset: u32::try_from(PAGE_HEADER_LEN).unwrap_or(0),

@@ -33,6 +33,9 @@ const TRIES: usize = 16;
 /// Rows that [`Vault::stats`] reads at a time.
 const PAGE: usize = 1000;
 
+/// The place of a card in its chunk and the token that was written for it.
+type Written = (usize, Token);
+
 /// Card records under tokens, in a store, sealed under a key ring.
 ///
 /// Every call may be made from many threads and tasks at once; a returned token is durable. A
@@ -609,7 +612,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         &self,
         state: &RingState,
         chunk: &mut Chunk<'_>,
-    ) -> Result<(Vec<Write>, Vec<(usize, Token)>), VaultError> {
+    ) -> Result<(Vec<Write>, Vec<Written>), VaultError> {
         let keys = state.domain(chunk.domain)?;
         let sealer = keys.sealer(&state.ring, chunk.domain, (self.clock)())?;
         let mut writes = Vec::with_capacity(chunk.open.len());

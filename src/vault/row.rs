@@ -88,7 +88,7 @@ impl Columns {
         let [i0, i1, i2, i3] = self.index_version.to_be_bytes();
         let [l0, l1] = last_four_bcd(self.last_four);
         let expires = u8::from(self.expires.is_some()) * EXPIRES;
-        let flags = u8::from(self.convergent) * CONVERGENT | expires;
+        let flags = (u8::from(self.convergent) * CONVERGENT) | expires;
         let brand = self.brand.code();
         let shape = self.shape.0;
         [
