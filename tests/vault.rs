@@ -566,8 +566,8 @@ fn an_actor_is_no_card_number() {
         "5555-5555-5555-4444",
         "no card, but 1234567890123",
         // Eight to twelve digits of a brand with the right check digit.
-        "62000005",
-        "6200-0005",
+        "630400000000",
+        "6304-0000 0000",
     ];
     for text in refused {
         assert!(Access::new(text, "refund").is_err(), "{text}");
@@ -577,7 +577,8 @@ fn an_actor_is_no_card_number() {
         "refund of 2026-11-21 23:14:38, order 1234567",
         "ticket 123456789012",
         "41 then  11 11 11 11",
-        "62000006",
+        "630400000001",
+        "62000005",
     ];
     for text in accepted {
         assert!(Access::new(text, text).is_ok(), "{text}");
