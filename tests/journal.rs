@@ -1,6 +1,7 @@
 //! The journal's face: frozen bytes, limits, pages that come round again, files, arbitrary bytes.
 #![allow(
     clippy::unwrap_used,
+    clippy::string_slice,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::cast_possible_truncation
