@@ -165,9 +165,6 @@ fn leaked<T>(value: T) {
     drop(black_box(Box::new(std::mem::ManuallyDrop::new(value))));
 }
 
-/// A name, what drops a value of that type, and what only forgets it.
-type Case<'a> = (&'a str, &'a dyn Fn(), &'a dyn Fn());
-
 #[test]
 fn card_numbers_leave_no_trace_in_freed_memory() {
     let pan = common::pan(DIGITS);
