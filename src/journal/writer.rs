@@ -6,6 +6,7 @@ use core::fmt;
 use embedded_storage::nor_flash::NorFlash;
 use rand_core::TryCryptoRng;
 use subtle::ConstantTimeEq;
+use zeroize::Zeroize;
 
 use super::cipher::{self, NONCE_LEN, TAG_LEN};
 use super::error::JournalError;
@@ -57,6 +58,8 @@ pub struct Journal<F, S> {
     log: Log<F>,
     store: S,
     state: State,
+    /// The state as it is stored, written over each time.
+    bytes: Secret<STATE_LEN>,
     due: Recovery,
     /// No frame was written since the journal was opened: a word behind the end may read blank
     /// and not be.
@@ -105,6 +108,7 @@ impl<F: NorFlash, S: StateStore> Journal<F, S> {
             log,
             store,
             state,
+            bytes,
             due: Recovery::default(),
             started: true,
             poisoned: false,
@@ -139,6 +143,7 @@ impl<F: NorFlash, S: StateStore> Journal<F, S> {
             log,
             store,
             state,
+            bytes,
             due,
             started: true,
             poisoned: false,
@@ -400,8 +405,10 @@ impl<F: NorFlash, S: StateStore> Journal<F, S> {
     /// Stores the state.
     fn keep(&mut self) -> Result<(), F, S> {
         self.poisoned = true;
-        let bytes: Secret<STATE_LEN> = self.state.encode().map_err(|_| JournalError::State)?;
-        self.store.store(&bytes).map_err(JournalError::Store)?;
+        self.state
+            .encode(&mut self.bytes)
+            .map_err(|_| JournalError::State)?;
+        self.store.store(&self.bytes).map_err(JournalError::Store)?;
         self.poisoned = false;
         Ok(())
     }
@@ -460,9 +467,8 @@ impl<F: NorFlash, S: StateStore> Journal<F, S> {
 
         // Step 1: derive, seal, and step on. From here an error needs a fresh start.
         self.poisoned = true;
-        let mut frame = Secret::<FRAME_MAX_LEN>::zeroed();
-        let bytes = frame.expose_mut().get_mut(..len);
-        let bytes = bytes.ok_or(JournalError::Cipher)?;
+        let mut frame = [0; FRAME_MAX_LEN];
+        let bytes = frame.get_mut(..len).ok_or(JournalError::Cipher)?;
         let journal = self.state.journal;
         let clear_len = write_clear(bytes, len, journal, (sequence, time, &nonce), body)
             .map_err(|_| JournalError::Cipher)?;
@@ -644,7 +650,10 @@ fn seal(
     let (aad, rest) = frame.split_at_mut_checked(clear_len)?;
     let (sealed, rest) = rest.split_at_mut_checked(text.len())?;
     sealed.copy_from_slice(text);
-    let tag = cipher::seal(key, nonce, aad, sealed).ok()?;
+    let Ok(tag) = cipher::seal(key, nonce, aad, sealed) else {
+        sealed.zeroize();
+        return None;
+    };
     *rest.first_chunk_mut()? = tag;
     put_crc(frame).ok()?;
     Some(tag)
