@@ -1,7 +1,7 @@
 //! The bytes of frames and of the other items of an upload; the layouts stand in the manual.
 #![forbid(unsafe_code)]
 
-use super::cipher::{NONCE_LEN, TAG_LEN};
+use super::aead::{NONCE_LEN, TAG_LEN};
 use super::crc::{CRC_LEN, crc32};
 use super::ratchet::{AGGREGATE_LEN, Identity, JOURNAL_ID_LEN, JournalId, TERMINAL_MAX_LEN};
 use crate::card::{CARD_RECORD_LEN, PAN_MAX_DIGITS, TruncatedPan};

@@ -5,7 +5,7 @@ use core::fmt;
 
 use subtle::ConstantTimeEq;
 
-use super::cipher;
+use super::aead;
 use super::error::SetUpError;
 use super::frame::{Body, Envelope, FRAME_MAX_LEN, Frame, HEADER_MAX_LEN, Item, Kind};
 use super::ratchet::{AGGREGATE_LEN, Aggregate, Chain, ChainKey, Identity, JournalId, Receipt};
@@ -693,7 +693,7 @@ fn open(key: &Secret<32>, frame: &Envelope<'_>) -> Option<Secret<AGGREGATE_LEN>>
     let mut text = Secret::zeroed();
     let part = text.expose_mut().get_mut(..frame.sealed.len())?;
     part.copy_from_slice(frame.sealed);
-    cipher::open(key, &frame.nonce, frame.aad, part, &frame.tag).ok()?;
+    aead::open(key, &frame.nonce, frame.aad, part, &frame.tag).ok()?;
     Some(text)
 }
 

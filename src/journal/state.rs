@@ -3,7 +3,7 @@
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::cipher::{NONCE_LEN, TAG_LEN};
+use super::aead::{NONCE_LEN, TAG_LEN};
 use super::ratchet::{
     AGGREGATE_LEN, Aggregate, Chain, Identity, JOURNAL_ID_LEN, JournalId, TERMINAL_MAX_LEN,
 };

@@ -8,7 +8,7 @@ use rand_core::TryCryptoRng;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
-use super::cipher::{self, NONCE_LEN, TAG_LEN};
+use super::aead::{self, NONCE_LEN, TAG_LEN};
 use super::error::JournalError;
 use super::frame::{
     Body, Cause, FRAME_MAX_LEN, Frame, HEADER_MAX_LEN, Notice, PAGE_HEADER_LEN, PAYMENT_MAX_LEN,
@@ -268,7 +268,7 @@ impl<F: NorFlash, S: StateStore> Journal<F, S> {
         let mut text = card.to_bytes();
         let aad = self.state.journal.0;
         // The key is drawn for this one record, so that any nonce is used once.
-        let tag = cipher::seal(&key, &[0; NONCE_LEN], &aad, text.expose_mut())
+        let tag = aead::seal(&key, &[0; NONCE_LEN], &aad, text.expose_mut())
             .map_err(|_| JournalError::Cipher)?;
         self.state.pending = Some(Pending {
             key,
@@ -288,7 +288,7 @@ impl<F: NorFlash, S: StateStore> Journal<F, S> {
         };
         let mut text = Secret::new(pending.sealed);
         let aad = self.state.journal.0;
-        cipher::open(
+        aead::open(
             &pending.key,
             &[0; NONCE_LEN],
             &aad,
@@ -650,7 +650,7 @@ fn seal(
     let (aad, rest) = frame.split_at_mut_checked(clear_len)?;
     let (sealed, rest) = rest.split_at_mut_checked(text.len())?;
     sealed.copy_from_slice(text);
-    let Ok(tag) = cipher::seal(key, nonce, aad, sealed) else {
+    let Ok(tag) = aead::seal(key, nonce, aad, sealed) else {
         sealed.zeroize();
         return None;
     };
