@@ -78,7 +78,7 @@ fn read(host: &Host, items: &[Vec<u8>]) -> Read {
 
 fn first(read: &Read) -> FaultKind {
     assert!(!read.is_clean());
-    read.faults.first().expect("no fault was found").kind
+    read.faults.first().unwrap().kind
 }
 
 /// The upload from each frame on, and the position that it is held against.
@@ -251,7 +251,7 @@ fn every_flipped_bit_under_a_right_crc_is_noticed() {
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            (crc >> 1) ^ (crc & 1) * 0xEDB8_8320
+            (crc >> 1) ^ ((crc & 1) * 0xEDB8_8320)
         })
     })
 }

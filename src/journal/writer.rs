@@ -69,6 +69,9 @@ pub struct Journal<F, S> {
     expected: Option<Receipt>,
 }
 
+/// First sequence number and count.
+type Range = (u64, u64);
+
 type Result<T, F, S> = core::result::Result<
     T,
     JournalError<<F as embedded_storage::nor_flash::ErrorType>::Error, <S as StateStore>::Error>,
@@ -725,14 +728,14 @@ fn lost_in_last_page<F: NorFlash, S>(
     log: &mut Log<F>,
     state: &State,
     end: End,
-) -> core::result::Result<Option<(u64, u64)>, JournalError<F::Error, S>> {
+) -> core::result::Result<Option<Range>, JournalError<F::Error, S>> {
     let mut buffer = [0; FRAME_MAX_LEN];
     let mut place = End {
         offset: u32::try_from(PAGE_HEADER_LEN).unwrap_or(0),
         ..end
     };
     let mut expected = log.first_of(end.page, state.journal)?;
-    let mut lost: Option<(u64, u64)> = None;
+    let mut lost: Option<Range> = None;
     let mut note = |from: u64, below: u64| {
         let first = lost.map_or(from, |(first, _)| first);
         lost = Some((first, below.saturating_sub(first)));
