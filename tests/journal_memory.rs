@@ -56,7 +56,7 @@ fn write(host: &Host, file: &mut std::fs::File) -> u64 {
     let mut rng = rng(1);
     let record = card(0);
     let payment = [7; PAYMENT_MAX_LEN];
-    let frame = 480;
+    let frame = 440;
     for _ in 0..UPLOAD_MIN / frame + 1 {
         journal
             .append(&entry(&payment, Some(&record)), &mut rng)

@@ -440,7 +440,7 @@ fn power_goes_at_every_step_with_the_state_in_battery_backed_memory() {
 }
 
 /// With debug assertions a step takes several times as long.
-const OPS: usize = if cfg!(debug_assertions) { 24 } else { 120 };
+const OPS: usize = if cfg!(debug_assertions) { 48 } else { 120 };
 
 /// A chain of cuts, one recovery on top of the other, with everything checked in between.
 #[test]

@@ -1,7 +1,7 @@
 //! The bytes of frames and of the other items of an upload; the layouts stand in the manual.
 #![forbid(unsafe_code)]
 
-use super::cipher::{NONCE_LEN, TAG_LEN};
+use super::aead::{NONCE_LEN, TAG_LEN};
 use super::crc::{CRC_LEN, crc32};
 use super::ratchet::{AGGREGATE_LEN, Identity, JOURNAL_ID_LEN, JournalId, TERMINAL_MAX_LEN};
 use crate::card::{CARD_RECORD_LEN, PAN_MAX_DIGITS, TruncatedPan};
@@ -167,10 +167,6 @@ pub struct Frame<'a> {
     pub time: UnixSeconds,
     /// What it says.
     pub body: Body<'a>,
-    pub(super) nonce: [u8; NONCE_LEN],
-    pub(super) aad: &'a [u8],
-    pub(super) sealed: &'a [u8],
-    pub(super) tag: [u8; TAG_LEN],
 }
 
 impl<'a> Frame<'a> {
@@ -194,7 +190,7 @@ impl<'a> Frame<'a> {
         reader.take(PREFIX_LEN)?;
         let sequence = reader.u64()?;
         let time = UnixSeconds(reader.u64()?);
-        let nonce = reader.array()?;
+        reader.take(NONCE_LEN)?;
         let body = match item.kind {
             Kind::Payment => Body::Payment(PaymentPart::read(&mut reader)?),
             Kind::Notice => Body::Notice(Notice::read(&mut reader)?),
@@ -211,19 +207,13 @@ impl<'a> Frame<'a> {
         if reader.take(rest)?.iter().any(|&byte| byte != 0) {
             return Err(CodecError::Invalid { at });
         }
-        let aad = item.bytes.get(..reader.at()).unwrap_or_default();
-        let sealed = reader.take(sealed_len)?;
-        let tag = reader.array()?;
+        reader.take(sealed_len + TAG_LEN)?;
         reader.finish()?;
         Ok(Self {
             journal: item.journal,
             sequence,
             time,
             body,
-            nonce,
-            aad,
-            sealed,
-            tag,
         })
     }
 }
@@ -321,6 +311,50 @@ impl Body<'_> {
         };
         let least = HEAD_LEN + body + self.sealed_len() + TAG_LEN + CRC_LEN;
         least.next_multiple_of(word.max(1))
+    }
+}
+
+/// What of a frame the host needs to verify it. The body is read when the frame is genuine.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Envelope<'a> {
+    pub(super) sequence: u64,
+    pub(super) is_notice: bool,
+    pub(super) nonce: [u8; NONCE_LEN],
+    pub(super) aad: &'a [u8],
+    pub(super) sealed: &'a [u8],
+    pub(super) tag: [u8; TAG_LEN],
+}
+
+impl<'a> Envelope<'a> {
+    /// The envelope of an item; `None` if it is no frame.
+    pub(super) fn of(item: &Item<'a>) -> Option<Self> {
+        let is_notice = match item.kind {
+            Kind::Payment => false,
+            Kind::Notice => true,
+            _ => return None,
+        };
+        let mut reader = Reader::new(item.before_crc().ok()?);
+        reader.take(PREFIX_LEN).ok()?;
+        let (sequence, _) = (reader.u64().ok()?, reader.u64().ok()?);
+        let nonce = reader.array().ok()?;
+        let sealed_len = if is_notice {
+            AGGREGATE_LEN
+        } else if reader.u8().ok()? & FLAG_CARD != 0 {
+            CARD_RECORD_LEN
+        } else {
+            0
+        };
+        let (rest, tag) = item.before_crc().ok()?.split_last_chunk()?;
+        let at = rest.len().checked_sub(sealed_len)?;
+        let (aad, sealed) = rest.split_at_checked(at)?;
+        Some(Self {
+            sequence,
+            is_notice,
+            nonce,
+            aad,
+            sealed,
+            tag: *tag,
+        })
     }
 }
 

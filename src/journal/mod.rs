@@ -54,8 +54,9 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod aead;
 mod battery_state;
-mod cipher;
+
 mod crc;
 mod error;
 #[cfg(feature = "std")]

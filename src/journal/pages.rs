@@ -5,7 +5,7 @@ use embedded_storage::nor_flash::NorFlash;
 
 use super::error::JournalError;
 use super::frame::{
-    FRAME_MAX_LEN, Frame, Item, PAGE_HEADER_LEN, PREFIX_LEN, WORD_MAX_LEN, look, write_page,
+    Envelope, FRAME_MAX_LEN, Item, PAGE_HEADER_LEN, PREFIX_LEN, WORD_MAX_LEN, look, write_page,
 };
 use super::ratchet::JournalId;
 use super::state::End;
@@ -124,7 +124,7 @@ impl<F: NorFlash> Log<F> {
             self.flash
                 .read(address, part)
                 .map_err(JournalError::Flash)?;
-            if part.iter().any(|&byte| byte != u8::MAX) {
+            if part.iter().fold(u8::MAX, |all, byte| all & byte) != u8::MAX {
                 return Ok(false);
             }
             offset += 64;
@@ -205,9 +205,7 @@ impl<F: NorFlash> Log<F> {
 /// The frame that stands at the front of `window`, if it will do.
 fn front(window: &[u8], sought: &Sought) -> Option<(u64, usize)> {
     let (item, _) = Item::split(window)?;
-    let frame = (item.kind.is_frame() && item.journal == sought.journal)
-        .then(|| Frame::of(&item).ok())
-        .flatten()?;
+    let frame = Envelope::of(&item).filter(|_| item.journal == sought.journal)?;
     (sought.from..sought.below)
         .contains(&frame.sequence)
         .then_some((frame.sequence, item.bytes.len()))

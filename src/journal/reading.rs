@@ -5,9 +5,9 @@ use core::fmt;
 
 use subtle::ConstantTimeEq;
 
-use super::cipher;
+use super::aead;
 use super::error::SetUpError;
-use super::frame::{Body, FRAME_MAX_LEN, Frame, HEADER_MAX_LEN, Item, Kind};
+use super::frame::{Body, Envelope, FRAME_MAX_LEN, Frame, HEADER_MAX_LEN, Item, Kind};
 use super::ratchet::{AGGREGATE_LEN, Aggregate, Chain, ChainKey, Identity, JournalId, Receipt};
 use crate::card::{CARD_RECORD_LEN, CardRecord};
 use crate::keys::JournalReadingKey;
@@ -162,8 +162,8 @@ pub enum FaultKind {
         /// How many.
         count: u64,
     },
-    /// The frame is genuine but holds no valid card record.
-    Record,
+    /// The frame is genuine but its fields or its card record are not valid.
+    Content,
 }
 
 impl fmt::Display for Fault {
@@ -180,7 +180,7 @@ impl fmt::Display for Fault {
             FaultKind::Truncated => "truncated",
             FaultKind::RolledBack => "rolled back",
             FaultKind::Lost { .. } => "lost after it was acknowledged",
-            FaultKind::Record => "no valid card record",
+            FaultKind::Content => "genuine, with content that is not valid",
         };
         write!(
             f,
@@ -419,26 +419,17 @@ impl<S: Source> Reading<S> {
     ) -> Option<Result<Verified<'_>, ReadError<S::Error>>> {
         let again = sequence < self.since.count;
         let bytes = self.input.take_frame();
-        let frame = Item::trusted(bytes).and_then(|item| Frame::of(&item).ok())?;
-        let card = match &frame.body {
-            Body::Payment(part) if part.has_card => {
-                let mut record = Secret::<CARD_RECORD_LEN>::zeroed();
-                for (to, from) in record.expose_mut().iter_mut().zip(text.expose()) {
-                    *to = *from;
-                }
-                let Ok(card) = CardRecord::from_bytes(&record) else {
-                    self.clean = false;
-                    self.stopped |= !self.goes_on;
-                    let fault = Fault {
-                        kind: FaultKind::Record,
-                        sequence,
-                        offset,
-                    };
-                    return Some(Err(ReadError::Fault(fault)));
-                };
-                Some(card)
-            }
-            _ => None,
+        let content = Item::trusted(bytes)
+            .and_then(|item| Frame::of(&item).ok())
+            .and_then(|frame| Some((frame, card_in(&frame, text)?)));
+        let Some((frame, card)) = content else {
+            self.clean = false;
+            self.stopped |= !self.goes_on;
+            return Some(Err(ReadError::Fault(Fault {
+                kind: FaultKind::Content,
+                sequence,
+                offset,
+            })));
         };
         Some(Ok(Verified {
             frame,
@@ -463,7 +454,7 @@ impl<S: Source> Reading<S> {
         if let Some((count, aggregate)) = item.trailer() {
             return self.trailer(count, &aggregate, len);
         }
-        let Ok(frame) = Frame::of(&item) else {
+        let Some(frame) = Envelope::of(&item) else {
             let inserted = item.kind == Kind::Header || item.kind == Kind::Page;
             let kind = if inserted {
                 FaultKind::Inserted
@@ -472,7 +463,7 @@ impl<S: Source> Reading<S> {
             };
             return Ok(Step::Report(kind, len));
         };
-        let next = Item::split(rest).and_then(|(item, _)| number(&item));
+        let next = || Item::split(rest).and_then(|(item, _)| number(&item));
         if frame.sequence == self.expected {
             let step = self.chain.prepare();
             if let Some(text) = open(&step.entry_key(), &frame) {
@@ -484,7 +475,7 @@ impl<S: Source> Reading<S> {
                     self.aggregate = None;
                     return Ok(Step::Report(self.other_history(), 0));
                 }
-                if self.aggregate.is_none() && matches!(frame.body, Body::Notice(_)) {
+                if self.aggregate.is_none() && frame.is_notice {
                     self.aggregate = Some(Aggregate(Secret::new(*text.expose())));
                 }
                 if let Some(aggregate) = &mut self.aggregate {
@@ -500,7 +491,7 @@ impl<S: Source> Reading<S> {
                 }
                 return Ok(Step::Give(text));
             }
-            if next == Some(self.expected) {
+            if next() == Some(self.expected) {
                 return Ok(Step::Report(FaultKind::Inserted, len));
             }
             self.pass_over(1);
@@ -511,7 +502,8 @@ impl<S: Source> Reading<S> {
         } else {
             (&self.root, 0)
         };
-        let (sequence, genuine) = (frame.sequence, reach(from, &frame, &mut self.steps_left));
+        let (sequence, next) = (frame.sequence, next());
+        let genuine = reach(from, &frame, &mut self.steps_left);
         self.out_of_place(sequence, genuine, next, len)
     }
 
@@ -683,7 +675,7 @@ impl<S> fmt::Debug for Reading<S> {
 }
 
 /// The chain at the frame's number, if the frame opens there.
-fn reach((chain, at): (&Chain, u64), frame: &Frame<'_>, steps_left: &mut u64) -> Option<Chain> {
+fn reach((chain, at): (&Chain, u64), frame: &Envelope<'_>, steps_left: &mut u64) -> Option<Chain> {
     let steps = frame.sequence.checked_sub(at)?;
     *steps_left = steps_left.checked_sub(steps)?;
     let mut chain = copy(chain);
@@ -697,19 +689,30 @@ fn reach((chain, at): (&Chain, u64), frame: &Frame<'_>, steps_left: &mut u64) ->
 }
 
 /// Opens the sealed part; the front of what it gives is the text.
-fn open(key: &Secret<32>, frame: &Frame<'_>) -> Option<Secret<AGGREGATE_LEN>> {
+fn open(key: &Secret<32>, frame: &Envelope<'_>) -> Option<Secret<AGGREGATE_LEN>> {
     let mut text = Secret::zeroed();
     let part = text.expose_mut().get_mut(..frame.sealed.len())?;
     part.copy_from_slice(frame.sealed);
-    cipher::open(key, &frame.nonce, frame.aad, part, &frame.tag).ok()?;
+    aead::open(key, &frame.nonce, frame.aad, part, &frame.tag).ok()?;
     Some(text)
 }
 
 /// Whether a notice's aggregate is the one that was computed. Payments hold none.
-fn agrees(frame: &Frame<'_>, aggregate: &Aggregate, text: &Secret<AGGREGATE_LEN>) -> bool {
-    match frame.body {
-        Body::Notice(_) => bool::from(aggregate.0.ct_eq(text)),
-        Body::Payment(_) => true,
+fn agrees(frame: &Envelope<'_>, aggregate: &Aggregate, text: &Secret<AGGREGATE_LEN>) -> bool {
+    !frame.is_notice || bool::from(aggregate.0.ct_eq(text))
+}
+
+/// The card of a genuine frame; the outer `None` if it is not valid.
+fn card_in(frame: &Frame<'_>, text: &Secret<AGGREGATE_LEN>) -> Option<Option<CardRecord>> {
+    match &frame.body {
+        Body::Payment(part) if part.has_card => {
+            let mut record = Secret::<CARD_RECORD_LEN>::zeroed();
+            for (to, from) in record.expose_mut().iter_mut().zip(text.expose()) {
+                *to = *from;
+            }
+            CardRecord::from_bytes(&record).ok().map(Some)
+        }
+        _ => Some(None),
     }
 }
 
@@ -721,7 +724,7 @@ fn number(item: &Item<'_>) -> Option<u64> {
     if let Some((first, _)) = item.gap() {
         return Some(first);
     }
-    Frame::of(item).ok().map(|frame| frame.sequence)
+    Envelope::of(item).map(|frame| frame.sequence)
 }
 
 fn copy(chain: &Chain) -> Chain {

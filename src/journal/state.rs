@@ -3,7 +3,7 @@
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::cipher::{NONCE_LEN, TAG_LEN};
+use super::aead::{NONCE_LEN, TAG_LEN};
 use super::ratchet::{
     AGGREGATE_LEN, Aggregate, Chain, Identity, JOURNAL_ID_LEN, JournalId, TERMINAL_MAX_LEN,
 };
@@ -53,9 +53,9 @@ const VERSION: u8 = 1;
 const CLOSED: u8 = 1;
 const PENDING: u8 = 2;
 const NO_PAGE: u8 = 4;
-const USED_LEN: usize = 192 + CARD_RECORD_LEN + TAG_LEN;
+const PENDING_AT: usize = 160;
 
-const _: () = assert!(USED_LEN == STATE_LEN);
+const _: () = assert!(PENDING_AT + 32 + CARD_RECORD_LEN + TAG_LEN == STATE_LEN);
 
 /// Where the next frame goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,8 +93,8 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn encode(&self) -> Result<Secret<STATE_LEN>, CodecError> {
-        let mut out = Secret::zeroed();
+    /// Writes the state over `out`.
+    pub(super) fn encode(&self, out: &mut Secret<STATE_LEN>) -> Result<(), CodecError> {
         let mut writer = Writer::new(out.expose_mut());
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         writer.u8(VERSION)?;
@@ -116,12 +116,14 @@ impl State {
         writer.u32(end.offset)?;
         writer.u64(self.uploaded)?;
         writer.put(&self.nonce)?;
-        if let Some(pending) = &self.pending {
-            writer.put(pending.key.expose())?;
-            writer.put(&pending.sealed)?;
-            writer.put(&pending.tag)?;
+        match &self.pending {
+            Some(pending) => {
+                writer.put(pending.key.expose())?;
+                writer.put(&pending.sealed)?;
+                writer.put(&pending.tag)
+            }
+            None => writer.put(&[0; STATE_LEN - PENDING_AT]),
         }
-        Ok(out)
     }
 
     pub(super) fn decode(bytes: &Secret<STATE_LEN>) -> Result<Self, CodecError> {

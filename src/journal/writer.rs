@@ -6,8 +6,9 @@ use core::fmt;
 use embedded_storage::nor_flash::NorFlash;
 use rand_core::TryCryptoRng;
 use subtle::ConstantTimeEq;
+use zeroize::Zeroize;
 
-use super::cipher::{self, NONCE_LEN, TAG_LEN};
+use super::aead::{self, NONCE_LEN, TAG_LEN};
 use super::error::JournalError;
 use super::frame::{
     Body, Cause, FRAME_MAX_LEN, Frame, HEADER_MAX_LEN, Notice, PAGE_HEADER_LEN, PAYMENT_MAX_LEN,
@@ -57,6 +58,8 @@ pub struct Journal<F, S> {
     log: Log<F>,
     store: S,
     state: State,
+    /// The state as it is stored, written over each time.
+    bytes: Secret<STATE_LEN>,
     due: Recovery,
     /// No frame was written since the journal was opened: a word behind the end may read blank
     /// and not be.
@@ -65,6 +68,9 @@ pub struct Journal<F, S> {
     /// The receipt for the last trailer that was given out.
     expected: Option<Receipt>,
 }
+
+/// First sequence number and count.
+type Range = (u64, u64);
 
 type Result<T, F, S> = core::result::Result<
     T,
@@ -105,6 +111,7 @@ impl<F: NorFlash, S: StateStore> Journal<F, S> {
             log,
             store,
             state,
+            bytes,
             due: Recovery::default(),
             started: true,
             poisoned: false,
@@ -139,6 +146,7 @@ impl<F: NorFlash, S: StateStore> Journal<F, S> {
             log,
             store,
             state,
+            bytes,
             due,
             started: true,
             poisoned: false,
@@ -263,7 +271,7 @@ impl<F: NorFlash, S: StateStore> Journal<F, S> {
         let mut text = card.to_bytes();
         let aad = self.state.journal.0;
         // The key is drawn for this one record, so that any nonce is used once.
-        let tag = cipher::seal(&key, &[0; NONCE_LEN], &aad, text.expose_mut())
+        let tag = aead::seal(&key, &[0; NONCE_LEN], &aad, text.expose_mut())
             .map_err(|_| JournalError::Cipher)?;
         self.state.pending = Some(Pending {
             key,
@@ -283,7 +291,7 @@ impl<F: NorFlash, S: StateStore> Journal<F, S> {
         };
         let mut text = Secret::new(pending.sealed);
         let aad = self.state.journal.0;
-        cipher::open(
+        aead::open(
             &pending.key,
             &[0; NONCE_LEN],
             &aad,
@@ -400,8 +408,10 @@ impl<F: NorFlash, S: StateStore> Journal<F, S> {
     /// Stores the state.
     fn keep(&mut self) -> Result<(), F, S> {
         self.poisoned = true;
-        let bytes: Secret<STATE_LEN> = self.state.encode().map_err(|_| JournalError::State)?;
-        self.store.store(&bytes).map_err(JournalError::Store)?;
+        self.state
+            .encode(&mut self.bytes)
+            .map_err(|_| JournalError::State)?;
+        self.store.store(&self.bytes).map_err(JournalError::Store)?;
         self.poisoned = false;
         Ok(())
     }
@@ -460,9 +470,8 @@ impl<F: NorFlash, S: StateStore> Journal<F, S> {
 
         // Step 1: derive, seal, and step on. From here an error needs a fresh start.
         self.poisoned = true;
-        let mut frame = Secret::<FRAME_MAX_LEN>::zeroed();
-        let bytes = frame.expose_mut().get_mut(..len);
-        let bytes = bytes.ok_or(JournalError::Cipher)?;
+        let mut frame = [0; FRAME_MAX_LEN];
+        let bytes = frame.get_mut(..len).ok_or(JournalError::Cipher)?;
         let journal = self.state.journal;
         let clear_len = write_clear(bytes, len, journal, (sequence, time, &nonce), body)
             .map_err(|_| JournalError::Cipher)?;
@@ -644,7 +653,10 @@ fn seal(
     let (aad, rest) = frame.split_at_mut_checked(clear_len)?;
     let (sealed, rest) = rest.split_at_mut_checked(text.len())?;
     sealed.copy_from_slice(text);
-    let tag = cipher::seal(key, nonce, aad, sealed).ok()?;
+    let Ok(tag) = aead::seal(key, nonce, aad, sealed) else {
+        sealed.zeroize();
+        return None;
+    };
     *rest.first_chunk_mut()? = tag;
     put_crc(frame).ok()?;
     Some(tag)
@@ -719,14 +731,14 @@ fn lost_in_last_page<F: NorFlash, S>(
     log: &mut Log<F>,
     state: &State,
     end: End,
-) -> core::result::Result<Option<FrameRange>, JournalError<F::Error, S>> {
+) -> core::result::Result<Option<Range>, JournalError<F::Error, S>> {
     let mut buffer = [0; FRAME_MAX_LEN];
     let mut place = End {
         offset: u32::try_from(PAGE_HEADER_LEN).unwrap_or(0),
         ..end
     };
     let mut expected = log.first_of(end.page, state.journal)?;
-    let mut lost: Option<(u64, u64)> = None;
+    let mut lost: Option<Range> = None;
     let mut note = |from: u64, below: u64| {
         let first = lost.map_or(from, |(first, _)| first);
         lost = Some((first, below.saturating_sub(first)));
