@@ -3,7 +3,6 @@
     clippy::unwrap_used,
     clippy::string_slice,
     clippy::indexing_slicing,
-    clippy::string_slice,
     clippy::panic,
     clippy::cast_possible_truncation
 )]

@@ -723,9 +723,6 @@ fn find<F: NorFlash, S>(
     Ok(None)
 }
 
-/// The number of the first of some frames, and how many they are.
-type FrameRange = (u64, u64);
-
 /// The acknowledged frames that are missing from the last page.
 fn lost_in_last_page<F: NorFlash, S>(
     log: &mut Log<F>,
