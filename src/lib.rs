@@ -12,6 +12,7 @@
 //! | keep cards durably behind tokens | `vault` (feature `vault`) |
 //! | read and write what a payment is made of | [`payment`] |
 //! | decide on a void, a refund or a reversal | [`refund`] |
+//! | keep a terminal's payments so that the host alone can read the cards | [`journal`] |
 //! | know why it is as it is | [`manual`] |
 //!
 //! # A card in, a token out
