@@ -12,6 +12,7 @@
 //! | keep cards durably behind tokens | `vault` (feature `vault`) |
 //! | read and write what a payment is made of | [`payment`] |
 //! | decide on a void, a refund or a reversal | [`refund`] |
+//! | keep a terminal's payments so that the host alone can read the cards | [`journal`] |
 //! | know why it is as it is | [`manual`] |
 //!
 //! # A card in, a token out
@@ -47,8 +48,9 @@
 //! ```
 //!
 //! # Features
-//! The core (`card`, `keys`, `seal`, `fingerprint`, `ff1`, `token`, `payment`, `refund`) is `no_std`, allocates nothing
-//! and panics on no input. Features add to it and change nothing of it:
+//! The core (`card`, `keys`, `seal`, `fingerprint`, `ff1`, `token`, `payment`, `refund`) is
+//! `no_std`, allocates nothing and panics on no input. Features add to it and change nothing of
+//! it:
 //!
 //! | Feature | Adds |
 //! |---|---|
@@ -71,6 +73,7 @@ pub mod card;
 mod codec;
 pub mod ff1;
 pub mod fingerprint;
+pub mod journal;
 pub mod keys;
 pub mod manual;
 pub mod payment;

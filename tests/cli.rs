@@ -185,6 +185,31 @@ fn a_csv_file_there_and_back() {
     assert_eq!(log.lines().count(), 3);
     assert!(log.contains("actor=\"tester\" purpose=\"test\""));
     assert!(!log.contains(VISA));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        bench.write(".clear.csv.cardvault-draft", "left behind by another run");
+        let clear = [
+            "detokenize",
+            "v",
+            "tokens.csv",
+            "--header",
+            "-c",
+            "2",
+            "--purpose",
+            "test",
+        ];
+        let clear = [&clear[..], &["-o", "clear.csv"]].concat();
+        bench.output(&clear, "");
+        let mode = fs::metadata(bench.path("clear.csv"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!((mode & 0o777, bench.read("clear.csv")), (0o600, back));
+        symlink("elsewhere", bench.path(".clear.csv.cardvault-draft")).unwrap();
+        bench.fails(4, "is no file", &clear);
+        assert!(!bench.path("elsewhere").exists());
+    }
 }
 
 #[test]
@@ -213,6 +238,11 @@ fn every_format_there_and_back_in_a_pipe() {
         }
         assert_eq!(bench.output(&arguments, &tokens), input, "{domain}");
     }
+    assert_eq!(
+        bench.read("v/access.log").lines().count(),
+        4 * 500,
+        "each access is logged"
+    );
     let hashed = bench.output(&["tokenize", "v", "--irreversible"], &input);
     assert!(hashed.lines().all(|token| token.starts_with("cvh_")));
     assert_eq!(

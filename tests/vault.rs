@@ -1,7 +1,12 @@
 //! The vault's promises, over the store in memory: what it gives back, what it refuses, and that
 //! no changed or swapped part of a row goes unnoticed.
 #![cfg(feature = "vault")]
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::string_slice,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

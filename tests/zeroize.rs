@@ -10,9 +10,11 @@ use std::hint::black_box;
 use cardvault::card::{CardData, CardRecord, Pan, SensitiveData};
 use cardvault::ff1::{Ff1, Item, Shape};
 use cardvault::fingerprint::{FingerprintVerifier, Fingerprinter};
+use cardvault::journal::ChainKey;
 use cardvault::keys::{
-    Component, Cryptoperiod, Domain, FingerprintKey, IrreversibleKey, Kek, KeyRing, KeyUse,
-    OpeningKey, RetiredFingerprintKey, RingMark, SealingKey, VaultlessKey, VaultlessOpeningKey,
+    Component, Cryptoperiod, Domain, FingerprintKey, IrreversibleKey, JournalKey,
+    JournalReadingKey, Kek, KeyRing, KeyUse, OpeningKey, RetiredFingerprintKey, RingMark,
+    SealingKey, VaultlessKey, VaultlessOpeningKey,
 };
 use cardvault::seal::{Opener, Sealer};
 use cardvault::token::{Candidate, Irreversible, Vaultless, VaultlessOpener};
@@ -39,6 +41,9 @@ const _: () = {
     wiped::<VaultlessKey>();
     wiped::<VaultlessOpeningKey>();
     wiped::<IrreversibleKey>();
+    wiped::<JournalKey>();
+    wiped::<JournalReadingKey>();
+    wiped::<ChainKey>();
     wiped::<Ff1>();
     wiped::<Shape>();
     wiped::<Item>();

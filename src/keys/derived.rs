@@ -150,6 +150,16 @@ derived_key! {
     IrreversibleKey
 }
 
+derived_key! {
+    /// The base key of the active version for journals: gives terminals their chain keys.
+    JournalKey
+}
+
+derived_key! {
+    /// The base key of a version for journals that may be retired: reads journals.
+    JournalReadingKey
+}
+
 impl SealingKey {
     /// The id that goes into each record.
     #[must_use]
@@ -215,6 +225,7 @@ pub(super) fn derive(
         KeyUse::Index => label::FINGERPRINT,
         KeyUse::Vaultless => label::VAULTLESS,
         KeyUse::Irreversible => label::IRREVERSIBLE,
+        KeyUse::Journal => label::JOURNAL,
     };
     let secret = expand_root(root, label, mark, name, domain.as_bytes())?;
     let id = id_of(&secret)?;
@@ -259,6 +270,7 @@ pub(crate) fn ring_sealing_key(
     protecting: &Secret<32>,
     mark: RingMark,
     ring: &RingId,
+    generation: u64,
 ) -> Result<(Secret<32>, KeyId), KeyError> {
     let label = match protector {
         RingProtector::Kek => label::RING_KEK,
@@ -267,7 +279,13 @@ pub(crate) fn ring_sealing_key(
     };
     let secret = extract_and_expand(
         protecting,
-        &[&length(label), label, &[mark.number()], ring.as_bytes()],
+        &[
+            &length(label),
+            label,
+            &[mark.number()],
+            ring.as_bytes(),
+            &generation.to_be_bytes(),
+        ],
     )?;
     let id = id_of(&secret)?;
     Ok((secret, id))

@@ -424,9 +424,9 @@ mod tests {
         // Rows: kinds. Columns: held, captured, voided, reversed, partly refunded, refunded,
         // disputed, in doubt, never approved. + approved; C not captured, M completed, V voided,
         // R reversed, F refunded, D disputed, I in doubt, N never approved, S refunds stand,
-        // H no hold, K known, X refund of a refund, P no payment, B the batch.
+        // H no hold, K known, E refund of a refund, P no payment, B the batch.
         let table = |action: Action, kind: Kind| match (action, kind) {
-            (_, Kind::Refund | Kind::QrRefund) => "XXXXXXXXX",
+            (_, Kind::Refund | Kind::QrRefund) => "EEEEEEEEE",
             (_, Kind::SaleVoid | Kind::PreAuthorizationVoid | Kind::CompletionVoid) => "PPPPPPPPP",
             (_, Kind::Reversal | Kind::QrVoid) => "PPPPPPPPP",
             (Action::Void, Kind::PreAuthorization) => "+MVRMFDIN",
@@ -458,7 +458,7 @@ mod tests {
                         Err(Refusal::RefundsStand) => 'S',
                         Err(Refusal::NotAHold) => 'H',
                         Err(Refusal::NotInDoubt) => 'K',
-                        Err(Refusal::RefundOfRefund) => 'X',
+                        Err(Refusal::RefundOfRefund) => 'E',
                         Err(Refusal::NotAPayment) => 'P',
                         Err(other) => panic!("{action} of {kind} {state}: {other}"),
                     };

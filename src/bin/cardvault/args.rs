@@ -140,7 +140,7 @@ pub(crate) struct FileArgs {
     /// The first line names the columns
     #[arg(long)]
     pub(crate) header: bool,
-    /// Add the new values as a last column with this name, in place of replacing the column
+    /// Add the new values as a last column with this name; the column with the values stays
     #[arg(long, value_name = "NAME")]
     pub(crate) append: Option<String>,
 }

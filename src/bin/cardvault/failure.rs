@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use cardvault::keys::{CeremonyError, ComponentError, KeyError};
+use cardvault::keys::{CeremonyError, ComponentError, KeyError, KeyState};
 use cardvault::seal::RingSealError;
 use cardvault::vault::{StoreError, VaultError};
 
@@ -153,21 +153,15 @@ impl From<KeyError> for Failure {
     fn from(error: KeyError) -> Self {
         let failure = Self::keys("key ring", error);
         match error {
-            KeyError::CryptoperiodOver { name } | KeyError::Transition { name, .. }
-                if matches!(
-                    error,
-                    KeyError::CryptoperiodOver { .. }
-                        | KeyError::Transition {
-                            from: cardvault::keys::KeyState::Active,
-                            ..
-                        }
-                ) =>
-            {
-                failure.hint(format!(
-                    "`cardvault keys add` a new {} version and `keys activate` it",
-                    name.usage
-                ))
-            }
+            KeyError::CryptoperiodOver { name }
+            | KeyError::Transition {
+                name,
+                from: KeyState::Active,
+                ..
+            } => failure.hint(format!(
+                "`cardvault keys add` a new {} version and `keys activate` it",
+                name.usage
+            )),
             KeyError::NoActive { usage } => failure.hint(format!(
                 "`cardvault keys add FOLDER {usage}`, then `keys activate`"
             )),

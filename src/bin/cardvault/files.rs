@@ -35,6 +35,13 @@ impl Draft {
         draft.push(name);
         draft.push(".cardvault-draft");
         let beside = path.with_file_name(draft);
+        // Somebody else's link here would send what is written to a place of his choice.
+        if fs::symlink_metadata(&beside).is_ok_and(|known| !known.is_file()) {
+            return Err(
+                Failure::files(beside.display().to_string(), "is there and is no file")
+                    .hint("take it away"),
+            );
+        }
         let mut options = File::options();
         options.write(true).create(true).truncate(false);
         if readers == Readers::Owner {
@@ -49,6 +56,10 @@ impl Draft {
             TryLockError::Error(error) => Failure::at(path)(error),
         })?;
         file.set_len(0).map_err(Failure::at(path))?;
+        if readers == Readers::Owner {
+            // What an interrupted run left may have been for others to read.
+            restrict(&file).map_err(Failure::at(path))?;
+        }
         Ok(Self {
             file,
             path: path.to_owned(),
@@ -143,6 +154,13 @@ pub(crate) fn for_owner(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
     options
+}
+
+fn restrict(file: &File) -> io::Result<()> {
+    #[cfg(unix)]
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    let _ = file;
+    Ok(())
 }
 
 /// Makes a folder, if it is not there, that the owner alone can read.

@@ -1,5 +1,6 @@
 //! The command `cardvault`: arguments, files and progress around the library's public face.
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::string_slice))]
 
 mod args;
 mod arguments;

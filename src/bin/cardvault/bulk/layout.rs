@@ -241,7 +241,9 @@ mod tests {
         assert_eq!(fields(r#"a,"b"#), quote(2));
         assert_eq!(fields(r#"a,"b"c,d"#), quote(5));
         assert_eq!(fields(r#"a,b"c"#), quote(3));
-        assert_eq!(fields(r#"""""#).unwrap(), [""]);
+        assert_eq!(fields("\"\"").unwrap(), [""]);
+        assert_eq!(fields("\"\"\""), quote(0));
+        assert_eq!(fields("\"\"\"\"").unwrap(), ["\""]);
         assert_eq!(fields(r#""a ""b"",c",,"#).unwrap(), ["a \"b\",c", "", ""]);
     }
 

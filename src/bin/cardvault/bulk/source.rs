@@ -254,7 +254,10 @@ mod tests {
         }
     }
 
-    fn read(input: &[u8], drip: usize) -> Vec<(u64, Option<(Vec<u8>, Vec<u8>)>)> {
+    /// A line's number, and its text and ending unless it is too long.
+    type Numbered = (u64, Option<(Vec<u8>, Vec<u8>)>);
+
+    fn read(input: &[u8], drip: usize) -> Vec<Numbered> {
         let mut source = Source::over(Drip(input.to_vec(), drip), "test", None);
         let mut lines = Vec::new();
         let mut done = None;

@@ -141,24 +141,25 @@ fn leaks(paper: &mut Paper, folder: &Path) -> Outcome<bool> {
     }
 
     let path = folder.join("control.bin");
+    let (planted, places) = control(SHOWN);
     let mut draft = Draft::begin(&path, Readers::Owner)?;
-    let planted = draft.write_all(&control(SHOWN));
-    planted.map_err(Failure::at(&path))?;
+    let written = draft.write_all(&planted);
+    written.map_err(Failure::at(&path))?;
     draft.place()?;
     let content = fs::read(&path).map_err(Failure::at(&path))?;
     let removed = fs::remove_file(&path);
     removed.map_err(Failure::at(&path))?;
     let found = search.run(&content);
-    let missed: Vec<_> = Form::ALL
-        .into_iter()
-        .filter(|form| {
-            !found
-                .keys()
-                .any(|(at, seen)| numbers.get(*at) == Some(&SHOWN) && seen == form)
+    let shown = numbers.iter().position(|number| *number == SHOWN);
+    let missed: Vec<_> = places
+        .iter()
+        .filter(|(form, place)| {
+            let found = shown.and_then(|shown| found.get(&(shown, *form)));
+            !found.is_some_and(|at| at.iter().any(|at| place.contains(at)))
         })
-        .map(Form::name)
+        .map(|(form, _)| form.name())
         .collect();
-    let only_planted = found.keys().all(|(at, _)| numbers.get(*at) == Some(&SHOWN));
+    let only_planted = found.keys().all(|(number, _)| Some(*number) == shown);
     rows.push([
         "control.bin (one number planted)".to_owned(),
         content.len().to_string(),
@@ -197,7 +198,7 @@ fn tell(found: &Found) -> String {
     }
     let forms: Vec<_> = found
         .iter()
-        .map(|((_, form), count)| format!("{} as {}", count, form.name()))
+        .map(|((_, form), places)| format!("{} as {}", places.len(), form.name()))
         .collect();
     format!("FOUND {}", forms.join(", "))
 }

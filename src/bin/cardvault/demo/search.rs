@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// A form in which a number may stand in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -98,14 +99,17 @@ impl Form {
     }
 }
 
-/// A file with `number` in each form and other bytes between them.
-pub(super) fn control(number: &str) -> Vec<u8> {
+/// A file with `number` in each form and other bytes between them, and where each form stands.
+pub(super) fn control(number: &str) -> (Vec<u8>, Vec<(Form, Range<usize>)>) {
     let mut bytes = b"control\n".to_vec();
+    let mut places = Vec::new();
     for form in Form::ALL {
+        let start = bytes.len();
         bytes.extend(form.planted(number));
+        places.push((form, start..bytes.len()));
         bytes.extend_from_slice(b"\n~\n");
     }
-    bytes
+    (bytes, places)
 }
 
 /// All numbers in all forms.
@@ -125,8 +129,8 @@ struct Needle {
     bytes: Vec<u8>,
 }
 
-/// How often each number stood somewhere in each form.
-pub(super) type Found = BTreeMap<(usize, Form), u64>;
+/// Where each number stood in each form: the number's place among those given, and offsets.
+pub(super) type Found = BTreeMap<(usize, Form), Vec<usize>>;
 
 impl Search {
     pub(super) fn new(numbers: &[&str]) -> Self {
@@ -179,7 +183,8 @@ impl Search {
                 if let Some(needle) = self.needles.get(*place)
                     && rest.starts_with(&needle.bytes)
                 {
-                    *found.entry((needle.number, needle.form)).or_default() += 1;
+                    let places = found.entry((needle.number, needle.form));
+                    places.or_default().push(at);
                 }
             }
         }
@@ -250,12 +255,16 @@ mod tests {
 
     #[test]
     fn each_form_is_found_and_nothing_else() {
-        let numbers = ["4508750015741019", "6205500000000000004", "76009244561"];
+        let numbers = ["4508750015741019", "5060990580000217499", "76009244561"];
         let search = Search::new(&numbers);
         for (at, number) in numbers.iter().enumerate() {
-            let found = search.run(&control(number));
-            for form in Form::ALL {
-                assert!(found.contains_key(&(at, form)), "{number} {form:?}");
+            let (bytes, places) = control(number);
+            let found = search.run(&bytes);
+            for (form, place) in places {
+                let [offset] = found[&(at, form)][..] else {
+                    panic!("{number} {form:?}: {found:?}");
+                };
+                assert!(place.contains(&offset), "{number} {form:?}");
             }
             assert!(found.keys().all(|(number, _)| *number == at));
         }

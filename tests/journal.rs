@@ -1,0 +1,480 @@
+//! The journal's face: frozen bytes, limits, pages that come round again, files, arbitrary bytes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::string_slice,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::cast_possible_truncation
+)]
+
+#[path = "support/journal.rs"]
+mod support;
+
+use cardvault::journal::{
+    BATTERY_LEN, BatteryState, Body, Cause, FRAME_MAX_LEN, FlashState, Frame, FromRead, Identity,
+    Journal, JournalError, MemoryFlash, PAYMENT_MAX_LEN, Position, Reading, Receipt, TOKEN_MAX_LEN,
+    upload_identity,
+};
+use cardvault::keys::KeyError;
+use proptest::prelude::*;
+use subtle::ConstantTimeEq;
+use support::{Host, NOW, card, entry, items, rng};
+
+type Flash<'a> = MemoryFlash<'a, 4, 4096>;
+type Battery<'a> = BatteryState<&'a mut [u8; BATTERY_LEN]>;
+
+fn create<'a>(
+    flash: &'a mut [u8],
+    battery: &'a mut [u8; BATTERY_LEN],
+    host: &Host,
+) -> Journal<Flash<'a>, Battery<'a>> {
+    let flash = Flash::new(flash);
+    Journal::create(flash, BatteryState::new(battery), host.chain_key(1)).unwrap()
+}
+
+fn open<'a>(
+    flash: &'a mut [u8],
+    battery: &'a mut [u8; BATTERY_LEN],
+) -> Journal<Flash<'a>, Battery<'a>> {
+    Journal::open(Flash::new(flash), BatteryState::new(battery)).unwrap()
+}
+
+fn golden(name: &str) -> Vec<u8> {
+    let path = format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(path).unwrap();
+    let digits: String = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .flat_map(|line| line.split_whitespace())
+        .collect();
+    (0..digits.len() / 2)
+        .map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).unwrap())
+        .collect()
+}
+
+fn assert_golden(name: &str, bytes: &[u8]) {
+    let hex: String = bytes
+        .chunks(32)
+        .map(|line| line.iter().map(|b| format!("{b:02x}")).collect::<String>() + "\n")
+        .collect();
+    assert!(golden(name) == bytes, "{name} is now:\n{hex}");
+}
+
+/// A card, no card, a checkpoint, a start, a card again, an open payment; then all of it.
+fn frozen(flash: &mut [u8], battery: &mut [u8; BATTERY_LEN]) -> Vec<u8> {
+    let host = Host::new(1);
+    let mut rng = rng(2);
+    let mut journal = create(flash, battery, &host);
+    journal
+        .append(&entry(b"first", Some(&card(0))), &mut rng)
+        .unwrap();
+    journal.append(&entry(b"second", None), &mut rng).unwrap();
+    journal.checkpoint(NOW, &mut rng).unwrap();
+    let mut journal = open(flash, battery);
+    let sealed = card(1);
+    journal
+        .append(&entry(&[7; PAYMENT_MAX_LEN], Some(&sealed)), &mut rng)
+        .unwrap();
+    journal.open_pending(&card(2), &mut rng).unwrap();
+    items(&mut journal).concat()
+}
+
+#[test]
+fn the_format_is_frozen() {
+    let mut flash = [0xFF; 8192];
+    let mut battery = [0; BATTERY_LEN];
+    let sent = frozen(&mut flash, &mut battery);
+    let chain_key = Host::new(1).chain_key(1);
+    assert_golden("journal-chain-key.hex", chain_key.expose());
+    assert_golden("journal-upload.hex", &sent);
+    let end = flash.iter().rposition(|&byte| byte != 0xFF).unwrap();
+    assert_golden("journal-page.hex", &flash[..=end]);
+    let state = if battery[..256] == [0; 256] {
+        &battery[256..]
+    } else {
+        &battery[..256]
+    };
+    assert_golden("journal-state.hex", state);
+}
+
+#[test]
+fn frozen_bytes_read_back() {
+    let host = Host::new(1);
+    let read = host.read(1, &Position::START, &golden("journal-upload.hex"));
+    assert!(read.is_clean(), "{:?}", read.faults);
+    let cards: Vec<_> = read.frames.iter().map(|seen| seen.card.clone()).collect();
+    let mask = |at: usize| Some(card(at).pan.mask().as_str().to_owned());
+    assert_eq!(cards, [mask(0), None, None, mask(1)]);
+
+    // The terminal goes on from yesterday's flash and state.
+    let mut flash = [0xFF; 8192];
+    let page = golden("journal-page.hex");
+    flash[..page.len()].copy_from_slice(&page);
+    let mut battery = [0; BATTERY_LEN];
+    battery[..256].copy_from_slice(&golden("journal-state.hex"));
+    let mut journal = open(&mut flash, &mut battery);
+    assert!(bool::from(
+        journal.pending().unwrap().unwrap().ct_eq(&card(2))
+    ));
+    journal
+        .append(&entry(b"outcome", None), &mut rng(3))
+        .unwrap();
+    assert!(journal.pending().unwrap().is_none());
+    let read = host.read(1, &Position::START, &items(&mut journal).concat());
+    assert!(read.is_clean());
+    assert_eq!(read.frames.len(), 5);
+}
+
+#[test]
+fn the_terminal_reads_what_is_clear() {
+    let host = Host::new(1);
+    let (mut flash, mut battery) = ([0xFF; 8192], [0; BATTERY_LEN]);
+    let mut journal = create(&mut flash, &mut battery, &host);
+    for at in 0..20_u8 {
+        journal
+            .append(&entry(&[at], Some(&card(0))), &mut rng(at))
+            .unwrap();
+    }
+    let mut buffer = [0; FRAME_MAX_LEN];
+    for at in 0..20_u8 {
+        let frame = journal.read(u64::from(at), &mut buffer).unwrap().unwrap();
+        assert_eq!((frame.sequence, frame.time), (u64::from(at), NOW));
+        let Body::Payment(part) = frame.body else {
+            panic!("{frame:?}");
+        };
+        assert_eq!((part.payment, part.token), (&[at][..], &b"cvt_1"[..]));
+        assert_eq!(part.truncated.unwrap().as_str(), "411111******1111");
+        assert!(part.has_card);
+        assert!(!format!("{frame:?}").contains("4111111111111111"));
+    }
+    assert!(journal.read(20, &mut buffer).unwrap().is_none());
+}
+
+#[test]
+fn limits_are_checked_before_anything_is_written() {
+    let host = Host::new(1);
+    let (mut flash, mut battery) = ([0xFF; 8192], [0; BATTERY_LEN]);
+    let mut journal = create(&mut flash, &mut battery, &host);
+    let mut rng = rng(1);
+    let long = [0; PAYMENT_MAX_LEN + 1];
+    assert_eq!(
+        journal.append(&entry(&long, None), &mut rng),
+        Err(JournalError::Payment {
+            bytes: PAYMENT_MAX_LEN + 1
+        })
+    );
+    let mut wrong = entry(b"", None);
+    wrong.token = &long[..=TOKEN_MAX_LEN];
+    assert_eq!(
+        journal.append(&wrong, &mut rng),
+        Err(JournalError::Token { bytes: 33 })
+    );
+    // The longest of everything fits.
+    let sealed = card(1);
+    let mut longest = entry(&long[..PAYMENT_MAX_LEN], Some(&sealed));
+    longest.token = &long[..TOKEN_MAX_LEN];
+    journal.append(&longest, &mut rng).unwrap();
+    assert_eq!(journal.count(), 1);
+    assert!(
+        host.read(1, &Position::START, &items(&mut journal).concat())
+            .is_clean()
+    );
+}
+
+#[test]
+fn geometry_is_checked() {
+    let host = Host::new(1);
+    fn refused<const WORD: usize, const PAGE: usize>(host: &Host, len: usize) {
+        let (mut flash, mut battery) = (vec![0xFF; len], [0; BATTERY_LEN]);
+        let flash = MemoryFlash::<WORD, PAGE>::new(&mut flash);
+        let result = Journal::create(flash, BatteryState::new(&mut battery), host.chain_key(1));
+        assert_eq!(result.err(), Some(JournalError::Geometry));
+    }
+    refused::<4, 4096>(&host, 4096);
+    refused::<4, 256>(&host, 4096);
+    refused::<64, 4096>(&host, 8192);
+    refused::<3, 4096>(&host, 8192);
+    let mut small = [0xFF; 512];
+    assert!(FlashState::new(MemoryFlash::<4, 512>::new(&mut small)).is_err());
+    let mut short = [0xFF; 512];
+    assert!(FlashState::new(MemoryFlash::<4, 128>::new(&mut short)).is_err());
+}
+
+#[test]
+fn pages_come_round_only_when_the_host_has_them() {
+    let host = Host::new(1);
+    let (mut flash, mut battery) = ([0xFF; 3 * 4096], [0; BATTERY_LEN]);
+    let mut journal = create(&mut flash, &mut battery, &host);
+    let mut rng = rng(1);
+    let mut since = Position::START;
+    let mut written = 0_u64;
+    let mut rounds = 0;
+    while rounds < 6 {
+        let payment = written.to_be_bytes();
+        match journal.append(&entry(&payment, Some(&card(0))), &mut rng) {
+            Ok(sequence) => {
+                assert_eq!(sequence, written);
+                written += 1;
+            }
+            Err(JournalError::Full) => {
+                rounds += 1;
+                assert_eq!(journal.count(), written);
+                // Full again, and nothing lost by trying.
+                assert_eq!(
+                    journal.append(&entry(&payment, None), &mut rng),
+                    Err(JournalError::Full)
+                );
+                let read = host.read(1, &since, &items(&mut journal).concat());
+                assert!(read.is_clean(), "{:?}", read.faults);
+                let outcome = read.outcome.unwrap();
+                // Another receipt confirms nothing.
+                let mut forged = outcome.receipt;
+                forged.proof[3] ^= 1;
+                assert_eq!(journal.confirm(&forged), Err(JournalError::Receipt));
+                forged = Receipt {
+                    count: outcome.receipt.count - 1,
+                    ..outcome.receipt
+                };
+                assert_eq!(journal.confirm(&forged), Err(JournalError::Receipt));
+                assert_eq!(
+                    journal.append(&entry(&payment, None), &mut rng),
+                    Err(JournalError::Full)
+                );
+                since = outcome.position;
+                journal.confirm(&outcome.receipt).unwrap();
+                assert_eq!(journal.uploaded(), written);
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(written > 100);
+}
+
+#[test]
+fn a_receipt_is_for_the_last_trailer_alone() {
+    let host = Host::new(1);
+    let (mut flash, mut battery) = ([0xFF; 8192], [0; BATTERY_LEN]);
+    let mut journal = create(&mut flash, &mut battery, &host);
+    let mut rng = rng(1);
+    journal.append(&entry(b"1", None), &mut rng).unwrap();
+    let read = host.read(1, &Position::START, &items(&mut journal).concat());
+    let receipt = read.outcome.unwrap().receipt;
+    journal.append(&entry(b"2", None), &mut rng).unwrap();
+    assert_eq!(journal.confirm(&receipt), Err(JournalError::Receipt));
+    items(&mut journal);
+    assert_eq!(journal.confirm(&receipt), Err(JournalError::Receipt));
+    assert_eq!(journal.uploaded(), 0);
+}
+
+#[test]
+fn an_epoch_ends_with_its_closing_entry() {
+    let host = Host::new(1);
+    let (mut flash, mut battery) = ([0xFF; 8192], [0; BATTERY_LEN]);
+    let mut journal = create(&mut flash, &mut battery, &host);
+    let mut rng = rng(1);
+    journal.append(&entry(b"1", None), &mut rng).unwrap();
+    journal.open_pending(&card(0), &mut rng).unwrap();
+    assert_eq!(journal.close(NOW, &mut rng), Err(JournalError::PendingOpen));
+    assert_eq!(
+        journal.open_pending(&card(0), &mut rng),
+        Err(JournalError::PendingOpen)
+    );
+    journal.clear_pending().unwrap();
+    journal.close(NOW, &mut rng).unwrap();
+    assert!(journal.is_closed());
+    assert_eq!(
+        journal.append(&entry(b"2", None), &mut rng),
+        Err(JournalError::Closed)
+    );
+    let (flash, mut store) = journal.into_parts();
+    // Not before the host has it.
+    let refused = Journal::create(flash, &mut store, host.chain_key(2));
+    assert_eq!(refused.err(), Some(JournalError::InUse));
+    let mut flash = [0xFF; 8192];
+    let mut journal = Journal::open(Flash::new(&mut flash), &mut store).unwrap();
+    let mut upload = journal.upload().unwrap();
+    let mut out = [0; FRAME_MAX_LEN];
+    while upload.next(&mut out).unwrap().is_some() {}
+    assert!(journal.is_closed());
+}
+
+#[test]
+fn a_closed_journal_is_read_to_its_end() {
+    let host = Host::new(1);
+    let (mut flash, mut battery) = ([0xFF; 8192], [0; BATTERY_LEN]);
+    let mut journal = create(&mut flash, &mut battery, &host);
+    journal.close(NOW, &mut rng(1)).unwrap();
+    let sent = items(&mut journal).concat();
+    let (identity, first) = upload_identity(&sent).unwrap();
+    assert_eq!((identity, first), (Host::identity(1), 0));
+    let read = host.read(1, &Position::START, &sent);
+    assert!(read.is_clean());
+    assert_eq!(
+        read.frames[0].payment.clone().unwrap_err().cause,
+        Cause::Closing
+    );
+    journal.confirm(&read.outcome.unwrap().receipt).unwrap();
+    let (flash, store) = journal.into_parts();
+    Journal::create(flash, store, host.chain_key(2)).unwrap();
+}
+
+#[test]
+fn a_retired_base_key_reads_and_gives_no_chain_key() {
+    use cardvault::keys::{Cryptoperiod, KeyName, KeyRing, KeyUse, RingMark};
+    let mut rng = rng(1);
+    let mut ring = KeyRing::new(RingMark::Development, &mut rng).unwrap();
+    let domain = "fleet-1".parse().unwrap();
+    let period = Cryptoperiod::default_of(KeyUse::Journal);
+    let name = ring.add(KeyUse::Journal, period, NOW, &mut rng).unwrap();
+    assert_eq!(name, KeyName::new(KeyUse::Journal, 1));
+    assert_eq!(name.to_string(), "journal-1");
+    assert!(ring.journal_key_of(&domain, 1).is_err());
+    ring.activate(name, NOW).unwrap();
+    assert_eq!(ring.journal_key(&domain, NOW).unwrap().name(), name);
+    ring.deactivate(name, NOW).unwrap();
+    assert!(matches!(
+        ring.journal_key(&domain, NOW),
+        Err(KeyError::NoActive { .. })
+    ));
+    ring.journal_key_of(&domain, 1).unwrap();
+    ring.destroy(name, NOW).unwrap();
+    assert!(ring.journal_key_of(&domain, 1).is_err());
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn journal_and_state_in_files() {
+    use cardvault::journal::FileFlash;
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host::new(1);
+    let log = || FileFlash::open(folder.path().join("log"), 4).unwrap();
+    let state = || {
+        let file = FileFlash::open(folder.path().join("state"), 2).unwrap();
+        FlashState::new(file).unwrap()
+    };
+    drop(Journal::create(log(), state(), host.chain_key(1)).unwrap());
+    for at in 0..5_u8 {
+        let mut journal = Journal::open(log(), state()).unwrap();
+        assert!(
+            FileFlash::open(folder.path().join("log"), 4).is_err(),
+            "not locked"
+        );
+        journal
+            .append(&entry(&[at], Some(&card(0))), &mut rng(at))
+            .unwrap();
+    }
+    let mut journal = Journal::open(log(), state()).unwrap();
+    let sent = items(&mut journal).concat();
+    let key = host.reading_key();
+    let identity = Host::identity(1);
+    let source = FromRead(std::io::Cursor::new(&sent));
+    let mut reading = Reading::new(&key, &identity, &Position::START, source).unwrap();
+    let mut count = 0;
+    while let Some(verified) = reading.next() {
+        verified.unwrap();
+        count += 1;
+    }
+    assert_eq!(count, 5);
+    assert!(reading.outcome().unwrap().clean);
+}
+
+#[test]
+fn nothing_secret_is_shown() {
+    let host = Host::new(1);
+    let key = host.chain_key(1);
+    assert_eq!(
+        format!("{key:?}"),
+        "ChainKey(Identity(T0000001, epoch 1, journal-1))"
+    );
+    let (mut flash, mut battery) = ([0xFF; 8192], [0; BATTERY_LEN]);
+    let journal = create(&mut flash, &mut battery, &host);
+    assert_eq!(
+        format!("{journal:?}"),
+        "Journal { identity: Identity(T0000001, epoch 1, journal-1), count: 0, uploaded: 0, .. }"
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// Any bytes as upload: named, and bounded.
+    #[test]
+    fn any_upload_is_read_or_refused(bytes: Vec<u8>, go_on: bool) {
+        let host = Host::new(1);
+        host.read_as(&Host::identity(1), &Position::START, &bytes, go_on);
+        let _ = upload_identity(&bytes);
+        let _ = Frame::parse(&bytes);
+    }
+
+    /// A good upload with a few bytes changed, cut, moved.
+    #[test]
+    fn a_mangled_upload_is_never_clean(
+        changes in proptest::collection::vec((0_usize..4, any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        let host = Host::new(1);
+        let good = golden("journal-upload.hex");
+        let mut bytes = good.clone();
+        for (what, at, value) in changes {
+            let at = at.index(bytes.len().max(1));
+            match what {
+                0 if at < bytes.len() => bytes[at] = value,
+                1 => bytes.truncate(at),
+                2 => bytes.insert(at.min(bytes.len()), value),
+                _ if at < bytes.len() => {
+                    let tail = bytes.split_off(at);
+                    bytes.extend_from_slice(&tail[..tail.len() / 2]);
+                    bytes.extend_from_slice(&tail);
+                }
+                _ => {}
+            }
+        }
+        for go_on in [false, true] {
+            let read = host.read_as(&Host::identity(1), &Position::START, &bytes, go_on);
+            prop_assert_eq!(read.is_clean(), bytes == good);
+        }
+    }
+
+    /// Any flash under a good state, and any state: opening, appending and uploading end.
+    #[test]
+    fn any_flash_image_is_recovered_or_refused(
+        noise in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..200),
+        state in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+        all: bool,
+    ) {
+        let (mut flash, mut battery) = ([0xFF; 8192], [0; BATTERY_LEN]);
+        frozen(&mut flash, &mut battery);
+        if all {
+            let mut noise = noise.iter().cycle();
+            flash.fill_with(|| noise.next().map_or(0, |(_, byte)| *byte));
+        } else {
+            for (at, byte) in &noise {
+                flash[at.index(8192)] = *byte;
+            }
+        }
+        for (at, byte) in &state {
+            battery[at.index(BATTERY_LEN)] = *byte;
+        }
+        let flash = Flash::new(&mut flash);
+        if let Ok(mut journal) = Journal::open(flash, BatteryState::new(&mut battery)) {
+            let _ = journal.append(&entry(b"x", None), &mut rng(1));
+            if let Ok(mut upload) = journal.upload() {
+                let mut out = [0; FRAME_MAX_LEN];
+                for _ in 0..20 {
+                    if !matches!(upload.next(&mut out), Ok(Some(_))) {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn terminals_of_any_name(terminal in proptest::collection::vec(any::<u8>(), 0..20), epoch: u32) {
+        let host = Host::new(1);
+        let key = host.key().chain_key(&terminal, epoch);
+        prop_assert_eq!(key.is_ok(), (1..=16).contains(&terminal.len()));
+        if let Ok(key) = key {
+            prop_assert_eq!(*key.identity(), Identity::new(&terminal, epoch, 1).unwrap());
+        }
+    }
+}

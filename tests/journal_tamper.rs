@@ -1,0 +1,573 @@
+//! A journal of 200 entries: every flipped bit, every swap, drop, duplication and truncation is
+//! noticed, and named.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    clippy::print_stderr
+)]
+
+#[path = "support/journal.rs"]
+mod support;
+
+use cardvault::journal::{
+    BATTERY_LEN, BatteryState, Cause, FaultKind, Journal, MemoryFlash, Position, Reading,
+};
+use support::{Host, NOW, Read, card, entry, items, rng};
+
+const ENTRIES: usize = 200;
+
+type Flash<'a> = MemoryFlash<'a, 16, 4096>;
+
+struct Medium {
+    flash: Vec<u8>,
+    battery: [u8; BATTERY_LEN],
+}
+
+impl Medium {
+    fn new() -> Self {
+        Self {
+            flash: vec![0xFF; 4096 * 16],
+            battery: [0; BATTERY_LEN],
+        }
+    }
+
+    fn create(&mut self, host: &Host, epoch: u32) -> Terminal<'_> {
+        let flash = Flash::new(&mut self.flash);
+        let store = BatteryState::new(&mut self.battery);
+        Journal::create(flash, store, host.chain_key(epoch)).unwrap()
+    }
+
+    fn open(&mut self) -> Terminal<'_> {
+        let flash = Flash::new(&mut self.flash);
+        Journal::open(flash, BatteryState::new(&mut self.battery)).unwrap()
+    }
+}
+
+type Terminal<'a> = Journal<Flash<'a>, BatteryState<&'a mut [u8; BATTERY_LEN]>>;
+
+/// Entries with and without card, of different lengths; a checkpoint among them.
+fn fill(journal: &mut Terminal<'_>, count: usize, seed: u8) {
+    let mut rng = rng(seed);
+    for at in 0..count {
+        if at % 67 == 66 {
+            journal.checkpoint(NOW, &mut rng).unwrap();
+            continue;
+        }
+        let payment = vec![at as u8; at % 60];
+        let record = card(at);
+        let record = (at % 5 != 0).then_some(&record);
+        journal.append(&entry(&payment, record), &mut rng).unwrap();
+    }
+}
+
+/// Header, 200 frames, trailer.
+fn journal(host: &Host) -> Vec<Vec<u8>> {
+    let mut medium = Medium::new();
+    let mut journal = medium.create(host, 1);
+    fill(&mut journal, ENTRIES, 3);
+    let items = items(&mut journal);
+    assert_eq!(items.len(), ENTRIES + 2);
+    items
+}
+
+fn read(host: &Host, items: &[Vec<u8>]) -> Read {
+    host.read(1, &Position::START, &items.concat())
+}
+
+fn first(read: &Read) -> FaultKind {
+    assert!(!read.is_clean());
+    read.faults.first().unwrap().kind
+}
+
+/// The upload from each frame on, and the position that it is held against.
+fn tails(host: &Host, whole: &[Vec<u8>]) -> Vec<(Position, Vec<Vec<u8>>)> {
+    let mut medium = Medium::new();
+    let mut journal = medium.create(host, 1);
+    let mut tails = Vec::new();
+    let mut rng = rng(3);
+    for at in 0..ENTRIES {
+        let mut since = Position::START;
+        let mut header = whole[0].clone();
+        if at > 0 {
+            let sent = items(&mut journal).concat();
+            let outcome = host.read(1, &Position::START, &sent).outcome.unwrap();
+            since = outcome.position;
+            let mut upload = journal.upload_from(at as u64).unwrap();
+            let mut out = [0; cardvault::journal::FRAME_MAX_LEN];
+            let len = upload.next(&mut out).unwrap().unwrap();
+            header = out[..len].to_vec();
+        }
+        let mut tail = vec![header];
+        tail.extend_from_slice(&whole[at + 1..]);
+        tails.push((since, tail));
+        // As in `fill`, so that the frames are the same bytes.
+        if at % 67 == 66 {
+            journal.checkpoint(NOW, &mut rng).unwrap();
+        } else {
+            let payment = vec![at as u8; at % 60];
+            let record = card(at);
+            let record = (at % 5 != 0).then_some(&record);
+            journal.append(&entry(&payment, record), &mut rng).unwrap();
+        }
+    }
+    tails
+}
+
+#[test]
+fn untouched_it_reads() {
+    let host = Host::new(1);
+    let items = journal(&host);
+    let read = read(&host, &items);
+    assert!(read.is_clean(), "{:?}", read.faults);
+    assert_eq!(read.frames.len(), ENTRIES);
+    for (at, seen) in read.frames.iter().enumerate() {
+        assert_eq!(seen.sequence, at as u64);
+        assert!(!seen.again);
+        match &seen.payment {
+            Ok(payment) => assert_eq!(*payment, vec![at as u8; at % 60]),
+            Err(notice) => assert_eq!(notice.cause, Cause::Checkpoint),
+        }
+        let expected = (at % 5 != 0 && at % 67 != 66).then(|| card(at).pan.mask());
+        assert_eq!(
+            seen.card.as_deref(),
+            expected.as_ref().map(|mask| mask.as_str())
+        );
+    }
+    let since = read.outcome.unwrap().position;
+    assert_eq!(Position::from_bytes(&since.to_bytes()), since);
+}
+
+/// The first frame of an upload stands for all that follow: so each frame is read first in the
+/// upload that begins with it, against the position that the host had there.
+#[test]
+fn every_flipped_bit_is_noticed() {
+    let host = Host::new(1);
+    let items = journal(&host);
+    let tails = tails(&host, &items);
+    let flips: usize = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..2)
+            .map(|thread| {
+                let tails = &tails;
+                scope.spawn(move || {
+                    let host = Host::new(1);
+                    let mut flips = 0;
+                    for (at, (since, tail)) in tails.iter().enumerate() {
+                        if at % 2 == thread {
+                            flips += flip_all(&host, at, since, tail);
+                        }
+                    }
+                    flips
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .sum()
+    });
+    let bits: usize = items[1..=ENTRIES].iter().map(|item| item.len() * 8).sum();
+    assert_eq!(flips, bits);
+    eprintln!("{flips} bits of {ENTRIES} frames flipped, each noticed");
+}
+
+fn flip_all(host: &Host, at: usize, since: &Position, tail: &[Vec<u8>]) -> usize {
+    let mut upload = tail.concat();
+    let untouched = host.read(1, since, &upload);
+    assert!(untouched.is_clean(), "{:?}", untouched.faults);
+    // What follows the next frame plays no part.
+    let frames = tail[0].len()..tail[0].len() + tail[1].len();
+    upload.truncate(frames.end + tail.get(2).map_or(0, Vec::len));
+    let identity = Host::identity(1);
+    let key = host.reading_key();
+    let mut flips = 0;
+    for byte in frames.clone() {
+        for bit in 0..8 {
+            upload[byte] ^= 1 << bit;
+            let mut reading = Reading::new(&key, &identity, since, &upload[..]).unwrap();
+            let fault = match reading.next().unwrap() {
+                Err(cardvault::journal::ReadError::Fault(fault)) => fault,
+                other => panic!("frame {at}, byte {byte}, bit {bit}: {other:?}"),
+            };
+            assert_eq!(
+                (fault.sequence, fault.offset),
+                (at as u64, frames.start as u64),
+                "byte {byte}, bit {bit}"
+            );
+            assert_eq!(fault.kind, FaultKind::Flipped, "byte {byte}, bit {bit}");
+            upload[byte] ^= 1 << bit;
+            flips += 1;
+        }
+    }
+    flips
+}
+
+#[test]
+fn every_flipped_bit_of_header_and_trailer_is_noticed() {
+    let host = Host::new(1);
+    let mut medium = Medium::new();
+    let mut journal = medium.create(&host, 1);
+    fill(&mut journal, 3, 3);
+    let good = items(&mut journal);
+    for item in [0, good.len() - 1] {
+        for byte in 0..good[item].len() {
+            for bit in 0..8 {
+                let mut items = good.clone();
+                items[item][byte] ^= 1 << bit;
+                let kind = first(&read(&host, &items));
+                assert!(
+                    matches!(kind, FaultKind::Header | FaultKind::Truncated),
+                    "{kind:?}"
+                );
+            }
+        }
+    }
+}
+
+/// With the CRC put right: what an attacker does, who knows that there is one.
+#[test]
+fn every_flipped_bit_under_a_right_crc_is_noticed() {
+    let host = Host::new(1);
+    let mut medium = Medium::new();
+    let mut journal = medium.create(&host, 1);
+    fill(&mut journal, 3, 3);
+    let good = items(&mut journal);
+    assert!(read(&host, &good).is_clean());
+    for item in 0..good.len() {
+        for byte in 0..good[item].len() - 4 {
+            for bit in 0..8 {
+                let mut items = good.clone();
+                items[item][byte] ^= 1 << bit;
+                let end = items[item].len() - 4;
+                let crc = crc32(&items[item][..end]);
+                items[item][end..].copy_from_slice(&crc.to_be_bytes());
+                let _ = first(&read(&host, &items));
+            }
+        }
+    }
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            (crc >> 1) ^ ((crc & 1) * 0xEDB8_8320)
+        })
+    })
+}
+
+#[test]
+fn every_drop_is_noticed_and_named() {
+    let host = Host::new(1);
+    let good = journal(&host);
+    for at in 1..=ENTRIES {
+        let mut items = good.clone();
+        items.remove(at);
+        let read = read(&host, &items);
+        let expected = if at == ENTRIES {
+            FaultKind::Truncated
+        } else {
+            FaultKind::Dropped { count: 1 }
+        };
+        assert_eq!(first(&read), expected, "{at}");
+        assert_eq!(read.faults[0].sequence, at as u64 - 1);
+        let offset: usize = good[..at].iter().map(Vec::len).sum();
+        assert_eq!(read.faults[0].offset, offset as u64);
+    }
+    // Several at once, the header, the trailer.
+    let mut items = good.clone();
+    items.drain(50..60);
+    assert_eq!(
+        first(&read(&host, &items)),
+        FaultKind::Dropped { count: 10 }
+    );
+    assert_eq!(first(&read(&host, &good[1..])), FaultKind::Header);
+    assert_eq!(first(&read(&host, &good[..=ENTRIES])), FaultKind::Truncated);
+}
+
+#[test]
+fn every_swap_is_noticed_and_named() {
+    let host = Host::new(1);
+    let good = journal(&host);
+    let mut swaps = 0;
+    for one in 1..=ENTRIES {
+        // Neighbours, and a stride that differs from frame to frame.
+        for other in [one + 1, one + 2, one + 7, one + 1 + one * 31 % ENTRIES] {
+            if other > ENTRIES {
+                continue;
+            }
+            let mut items = good.clone();
+            items.swap(one, other);
+            let read = read(&host, &items);
+            assert_eq!(first(&read), FaultKind::Swapped, "{one} {other}");
+            assert_eq!(read.faults[0].sequence, one as u64 - 1);
+            swaps += 1;
+        }
+    }
+    eprintln!("{swaps} swaps, each noticed");
+}
+
+/// Every pair of 200, with a check of the first fault alone.
+#[test]
+fn all_pairs_swapped_are_noticed() {
+    let host = Host::new(1);
+    let good = journal(&host);
+    let tails = tails(&host, &good);
+    let key = host.reading_key();
+    let identity = Host::identity(1);
+    let mut swaps = 0;
+    for (one, (since, tail)) in tails.iter().enumerate() {
+        for other in 2..tail.len() - 1 {
+            // The swapped frame stands first; the one behind it decides the fault's name.
+            let next = if other == 2 { 1 } else { 2 };
+            let upload = [&tail[0][..], &tail[other], &tail[next]].concat();
+            let mut reading = Reading::new(&key, &identity, since, &upload[..]).unwrap();
+            let fault = match reading.next().unwrap() {
+                Err(cardvault::journal::ReadError::Fault(fault)) => fault,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(fault.kind, FaultKind::Swapped);
+            assert_eq!(fault.sequence, one as u64);
+            swaps += 1;
+        }
+    }
+    assert_eq!(swaps, ENTRIES * (ENTRIES - 1) / 2);
+    eprintln!("{swaps} pairs swapped, each noticed");
+}
+
+#[test]
+fn every_duplicate_is_noticed_and_named() {
+    let host = Host::new(1);
+    let good = journal(&host);
+    for at in 1..=ENTRIES {
+        // Behind itself, and at the end.
+        for place in [at + 1, ENTRIES + 1] {
+            let mut items = good.clone();
+            items.insert(place, good[at].clone());
+            assert_eq!(
+                first(&read(&host, &items)),
+                FaultKind::Replayed,
+                "{at} {place}"
+            );
+        }
+        // Before its time.
+        if at > 1 {
+            let mut items = good.clone();
+            items.insert(at - 1, good[at].clone());
+            assert_eq!(first(&read(&host, &items)), FaultKind::Swapped, "{at}");
+        }
+    }
+}
+
+#[test]
+fn every_truncation_is_noticed() {
+    let host = Host::new(1);
+    let good = journal(&host);
+    let whole = good.concat();
+    let tails = tails(&host, &good);
+    let mut cuts = 0;
+    // Inside each frame, read from that frame on.
+    for (since, tail) in &tails {
+        let head = tail[0].len();
+        let upload = [&tail[0][..], &tail[1]].concat();
+        for len in head..upload.len() {
+            let read = host.read(1, since, &upload[..len]);
+            assert_eq!(first(&read), FaultKind::Truncated, "{len}");
+            cuts += 1;
+        }
+    }
+    for len in whole.len() - good[ENTRIES + 1].len()..whole.len() {
+        let read = host.read(1, &Position::START, &whole[..len]);
+        assert_eq!(first(&read), FaultKind::Truncated);
+        cuts += 1;
+    }
+    for len in 0..good[0].len() {
+        assert_eq!(
+            first(&host.read(1, &Position::START, &whole[..len])),
+            FaultKind::Header
+        );
+        cuts += 1;
+    }
+    assert_eq!(cuts, whole.len());
+    // Fewer frames, and the trailer made to say so.
+    let mut items = good.clone();
+    for keep in [0, 1, 100, ENTRIES - 1] {
+        items.truncate(1 + keep);
+        let mut trailer = good[ENTRIES + 1].clone();
+        trailer[12..20].copy_from_slice(&(keep as u64).to_be_bytes());
+        let end = trailer.len() - 4;
+        let crc = crc32(&trailer[..end]);
+        trailer[end..].copy_from_slice(&crc.to_be_bytes());
+        let mut items: Vec<_> = good[..=keep].to_vec();
+        items.push(trailer);
+        assert_eq!(first(&read(&host, &items)), FaultKind::Truncated, "{keep}");
+    }
+}
+
+#[test]
+fn what_is_inserted_or_anothers_is_named() {
+    let host = Host::new(1);
+    let good = journal(&host);
+    let insert = |place: usize, item: &[u8]| {
+        let mut items = good.clone();
+        items.insert(place, item.to_vec());
+        first(&read(&host, &items))
+    };
+    assert_eq!(insert(5, b"junk"), FaultKind::Inserted);
+    assert_eq!(insert(5, &[0; 20_000]), FaultKind::Inserted);
+    assert_eq!(insert(ENTRIES + 2, b"junk"), FaultKind::Inserted);
+    assert_eq!(insert(5, &good[0]), FaultKind::Inserted);
+    // A made-up frame with a right CRC: the genuine one follows.
+    let mut made_up = good[5].clone();
+    made_up[25] ^= 1;
+    let end = made_up.len() - 4;
+    let crc = crc32(&made_up[..end]);
+    made_up[end..].copy_from_slice(&crc.to_be_bytes());
+    assert_eq!(insert(5, &made_up), FaultKind::Inserted);
+    // Sequence numbers far ahead cost a bounded walk.
+    made_up[12..20].copy_from_slice(&u64::MAX.to_be_bytes());
+    let crc = crc32(&made_up[..end]);
+    made_up[end..].copy_from_slice(&crc.to_be_bytes());
+    assert_eq!(insert(5, &made_up), FaultKind::Inserted);
+
+    // Another terminal's, another epoch's, another base key's.
+    let mut medium = Medium::new();
+    let mut other = medium.create(&host, 2);
+    fill(&mut other, 20, 4);
+    let others = items(&mut other);
+    assert_eq!(insert(5, &others[5]), FaultKind::OtherJournal);
+    let mut items = good.clone();
+    items[5].clone_from(&others[5]);
+    assert_eq!(first(&read(&host, &items)), FaultKind::OtherJournal);
+    assert_eq!(first(&read(&host, &others)), FaultKind::OtherJournal);
+    assert!(host.read(2, &Position::START, &others.concat()).is_clean());
+    let stranger = Host::new(2);
+    assert_eq!(first(&read(&stranger, &good)), FaultKind::WrongKey);
+    let terminal = cardvault::journal::Identity::new(b"T0000002", 1, 1).unwrap();
+    let read = host.read_as(&terminal, &Position::START, &good.concat(), false);
+    assert_eq!(first(&read), FaultKind::OtherJournal);
+}
+
+#[test]
+fn an_older_image_is_named() {
+    let host = Host::new(1);
+    let mut medium = Medium::new();
+    let mut journal = medium.create(&host, 1);
+    fill(&mut journal, 10, 3);
+    let image = (medium.flash.clone(), medium.battery);
+    let mut journal = medium.open();
+    fill(&mut journal, 10, 5);
+    let new = items(&mut journal).concat();
+    let known = host.read(1, &Position::START, &new);
+    assert!(known.is_clean());
+    let since = known.outcome.unwrap().position;
+    assert_eq!(since.count(), 20);
+    // The same upload again is no fault and says so.
+    let again = host.read(1, &since, &new);
+    assert!(again.is_clean(), "{:?}", again.faults);
+    assert!(again.frames.iter().all(|seen| seen.again));
+
+    (medium.flash, medium.battery) = image;
+    let mut journal = medium.open();
+    let old = items(&mut journal).concat();
+    assert_eq!(first(&host.read(1, &since, &old)), FaultKind::RolledBack);
+    // It goes on, up to and beyond what the host has seen.
+    for (more, seed) in [(5, 6), (5, 7), (7, 8)] {
+        fill(&mut medium.open(), more, seed);
+        let mut journal = medium.open();
+        let sent = items(&mut journal).concat();
+        assert_eq!(first(&host.read(1, &since, &sent)), FaultKind::RolledBack);
+    }
+    // Confirmed in between, so that the upload begins later: the end does not fit.
+    let mut journal = medium.open();
+    let mut upload = journal.upload_from(15).unwrap();
+    let mut out = [0; cardvault::journal::FRAME_MAX_LEN];
+    let mut sent = Vec::new();
+    while let Some(len) = upload.next(&mut out).unwrap() {
+        sent.extend_from_slice(&out[..len]);
+    }
+    assert_eq!(first(&host.read(1, &since, &sent)), FaultKind::RolledBack);
+}
+
+#[test]
+fn a_lost_page_is_named_and_read_behind() {
+    let host = Host::new(1);
+    let mut medium = Medium::new();
+    let mut journal = medium.create(&host, 1);
+    fill(&mut journal, ENTRIES, 3);
+    // A page in the middle wears out.
+    medium.flash[2 * 4096..3 * 4096].fill(0);
+    let mut journal = medium.open();
+    journal.checkpoint(NOW, &mut rng(9)).unwrap();
+    let sent = items(&mut journal).concat();
+    let read = host.read_as(&Host::identity(1), &Position::START, &sent, true);
+    let [fault] = read.faults[..] else {
+        panic!("{:?}", read.faults);
+    };
+    let FaultKind::Lost { count } = fault.kind else {
+        panic!("{fault}");
+    };
+    assert_eq!(read.frames.len() as u64 + count, journal.count());
+    // The checkpoint carries the aggregate: the end is verified although there is a hole.
+    let outcome = read.outcome.unwrap();
+    assert!(!outcome.clean);
+    assert_eq!(outcome.position.count(), journal.count());
+    journal.confirm(&outcome.receipt).unwrap();
+    assert_eq!(journal.uploaded(), journal.count());
+
+    // The end of the log: a loss notice says so at once.
+    let mut medium = Medium::new();
+    let mut journal = medium.create(&host, 3);
+    fill(&mut journal, 10, 3);
+    let at = medium.flash.iter().rposition(|&byte| byte != 0xFF).unwrap();
+    medium.flash[at - 300..=at].fill(0);
+    let mut journal = medium.open();
+    let (first_lost, lost) = journal.recovery().lost.unwrap();
+    assert_eq!(first_lost + lost, 10);
+    fill(&mut journal, 1, 4);
+    let sent = items(&mut journal).concat();
+    let read = host.read_as(&Host::identity(3), &Position::START, &sent, true);
+    assert_eq!(first(&read), FaultKind::Lost { count: lost });
+    let notice = read
+        .frames
+        .iter()
+        .find_map(|seen| seen.payment.clone().err());
+    let notice = notice.unwrap();
+    assert_eq!(
+        (notice.cause, notice.first, notice.count),
+        (Cause::Loss, first_lost, lost)
+    );
+    assert!(!medium.open().recovery().torn);
+}
+
+#[test]
+fn reading_goes_on_behind_each_fault() {
+    let host = Host::new(1);
+    let good = journal(&host);
+    let go_on = |items: &[Vec<u8>]| {
+        host.read_as(&Host::identity(1), &Position::START, &items.concat(), true)
+    };
+    // One flip: one fault, and every other frame is read.
+    for at in [1, 2, 100, ENTRIES - 1, ENTRIES] {
+        let mut items = good.clone();
+        items[at][60] ^= 1;
+        let read = go_on(&items);
+        assert_eq!(read.faults.len(), 1, "{:?}", read.faults);
+        assert_eq!(read.frames.len(), ENTRIES - 1);
+        assert!(read.outcome.is_some_and(|outcome| !outcome.clean));
+    }
+    let mut items = good.clone();
+    items.remove(77);
+    let read = go_on(&items);
+    assert_eq!(read.faults.len(), 1);
+    assert_eq!(read.frames.len(), ENTRIES - 1);
+    let mut items = good.clone();
+    items.insert(9, b"xyz".to_vec());
+    let read = go_on(&items);
+    assert_eq!((read.faults.len(), read.frames.len()), (1, ENTRIES));
+    let mut items = good;
+    items.swap(20, 40);
+    let read = go_on(&items);
+    assert_eq!(first(&read), FaultKind::Swapped);
+    assert!(read.frames.len() >= ENTRIES - 2);
+}
