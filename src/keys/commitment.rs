@@ -4,6 +4,7 @@
 use sha2::{Digest, Sha256};
 
 use super::label::RING_COMMITMENT;
+use super::name::KeyUse;
 use super::ring::{KeyInfo, KeyRing};
 use crate::time::UnixSeconds;
 
@@ -16,7 +17,9 @@ impl KeyRing {
     /// of the roots beyond their check values: it tells copies of one generation apart.
     ///
     /// ```text
-    /// label | mark (1) | id (16) | generation (8) | newest version of each use (4 each)
+    /// label | mark (1) | id (16) | generation (8)
+    /// for each use that has versions: use (1) | newest version (4)
+    /// 0 (1)
     /// for each version, by use and version:
     ///   use (1) | version (4) | state (1) | filling (1) | check value (3)
     ///   originator (8) | recipient (8) | created (8)
@@ -29,9 +32,14 @@ impl KeyRing {
             .chain_update([self.mark.number()])
             .chain_update(self.id.as_bytes())
             .chain_update(self.generation.to_be_bytes());
-        for newest in self.newest {
-            hash.update(newest.to_be_bytes());
+        // A use without a version is left out: a new use changes no ring that does not have it.
+        for (usage, newest) in KeyUse::ALL.into_iter().zip(self.newest) {
+            if newest > 0 {
+                hash.update([usage.number()]);
+                hash.update(newest.to_be_bytes());
+            }
         }
+        hash.update([0]);
         for info in self.versions() {
             add(&mut hash, info);
         }
@@ -60,7 +68,7 @@ fn add(hash: &mut Sha256, info: &KeyInfo) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Cryptoperiod, KeyUse, RingMark};
+    use super::super::{Cryptoperiod, RingMark};
     use super::*;
     use rand_chacha::ChaCha20Rng;
     use rand_chacha::rand_core::SeedableRng;
