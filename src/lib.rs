@@ -71,6 +71,8 @@ pub mod ff1;
 pub mod fingerprint;
 pub mod keys;
 pub mod manual;
+pub mod payment;
+pub mod refund;
 pub mod seal;
 mod secret;
 mod time;
