@@ -109,7 +109,7 @@ fn same(a: &CardRecord, b: &CardRecord) -> bool {
 }
 
 fn rows(store: &Memory) -> Vec<(RowKey, Row)> {
-    block_on(store.scan(None, 1000)).unwrap()
+    block_on(store.scan(None, None, 1000)).unwrap()
 }
 
 fn put(store: &Memory, key: RowKey, old: &Row, new: Row) {
@@ -577,12 +577,22 @@ impl Store for Broken {
     ) -> Result<Vec<cardvault::vault::Found>, StoreError> {
         self.0.find(keys).await
     }
+    async fn others(
+        &self,
+        key: cardvault::vault::IndexKey,
+        after: Option<RowKey>,
+        end: Option<RowKey>,
+        limit: usize,
+    ) -> Result<Vec<RowKey>, StoreError> {
+        self.0.others(key, after, end, limit).await
+    }
     async fn scan(
         &self,
         after: Option<RowKey>,
+        end: Option<RowKey>,
         limit: usize,
     ) -> Result<Vec<(RowKey, Row)>, StoreError> {
-        self.0.scan(after, limit).await
+        self.0.scan(after, end, limit).await
     }
     async fn guard(&self) -> Result<Option<cardvault::vault::Guard>, StoreError> {
         self.0.guard().await

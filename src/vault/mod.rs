@@ -35,6 +35,6 @@ pub use operations::Vault;
 pub use request::{CardTokens, Metadata, Rewrapped, Tokenize, Tokenized, VaultStats};
 pub use row::ROW_LEN;
 pub use store::{
-    Found, Guard, IndexKey, MAX_BATCH, MAX_FOUND, MAX_GUARD, MAX_INDEX_KEYS, MAX_KEY, MAX_ROW,
-    Part, Row, RowKey, Store, StoreError, Write, WriteOutcome,
+    Found, Guard, IndexKey, LEDGER_SPACE, MAX_ALL, MAX_BATCH, MAX_FOUND, MAX_GUARD, MAX_INDEX_KEYS,
+    MAX_KEY, MAX_ROW, Part, Row, RowKey, Store, StoreError, Write, WriteOutcome,
 };

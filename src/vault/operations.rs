@@ -13,7 +13,7 @@ use super::error::VaultError;
 use super::guard::RingSeen;
 use super::request::{CardTokens, Metadata, Rewrapped, Tokenize, Tokenized, VaultStats};
 use super::ring_state::{DomainKeys, RingState};
-use super::row::{Columns, RowParts, build_row, index_key, read_row_key, row_key};
+use super::row::{Columns, RowParts, build_row, index_key, read_row_key, row_key, vault_end};
 use super::store::{IndexKey, MAX_BATCH, Row, RowKey, Store, StoreError, Write, WriteOutcome};
 use crate::card::{CardRecord, Pan};
 use crate::fingerprint::FINGERPRINT_LEN;
@@ -319,7 +319,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         let mut stats = VaultStats::default();
         let mut after = None;
         loop {
-            let page = self.store.scan(after, PAGE).await?;
+            let page = self.store.scan(after, Some(vault_end()?), PAGE).await?;
             let full = page.len() == PAGE;
             after = page.last().map(|(key, _)| *key);
             for (key, row) in &page {
@@ -332,7 +332,8 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         }
     }
 
-    /// How many tokens there are, without reading them.
+    /// How many rows the store has, without reading them: one for each token, and those of a
+    /// ledger.
     ///
     /// # Errors
     /// The store's.
@@ -353,7 +354,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     ) -> Result<Rewrapped, VaultError> {
         let state = self.state()?;
         let limit = limit.clamp(1, MAX_BATCH);
-        let page = self.store.scan(after, limit).await?;
+        let page = self.store.scan(after, Some(vault_end()?), limit).await?;
         let mut step = Rewrapped {
             seen: 0,
             moved: 0,

@@ -10,7 +10,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use futures_channel::oneshot;
 
-use super::super::store::{Guard, StoreError, Write, WriteOutcome};
+use super::super::store::{self, Guard, StoreError, Write, WriteOutcome};
 
 /// What a caller gets to know.
 pub(super) type Answer = Result<Vec<WriteOutcome>, StoreError>;
@@ -114,7 +114,7 @@ impl Queue {
 }
 
 fn weight(job: &Job) -> usize {
-    job.writes.len().max(1)
+    job.writes.iter().map(store::weight).sum::<usize>().max(1)
 }
 
 struct Put<'a> {
