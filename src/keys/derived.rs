@@ -150,6 +150,16 @@ derived_key! {
     IrreversibleKey
 }
 
+derived_key! {
+    /// The base key of the active version for journals: gives terminals their chain keys.
+    JournalKey
+}
+
+derived_key! {
+    /// The base key of a version for journals that may be retired: reads journals.
+    JournalReadingKey
+}
+
 impl SealingKey {
     /// The id that goes into each record.
     #[must_use]
@@ -215,6 +225,7 @@ pub(super) fn derive(
         KeyUse::Index => label::FINGERPRINT,
         KeyUse::Vaultless => label::VAULTLESS,
         KeyUse::Irreversible => label::IRREVERSIBLE,
+        KeyUse::Journal => label::JOURNAL,
     };
     let secret = expand_root(root, label, mark, name, domain.as_bytes())?;
     let id = id_of(&secret)?;

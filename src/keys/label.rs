@@ -14,6 +14,8 @@ pub(super) const FINGERPRINT: &[u8] = b"cardvault/1/fingerprint";
 pub(super) const VAULTLESS: &[u8] = b"cardvault/1/vaultless";
 /// Makes irreversible tokens.
 pub(super) const IRREVERSIBLE: &[u8] = b"cardvault/1/irreversible";
+/// The base key that the chain keys of terminals are derived from.
+pub(super) const JOURNAL: &[u8] = b"cardvault/1/journal-base";
 /// Names a derived key and commits to it.
 pub(super) const KEY_ID: &[u8] = b"cardvault/1/key-id";
 /// Gives a root's check value.
@@ -25,11 +27,30 @@ pub(super) const RING_WRAPPED: &[u8] = b"cardvault/1/ring-under-wrapped-key";
 /// Seals a development key ring under a passphrase.
 pub(super) const RING_PASSPHRASE: &[u8] = b"cardvault/1/ring-under-passphrase";
 
+// The journal's ratchet.
+
+/// From the base key to a terminal's chain key.
+pub(crate) const JOURNAL_CHAIN: &[u8] = b"cardvault/1/journal-chain";
+/// From a chain key to the name that stands in every frame.
+pub(crate) const JOURNAL_ID: &[u8] = b"cardvault/1/journal-id";
+/// From a chain key to the first key of the ratchet.
+pub(crate) const JOURNAL_FIRST: &[u8] = b"cardvault/1/journal-first";
+/// From a chain key to the aggregate over nothing.
+pub(crate) const JOURNAL_START: &[u8] = b"cardvault/1/journal-start";
+/// From a ratchet key to the key of its frame.
+pub(crate) const JOURNAL_ENTRY: &[u8] = b"cardvault/1/journal-entry";
+/// From a ratchet key to the next one.
+pub(crate) const JOURNAL_NEXT: &[u8] = b"cardvault/1/journal-next";
+/// Takes a frame into the aggregate.
+pub(crate) const JOURNAL_AGGREGATE: &[u8] = b"cardvault/1/journal-aggregate";
+/// Says that the host has every frame before a ratchet key.
+pub(crate) const JOURNAL_RECEIPT: &[u8] = b"cardvault/1/journal-receipt";
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ALL: [&[u8]; 10] = [
+    const ALL: [&[u8]; 19] = [
         EXTRACT,
         CARD,
         FINGERPRINT,
@@ -40,6 +61,15 @@ mod tests {
         RING_KEK,
         RING_WRAPPED,
         RING_PASSPHRASE,
+        JOURNAL,
+        JOURNAL_CHAIN,
+        JOURNAL_ID,
+        JOURNAL_FIRST,
+        JOURNAL_START,
+        JOURNAL_ENTRY,
+        JOURNAL_NEXT,
+        JOURNAL_AGGREGATE,
+        JOURNAL_RECEIPT,
     ];
 
     #[test]
@@ -55,7 +85,7 @@ mod tests {
     fn the_list_is_whole() {
         let constants = include_str!("label.rs")
             .lines()
-            .filter(|line| line.starts_with("pub(super) const "))
+            .filter(|line| line.starts_with("pub(") && line.contains(") const "))
             .count();
         assert_eq!(constants, ALL.len());
     }

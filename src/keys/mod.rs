@@ -28,7 +28,7 @@ mod derived;
 mod domain;
 mod encoding;
 mod error;
-mod label;
+pub(crate) mod label;
 mod name;
 mod ring;
 mod state;
@@ -39,8 +39,8 @@ pub use ceremony::{
 };
 pub use check::{CHECK_VALUE_LEN, CheckValue, CheckValueError};
 pub use derived::{
-    FingerprintKey, IrreversibleKey, KEY_ID_LEN, KeyId, OpeningKey, RetiredFingerprintKey,
-    SealingKey, VaultlessKey, VaultlessOpeningKey,
+    FingerprintKey, IrreversibleKey, JournalKey, JournalReadingKey, KEY_ID_LEN, KeyId, OpeningKey,
+    RetiredFingerprintKey, SealingKey, VaultlessKey, VaultlessOpeningKey,
 };
 pub use domain::{DOMAIN_MAX_LEN, Domain, DomainError};
 pub use error::KeyError;

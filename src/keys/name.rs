@@ -16,11 +16,19 @@ pub enum KeyUse {
     Vaultless,
     /// Makes irreversible tokens.
     Irreversible,
+    /// Gives terminals the chain keys of their journals, and reads the journals.
+    Journal,
 }
 
 impl KeyUse {
     /// Every use, in the order of the ring.
-    pub const ALL: [Self; 4] = [Self::Card, Self::Index, Self::Vaultless, Self::Irreversible];
+    pub const ALL: [Self; 5] = [
+        Self::Card,
+        Self::Index,
+        Self::Vaultless,
+        Self::Irreversible,
+        Self::Journal,
+    ];
 
     /// The name in lower case, as in `card-1`.
     #[must_use]
@@ -30,16 +38,18 @@ impl KeyUse {
             Self::Index => "index",
             Self::Vaultless => "vaultless",
             Self::Irreversible => "irreversible",
+            Self::Journal => "journal",
         }
     }
 
-    /// The number of the use in byte formats and derivations: 1 to 4.
+    /// The number of the use in byte formats and derivations: 1 to 5.
     pub(crate) const fn number(self) -> u8 {
         match self {
             Self::Card => 1,
             Self::Index => 2,
             Self::Vaultless => 3,
             Self::Irreversible => 4,
+            Self::Journal => 5,
         }
     }
 
@@ -102,7 +112,7 @@ pub struct KeyNameError;
 impl fmt::Display for KeyNameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "a key name is card, index, vaultless or irreversible, a dash and a version from 1",
+            "a key name is card, index, vaultless, irreversible or journal, a dash and a version from 1",
         )
     }
 }

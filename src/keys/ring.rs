@@ -9,7 +9,7 @@ use zeroize::Zeroize;
 
 use super::check::CheckValue;
 use super::derived::{
-    Derived, FingerprintKey, IrreversibleKey, KeyId, OpeningKey, RetiredFingerprintKey, SealingKey,
+    Derived, FingerprintKey, IrreversibleKey, JournalKey, JournalReadingKey, KeyId, OpeningKey, RetiredFingerprintKey, SealingKey,
     VaultlessKey, VaultlessOpeningKey, derive, derive_root_check,
 };
 use super::domain::Domain;
@@ -131,13 +131,13 @@ impl Cryptoperiod {
         })
     }
 
-    /// The period of a use if the caller sets no other: card keys protect for one year, as
-    /// SP 800-57 suggests for a key that others are derived from, the others, whose change is
+    /// The period of a use if the caller sets no other: card and journal keys protect for one
+    /// year, as SP 800-57 suggests for a key that others are derived from, the others, whose change is
     /// felt outside, for the two years of a data key; each opens for three years more.
     #[must_use]
     pub const fn default_of(usage: KeyUse) -> Self {
         let originator = match usage {
-            KeyUse::Card => YEAR,
+            KeyUse::Card | KeyUse::Journal => YEAR,
             KeyUse::Index | KeyUse::Vaultless | KeyUse::Irreversible => 2 * YEAR,
         };
         Self {
@@ -609,6 +609,29 @@ impl KeyRing {
     ) -> Result<IrreversibleKey, KeyError> {
         self.originating(KeyUse::Irreversible, domain, now)
             .map(IrreversibleKey::new)
+    }
+
+    /// The key that gives terminals of `domain` the chain keys of their journals now.
+    ///
+    /// # Errors
+    /// [`KeyError::NoActive`], [`KeyError::CryptoperiodOver`].
+    pub fn journal_key(&self, domain: &Domain, now: UnixSeconds) -> Result<JournalKey, KeyError> {
+        self.originating(KeyUse::Journal, domain, now)
+            .map(JournalKey::new)
+    }
+
+    /// The key that reads journals of `domain` whose chain keys came from this version.
+    ///
+    /// # Errors
+    /// [`KeyError::UnknownVersion`], [`KeyError::Destroyed`], [`KeyError::State`] if it was never
+    /// active.
+    pub fn journal_key_of(
+        &self,
+        domain: &Domain,
+        version: u32,
+    ) -> Result<JournalReadingKey, KeyError> {
+        self.opening(KeyName::new(KeyUse::Journal, version), domain)
+            .map(JournalReadingKey::new)
     }
 
     pub(super) fn empty(mark: RingMark, id: RingId, generation: u64) -> Self {
