@@ -70,6 +70,8 @@ mod codec;
 pub mod ff1;
 pub mod fingerprint;
 pub mod keys;
+#[cfg(feature = "vault")]
+pub mod ledger;
 pub mod manual;
 pub mod payment;
 pub mod refund;

@@ -114,11 +114,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Puts a request in that the ledger does not have, and counts it against its payment.
-    pub(super) fn ask(
-        &mut self,
-        record: RequestRecord,
-        source: Source,
-    ) -> Result<(), LedgerError> {
+    pub(super) fn ask(&mut self, record: RequestRecord, source: Source) -> Result<(), LedgerError> {
         let payment = self.payment_mut(&record.payment)?;
         if record.action == Action::Refund {
             payment.refunds = payment.refunds.with(record.amount, record.status)?;
@@ -162,7 +158,12 @@ impl<'a> Draft<'a> {
         if let Some(slot) = self.requests.get_mut(&name_of(record)) {
             slot.value = next;
         }
-        self.tell(&record.payment, Happened::Request(event), source, Some(&next))?;
+        self.tell(
+            &record.payment,
+            Happened::Request(event),
+            source,
+            Some(&next),
+        )?;
         if let Some(event) = happened {
             self.tell(&record.payment, Happened::Payment(event), source, None)?;
         }
@@ -200,15 +201,6 @@ impl<'a> Draft<'a> {
         self.tell(id, Happened::BatchSettled, source, None)
     }
 
-    /// Sets what a centre calls a request.
-    pub(super) fn name_request(&mut self, record: &RequestRecord) {
-        if let Some(slot) = self.requests.get_mut(&name_of(record)) {
-            slot.value.rrn = record.rrn;
-            slot.value.authority = record.authority;
-            slot.value.terminal = record.terminal;
-        }
-    }
-
     /// The group of writes. Empty if nothing was changed.
     pub(super) fn writes(self) -> Result<Vec<Write>, LedgerError> {
         let domain = self.domain;
@@ -220,7 +212,10 @@ impl<'a> Draft<'a> {
                 None => payment_key(domain, slot.value.time, id)?,
             };
             let (unchanged, old) = match &slot.before {
-                Some(read) => (read.value == slot.value, payment_links(domain, &read.value)?),
+                Some(read) => (
+                    read.value == slot.value,
+                    payment_links(domain, &read.value)?,
+                ),
                 None => (false, Vec::new()),
             };
             if unchanged {
@@ -228,14 +223,23 @@ impl<'a> Draft<'a> {
             }
             let row = self.binder.payment(&key, &slot.value)?;
             let unique = Index::Identity(id).key(domain)?;
-            put(&mut writes, slot.before.as_ref().map(|read| &read.row), key, row, unique);
+            put(
+                &mut writes,
+                slot.before.as_ref().map(|read| &read.row),
+                key,
+                row,
+                unique,
+            );
             link(&mut writes, key, &old, &links);
         }
         for (name, slot) in &self.requests {
             let links = request_links(domain, &slot.value)?;
             let key = request_key(domain, name)?;
             let (unchanged, old) = match &slot.before {
-                Some(read) => (read.value == slot.value, request_links(domain, &read.value)?),
+                Some(read) => (
+                    read.value == slot.value,
+                    request_links(domain, &read.value)?,
+                ),
                 None => (false, Vec::new()),
             };
             if unchanged {
@@ -243,7 +247,13 @@ impl<'a> Draft<'a> {
             }
             let row = self.binder.request(&key, &slot.value)?;
             let unique = Index::Number(&slot.value.merchant, &slot.value.number).key(domain)?;
-            put(&mut writes, slot.before.as_ref().map(|read| &read.row), key, row, unique);
+            put(
+                &mut writes,
+                slot.before.as_ref().map(|read| &read.row),
+                key,
+                row,
+                unique,
+            );
             link(&mut writes, key, &old, &links);
         }
         for (token, row) in self.events {
@@ -273,9 +283,10 @@ impl<'a> Draft<'a> {
     ) -> Result<(), LedgerError> {
         let (now, domain, binder) = (self.now, self.domain, Arc::clone(&self.binder));
         let payment = self.payment_mut(id)?;
-        let revision = payment.revision.checked_add(1).ok_or(LedgerError::TooMany {
-            len: usize::MAX,
-        })?;
+        let revision = payment
+            .revision
+            .checked_add(1)
+            .ok_or(LedgerError::TooMany { len: usize::MAX })?;
         let event = HistoryEntry {
             revision,
             time: now,
@@ -358,13 +369,7 @@ fn conclude(
     }
 }
 
-fn put(
-    writes: &mut Vec<Write>,
-    before: Option<&Row>,
-    key: RowKey,
-    row: Row,
-    unique: IndexKey,
-) {
+fn put(writes: &mut Vec<Write>, before: Option<&Row>, key: RowKey, row: Row, unique: IndexKey) {
     writes.push(match before {
         Some(expected) => Write::Replace {
             token: key,

@@ -176,7 +176,10 @@ impl Binder {
         let tag = self.tag(key, bytes.get(..len).unwrap_or_default());
         let mut writer = Writer::new(bytes.get_mut(len..).unwrap_or_default());
         writer.put(&tag).map_err(|_| LedgerError::Tampered)?;
-        Ok((Row::new(bytes.get(..len + TAG_LEN).unwrap_or_default())?, tag))
+        Ok((
+            Row::new(bytes.get(..len + TAG_LEN).unwrap_or_default())?,
+            tag,
+        ))
     }
 
     /// What is in a row after its head, if the row is what was bound under this key.
@@ -233,11 +236,7 @@ impl Binder {
         payment_from(time, id, body).ok_or(LedgerError::Tampered)
     }
 
-    pub(super) fn request(
-        &self,
-        key: &RowKey,
-        record: &RequestRecord,
-    ) -> Result<Row, LedgerError> {
+    pub(super) fn request(&self, key: &RowKey, record: &RequestRecord) -> Result<Row, LedgerError> {
         let (row, _) = self.bind(key, Kind::Request, |out| {
             out.u8(record.action.code())?;
             out.u8(record.status.code())?;
@@ -329,7 +328,9 @@ pub(super) fn origin(new: &NewPayment) -> Result<[u8; 32], LedgerError> {
 pub(super) fn request_digest(merchant: &MerchantId, number: &RefundNumber) -> [u8; 16] {
     let digest = number_digest(merchant, number);
     let mut half = [0; 16];
-    half.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+    half.iter_mut()
+        .zip(digest)
+        .for_each(|(to, from)| *to = from);
     half
 }
 
@@ -757,19 +758,20 @@ const REQUEST_EVENTS: [RefundEvent; 5] = [
 ];
 
 fn happened_code(what: Happened) -> (u8, u8) {
-    let number = |place: Option<usize>| {
-        place.map_or(0, |place| u8::try_from(place + 1).unwrap_or(0))
-    };
+    let number =
+        |place: Option<usize>| place.map_or(0, |place| u8::try_from(place + 1).unwrap_or(0));
     match what {
         Happened::Recorded => (1, 0),
-        Happened::Payment(event) => {
-            (2, number(PAYMENT_EVENTS.iter().position(|known| *known == event)))
-        }
+        Happened::Payment(event) => (
+            2,
+            number(PAYMENT_EVENTS.iter().position(|known| *known == event)),
+        ),
         Happened::BatchSettled => (3, 0),
         Happened::Requested => (4, 0),
-        Happened::Request(event) => {
-            (5, number(REQUEST_EVENTS.iter().position(|known| *known == event)))
-        }
+        Happened::Request(event) => (
+            5,
+            number(REQUEST_EVENTS.iter().position(|known| *known == event)),
+        ),
     }
 }
 

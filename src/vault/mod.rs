@@ -33,6 +33,7 @@ pub use error::VaultError;
 pub use memory::Memory;
 pub use operations::Vault;
 pub use request::{CardTokens, Metadata, Rewrapped, Tokenize, Tokenized, VaultStats};
+pub(crate) use ring_state::RingState;
 pub use row::ROW_LEN;
 pub use store::{
     Found, Guard, IndexKey, LEDGER_SPACE, MAX_ALL, MAX_BATCH, MAX_FOUND, MAX_GUARD, MAX_INDEX_KEYS,

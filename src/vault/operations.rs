@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use core::fmt;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, RwLock};
 
 use getrandom::SysRng;
@@ -391,7 +392,83 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         Ok(step)
     }
 
-    fn state(&self) -> Result<Arc<RingState>, VaultError> {
+    /// The store, for what shares its transactions.
+    pub(crate) const fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// The time by the vault's clock.
+    pub(crate) fn now(&self) -> UnixSeconds {
+        (self.clock)()
+    }
+
+    /// Whether a token stands for this card. The access is logged first.
+    pub(crate) async fn is_card(
+        &self,
+        access: &Access,
+        domain: &Domain,
+        token: &Token,
+        pan: &Pan,
+    ) -> Result<bool, VaultError> {
+        let opened = async {
+            let (_, row) = self.row(domain, token).await?;
+            open_row(&*self.state()?, domain, token, &row)
+        };
+        let opened = opened.await;
+        self.log.record(&[self.event(
+            access,
+            Operation::Find,
+            domain,
+            Some(*token),
+            opened.is_ok(),
+        )])?;
+        let (_, card) = opened?;
+        Ok(card.pan.ct_eq(pan).into())
+    }
+
+    /// The convergent token of each card, and the writes that make those that are new. The
+    /// writes are the caller's to apply, all or none; a refused one means to ask again.
+    pub(crate) async fn stage(
+        &self,
+        state: &RingState,
+        domain: &Domain,
+        cards: &[&CardRecord],
+    ) -> Result<(Vec<Token>, Vec<Write>), VaultError> {
+        let how = Tokenize::convergent();
+        let keys = state.domain(domain)?;
+        let mut read = Vec::with_capacity(cards.len());
+        for card in cards {
+            read.extend(keys.index(&card.pan)?.keys.first().copied());
+        }
+        let found = self.store.find(read.clone()).await?;
+        let mut staged: HashMap<IndexKey, Token> = HashMap::new();
+        let (mut tokens, mut writes) = (Vec::with_capacity(cards.len()), Vec::new());
+        for ((card, index), found) in cards.iter().zip(read).zip(found) {
+            let token = match (staged.get(&index), found.unique) {
+                (Some(token), _) => *token,
+                (None, Some((key, row))) => {
+                    let (of, token) = read_row_key(&key).map_err(|_| VaultError::Tampered)?;
+                    let (columns, known) = open_row(state, domain, &token, &row)?;
+                    let same = bool::from(known.pan.ct_eq(&card.pan));
+                    if of != *domain || !columns.convergent || !same {
+                        return Err(VaultError::Tampered);
+                    }
+                    token
+                }
+                (None, None) => {
+                    let sealer = keys.sealer(&state.ring, domain, (self.clock)())?;
+                    let (token, write) = self.insert(&keys, &sealer, domain, card, &how)?;
+                    writes.push(write);
+                    token
+                }
+            };
+            staged.insert(index, token);
+            tokens.push(token);
+        }
+        Ok((tokens, writes))
+    }
+
+    pub(crate) fn state(&self) -> Result<Arc<RingState>, VaultError> {
         Ok(Arc::clone(
             &*self.state.read().map_err(|_| VaultError::Broken)?,
         ))
@@ -427,7 +504,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     }
 
     /// Writes under the ring's guard.
-    async fn write(
+    pub(crate) async fn write(
         &self,
         state: &RingState,
         writes: Vec<Write>,

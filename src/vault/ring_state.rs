@@ -20,8 +20,8 @@ const DOMAINS_AT_HAND: usize = 4096;
 const OPENERS_AT_HAND: usize = crate::keys::MAX_KEYS;
 
 /// A ring, the guard that it writes under, and the keys that were derived so far.
-pub(super) struct RingState {
-    pub(super) ring: KeyRing,
+pub(crate) struct RingState {
+    pub(crate) ring: KeyRing,
     pub(super) guard: Guard,
     domains: RwLock<HashMap<Domain, Arc<DomainKeys>>>,
 }
