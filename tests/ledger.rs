@@ -25,7 +25,7 @@ use cardvault::payment::{
 };
 use cardvault::refund::{
     Action, Authority, CardMatch, Deadlines, PaidBy, PaymentEvent, PaymentState, Policy,
-    RefundEvent, RefundLevel, RefundStatus, Refusal, Request, Step,
+    RefundEvent, RefundStatus, Refusal, Request, Step,
 };
 use cardvault::token::Token;
 use cardvault::vault::{
@@ -828,7 +828,8 @@ fn every_flipped_bit_of_a_row_is_noticed() {
             put(&*store, *key, &changed, row);
         }
     }
-    assert!(flips > 8000, "{flips}");
+    let bits: usize = rows.iter().map(|(_, row)| row.as_bytes().len() * 8).sum();
+    assert_eq!(flips, bits);
     assert!(!is_noticed(&ledger, 1));
     // A request that is acted on, too.
     let (key, row) = &rows[5];
@@ -1318,12 +1319,10 @@ impl Model {
         if !follows || !possible {
             return false;
         }
-        let before = self.level(n);
         self.requests.insert(number, (n, minor, action, target));
         let after = self.level(n);
         let sums_change = action == Action::Refund && was != is;
         let payment = self.payments.get_mut(&n).unwrap();
-        let _ = before;
         match action {
             Action::Refund if sums_change && state != Disputed => {
                 // Lost disputes and the like end at the same states.
@@ -1463,5 +1462,171 @@ fn agrees_with_a_slow_simple_model() {
     if let Err(error) = result {
         panic!("{error}");
     }
-    let _ = RefundLevel::None;
+}
+
+mod reconciliation {
+    use cardvault::ledger::reconcile::{
+        Difference, Disagreement, JournalLine, SettlementRow, with_journal, with_settlement,
+    };
+
+    use super::*;
+
+    fn names(differences: &[Difference]) -> Vec<(&'static str, Option<usize>)> {
+        let name = |difference: &Difference| (difference.what.name(), difference.row);
+        differences.iter().map(name).collect()
+    }
+
+    #[test]
+    fn each_difference_to_a_journal_is_named() {
+        let (_, ledger) = memory();
+        let new: Vec<_> = (0..10).map(|n| sale(n, 100 + n)).collect();
+        ledger.record_batch(&shop(), &new, Source::Journal).unwrap();
+        let mut host = sale(10, 5);
+        host.id = PaymentId::Host([1; 16]);
+        ledger.record(&shop(), &host, Source::Centre).unwrap();
+        ledger
+            .record(&shop(), &in_doubt(11, 5), Source::Centre)
+            .unwrap();
+        let until = UnixSeconds(u64::MAX);
+        let page = ledger.payments(&shop(), UnixSeconds(0), until, None, 100);
+        let payments = page.unwrap().items;
+        let line = |new: &NewPayment| JournalLine {
+            id: new.id,
+            fields: new.fields,
+        };
+        let mut journal: Vec<_> = new.iter().map(line).collect();
+        journal.push(line(&in_doubt(11, 5)));
+        assert_eq!(with_journal(&payments, &journal), []);
+        // Row 9 is left out; the others are changed one by one.
+        journal.truncate(9);
+        journal[0].fields.amount = cny(1);
+        journal[1].fields.merchant = "M2".parse().unwrap();
+        journal[2].fields.terminal = "T2".parse().unwrap();
+        journal[3].fields.batch = BatchNumber::FIRST;
+        journal[4].fields.rrn = Some(rrn(99));
+        journal[5].fields.clearing = Some(ClearingDate(Date::new(2030, 1, 1).unwrap()));
+        journal[6].fields.response = Some(ResponseCode::parse(b"51").unwrap());
+        journal[7].fields.kind = PaymentKind::QrPayment;
+        journal[8].fields.rrn = None;
+        journal.push(journal[8]);
+        journal.push(line(&sale(12, 1)));
+        journal.push(line(&sale(11, 5)));
+        let found = with_journal(&payments, &journal);
+        let expected = [
+            ("amount", Some(0)),
+            ("merchant", Some(1)),
+            ("terminal", Some(2)),
+            ("numbers", Some(3)),
+            ("reference-number", Some(4)),
+            ("clearing-date", Some(5)),
+            ("outcome", Some(6)),
+            ("kind", Some(7)),
+            ("duplicate", Some(9)),
+            ("missing-in-ledger", Some(10)),
+            ("in-doubt", Some(11)),
+            ("missing-in-journal", None),
+        ];
+        assert_eq!(names(&found), expected);
+        let amounts = Disagreement::Amount {
+            ledger: cny(100),
+            other: cny(1),
+        };
+        assert_eq!(found[0].what, amounts);
+        assert_eq!(found[11].payment, Some(id(9)));
+    }
+
+    #[test]
+    fn each_difference_to_a_settlement_file_is_named() {
+        let (_, ledger) = memory();
+        for n in 0..6 {
+            ledger
+                .record(&shop(), &sale(n, 100), Source::Centre)
+                .unwrap();
+        }
+        ledger
+            .record(&shop(), &in_doubt(6, 100), Source::Centre)
+            .unwrap();
+        let mut declined = sale(7, 100);
+        declined.fields.response = Some(ResponseCode::parse(b"51").unwrap());
+        ledger.record(&shop(), &declined, Source::Centre).unwrap();
+        for (n, text) in [(0, "R-0"), (1, "R-1"), (2, "R-2"), (3, "R-3")] {
+            let request = ask(Action::Refund, 10, text);
+            ledger
+                .request(&shop(), &id(n), &policy(), &request)
+                .unwrap();
+        }
+        for (text, event) in [
+            ("R-0", RefundEvent::Settled),
+            ("R-1", RefundEvent::Accepted),
+            ("R-2", RefundEvent::Failed),
+            ("R-3", RefundEvent::Settled),
+        ] {
+            let number = number(text);
+            ledger
+                .progress(&shop(), &merchant(), &number, event, Source::Centre, None)
+                .unwrap();
+        }
+        let last = UnixSeconds(u64::MAX);
+        let payments = ledger
+            .payments(&shop(), UnixSeconds(0), last, None, 100)
+            .unwrap()
+            .items;
+        let requests = ledger
+            .requests_between(&shop(), UnixSeconds(0), last, None, 100)
+            .unwrap()
+            .items;
+        let paid = |n: u64| SettlementRow {
+            kind: PaymentKind::Sale,
+            amount: cny(100),
+            merchant: merchant(),
+            terminal: terminal(),
+            voucher: Some((sale(n, 1).fields.batch, sale(n, 1).fields.voucher)),
+            rrn: None,
+            order: None,
+            refund: None,
+            clearing: ClearingDate(date()),
+        };
+        let refunded = |text| SettlementRow {
+            kind: PaymentKind::Refund,
+            amount: cny(10),
+            voucher: None,
+            refund: Some(number(text)),
+            ..paid(0)
+        };
+        let by_rrn = SettlementRow {
+            voucher: None,
+            rrn: Some(rrn(5)),
+            ..paid(5)
+        };
+        let mut rows: Vec<_> = (0..5).map(paid).collect();
+        rows.extend([by_rrn, refunded("R-0"), refunded("R-1"), refunded("R-3")]);
+        let found = with_settlement(&payments, &requests, &rows);
+        assert_eq!(names(&found), [("not-settled-yet", Some(7))]);
+        rows[0].amount = cny(99);
+        rows[1].merchant = "M2".parse().unwrap();
+        rows[2].clearing = ClearingDate(date().plus_days(1).unwrap());
+        rows[3] = paid(0);
+        rows[6].amount = cny(11);
+        rows[8] = refunded("R-2");
+        rows.extend([paid(6), paid(7), paid(8), refunded("R-9")]);
+        let found = with_settlement(&payments, &requests, &rows);
+        let expected = [
+            ("amount", Some(0)),
+            ("merchant", Some(1)),
+            ("clearing-date", Some(2)),
+            ("duplicate", Some(3)),
+            ("amount", Some(6)),
+            ("not-settled-yet", Some(7)),
+            ("moved-money", Some(8)),
+            ("in-doubt", Some(9)),
+            ("moved-money", Some(10)),
+            ("missing-in-ledger", Some(11)),
+            ("missing-in-ledger", Some(12)),
+            ("missing-in-file", None),
+            ("missing-in-file", None),
+        ];
+        assert_eq!(names(&found), expected);
+        assert_eq!(found[11].payment, Some(id(3)));
+        assert_eq!(found[12].refund, Some(number("R-3")));
+    }
 }

@@ -786,3 +786,244 @@ fn happened_from(what: u8, detail: u8) -> Option<Happened> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payment::{ClearingDate, PaymentKind, ResponseCode, Stan};
+
+    fn key() -> Binder {
+        let key = Secret::new(core::array::from_fn(|at| u8::try_from(at).unwrap()));
+        Binder::new(&key, 0x0102_0304)
+    }
+
+    fn domain() -> Domain {
+        "merchant-7".parse().unwrap()
+    }
+
+    fn payment() -> Payment {
+        let currency = Currency::CNY;
+        let amount = |minor| Amount::new(minor, currency).unwrap();
+        let numbers = (
+            Stan::new(77).unwrap(),
+            Voucher::new(123).unwrap(),
+            BatchNumber::new(7).unwrap(),
+        );
+        let terminal: TerminalId = "T1".parse().unwrap();
+        let merchant = "M0001".parse().unwrap();
+        let mut fields =
+            PaymentFields::new(PaymentKind::Sale, amount(1234), numbers, terminal, merchant);
+        fields.rrn = Some("251231000123".parse().unwrap());
+        fields.response = Some(ResponseCode::APPROVED);
+        fields.clearing = Some(ClearingDate(Date::new(2026, 12, 31).unwrap()));
+        fields.order = Some("ORDER-1".parse().unwrap());
+        let new = NewPayment {
+            id: PaymentId::Journal {
+                terminal,
+                epoch: 3,
+                sequence: 42,
+            },
+            time: UnixSeconds(1_798_700_000),
+            date: Date::new(2026, 12, 31).unwrap(),
+            paid_by: PaidBy::Phone,
+            fields,
+            token: None,
+            last_four: None,
+        };
+        Payment {
+            id: new.id,
+            time: new.time,
+            date: new.date,
+            paid_by: new.paid_by,
+            fields,
+            token: Some(Token::from_bytes(&[&[1], [0xab; 16].as_slice()].concat()).unwrap()),
+            last_four: Some(1117),
+            state: PaymentState::PartlyRefunded,
+            batch: BatchState::Settled,
+            pending: None,
+            refunds: RefundTotals {
+                accepted: amount(100),
+                requested: amount(20),
+                in_doubt: amount(3),
+                count: 4,
+            },
+            revision: 9,
+            origin: origin(&new).unwrap(),
+            evidence: [0xe5; 32],
+        }
+    }
+
+    fn record() -> RequestRecord {
+        RequestRecord {
+            number: "R-2026-1".parse().unwrap(),
+            merchant: "M0001".parse().unwrap(),
+            payment: PaymentId::Host([0xc0; 16]),
+            action: Action::Refund,
+            amount: Amount::new(20, Currency::CNY).unwrap(),
+            status: RefundStatus::InDoubt,
+            authority: Authority::Supervisor,
+            terminal: "T1".parse().unwrap(),
+            requested: UnixSeconds(1_798_800_000),
+            since: UnixSeconds(1_798_800_009),
+            tries: 2,
+            rrn: None,
+        }
+    }
+
+    fn event() -> HistoryEntry {
+        let record = record();
+        HistoryEntry {
+            revision: 9,
+            time: UnixSeconds(1_798_800_010),
+            what: Happened::Request(RefundEvent::NoAnswer),
+            source: Source::Centre,
+            state: PaymentState::PartlyRefunded,
+            request: Some(HistoryRequest {
+                action: record.action,
+                amount: record.amount,
+                status: record.status,
+                authority: record.authority,
+                key: request_name(),
+            }),
+        }
+    }
+
+    fn request_name() -> RequestKey {
+        let record = record();
+        RequestKey {
+            requested: record.requested,
+            digest: request_digest(&record.merchant, &record.number),
+        }
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The golden file is checked by another implementation, tests/golden/check_ledger.py.
+    #[test]
+    fn the_layout_is_frozen() {
+        let (binder, domain, payment, record) = (key(), domain(), payment(), record());
+        let payment_key = payment_key(&domain, payment.time, &payment.id).unwrap();
+        let payment_row = binder.payment(&payment_key, &payment).unwrap();
+        let request_key = request_key(&domain, &request_name()).unwrap();
+        let request_row = binder.request(&request_key, &record).unwrap();
+        let event_key = event_key(&domain, &payment, 9).unwrap();
+        let (event_row, tag) = binder.event(&event_key, &event(), &payment.origin).unwrap();
+        let token = payment.token.unwrap();
+        let fields = payment.fields;
+        let mut lines = vec![
+            ("payment key", hex(payment_key.as_bytes())),
+            ("payment", hex(payment_row.as_bytes())),
+            ("request key", hex(request_key.as_bytes())),
+            ("request", hex(request_row.as_bytes())),
+            ("event key", hex(event_key.as_bytes())),
+            ("event", hex(event_row.as_bytes())),
+        ];
+        for (name, index) in [
+            ("identity", Index::Identity(&payment.id)),
+            ("token", Index::Token(&token)),
+            (
+                "reference number",
+                Index::Rrn(&fields.rrn.unwrap(), payment.date),
+            ),
+            (
+                "voucher",
+                Index::Voucher(&fields.terminal, fields.batch, fields.voucher),
+            ),
+            ("order", Index::Order(&fields.order.unwrap())),
+            ("number", Index::Number(&record.merchant, &record.number)),
+            ("requests", Index::Requests(&record.payment)),
+            ("open", Index::Open),
+            ("in doubt", Index::InDoubt),
+            ("batch", Index::Batch(&fields.terminal, fields.batch)),
+        ] {
+            lines.push((name, hex(index.key(&domain).unwrap().as_bytes())));
+        }
+        let text: String = lines
+            .iter()
+            .map(|(name, hex)| format!("{name}: {hex}\n"))
+            .collect();
+        let golden = include_str!("../../tests/golden/ledger-rows-1.txt");
+        let golden: String = golden
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        assert!(text == golden, "ledger-rows-1.txt is now:\n{text}");
+        let read = binder.read_payment(&domain, &payment_key, &payment_row);
+        assert_eq!(read, Ok(payment));
+        let read = binder.read_request(&domain, &request_key, &request_row);
+        assert_eq!(read, Ok(record));
+        let read = binder.read_event(9, Currency::CNY, &event_key, &event_row);
+        assert_eq!(read, Ok((event(), payment.origin, tag)));
+    }
+
+    #[test]
+    fn the_largest_rows_fit() {
+        let mut payment = payment();
+        let text = "x".repeat(64);
+        let fields = &mut payment.fields;
+        fields.order = Some(text.parse().unwrap());
+        fields.refund = Some(text.parse().unwrap());
+        fields.approval = Some("A1B2C3".parse().unwrap());
+        fields.par = Some("Q1J4Z28RKA1EBL470G9XYG90R5D3E".parse().unwrap());
+        fields.original = Some(crate::payment::Reference::Order(text.parse().unwrap()));
+        let token = [&[1], [0xab; 16].as_slice()].concat();
+        payment.token = Some(Token::from_bytes(&token).unwrap());
+        let domain = Domain::new(&[b'd'; 32]).unwrap();
+        let key = payment_key(&domain, payment.time, &payment.id).unwrap();
+        let row = super::tests::key().payment(&key, &payment).unwrap();
+        assert!(row.as_bytes().len() <= MAX_ROW);
+        assert!(event_key(&domain, &payment, u32::MAX).is_ok());
+        assert!(end(Kind::Event, &domain).unwrap() > event_key(&domain, &payment, 1).unwrap());
+        let mut record = record();
+        record.number = text.parse().unwrap();
+        record.rrn = payment.fields.rrn;
+        let name = request_name();
+        let key = request_key(&domain, &name).unwrap();
+        assert!(super::tests::key().request(&key, &record).is_ok());
+        for index in [
+            Index::Rrn(&record.rrn.unwrap(), payment.date),
+            Index::Order(&payment.fields.order.unwrap()),
+            Index::Number(&record.merchant, &record.number),
+            Index::Identity(&payment.id),
+        ] {
+            assert!(index.key(&domain).is_ok());
+        }
+    }
+
+    #[test]
+    fn events_have_numbers_of_their_own() {
+        let mut codes = std::collections::BTreeSet::new();
+        let payment = PAYMENT_EVENTS.map(Happened::Payment);
+        let request = REQUEST_EVENTS.map(Happened::Request);
+        let others = [
+            Happened::Recorded,
+            Happened::BatchSettled,
+            Happened::Requested,
+        ];
+        for what in payment.iter().chain(&request).chain(&others) {
+            let (code, detail) = happened_code(*what);
+            assert!(codes.insert((code, detail)));
+            assert_eq!(happened_from(code, detail), Some(*what));
+        }
+        for what in 0..=255 {
+            for detail in 0..=255 {
+                let known = codes.contains(&(what, detail));
+                assert_eq!(
+                    happened_from(what, detail).is_some(),
+                    known,
+                    "{what} {detail}"
+                );
+            }
+        }
+        for (code, source) in (1..).zip(Source::ALL) {
+            assert_eq!(
+                (source.code(), Source::from_code(code)),
+                (code, Some(source))
+            );
+        }
+        assert_eq!((Source::from_code(0), Source::from_code(7)), (None, None));
+    }
+}
