@@ -24,10 +24,10 @@ fn main() {
     let numbers = numbers();
     let mut criterion = Criterion::default().configure_from_args();
     criterion.bench_function("Pan::parse and brand", |b| {
-        cycle(b, &numbers, |number| parse(number));
+        cycle(b, &numbers, parse);
     });
     criterion.bench_function("card-validate", |b| {
-        cycle(b, &numbers, |number| validate(number));
+        cycle(b, &numbers, validate);
     });
     criterion.bench_function("luhn::passes", |b| {
         cycle(b, &numbers, |number| luhn::passes(number));
@@ -37,8 +37,8 @@ fn main() {
     });
     criterion.final_summary();
 
-    let ours = fastest(&numbers, |number| parse(number));
-    let peer = fastest(&numbers, |number| validate(number));
+    let ours = fastest(&numbers, parse);
+    let peer = fastest(&numbers, validate);
     println!(
         "ratio: Pan::parse with brand is {:.1} times card-validate (at least 10)",
         peer / ours

@@ -10,6 +10,8 @@
 //! | find a card again without storing it | [`fingerprint`] |
 //! | stand in for a card number | [`token`] |
 //! | keep cards durably behind tokens | `vault` (feature `vault`) |
+//! | read and write what a payment is made of | [`payment`] |
+//! | decide on a void, a refund or a reversal | [`refund`] |
 //! | know why it is as it is | [`manual`] |
 //!
 //! # A card in, a token out
@@ -45,8 +47,9 @@
 //! ```
 //!
 //! # Features
-//! The core (`card`, `keys`, `seal`, `fingerprint`, `ff1`, `token`) is `no_std`, allocates nothing
-//! and panics on no input. Features add to it and change nothing of it:
+//! The core (`card`, `keys`, `seal`, `fingerprint`, `ff1`, `token`, `payment`, `refund`) is
+//! `no_std`, allocates nothing and panics on no input. Features add to it and change nothing of
+//! it:
 //!
 //! | Feature | Adds |
 //! |---|---|

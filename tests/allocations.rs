@@ -11,7 +11,15 @@ use cardvault::card::{
     Brand, CardData, CardRecord, Expiry, MaskBin, Pan, TruncatedPan, TruncationFormat, luhn,
 };
 use cardvault::ff1::Ff1;
+use cardvault::fingerprint::Fingerprinter;
 use cardvault::keys::{Component, Cryptoperiod, Domain, Kek, KeyRing, KeyUse, RingMark};
+use cardvault::seal::{
+    Binding, MAX_SEALED_RING, NonceSource, Opener, SEALED_RECORD_LEN, Sealer, open_ring_with_kek,
+    seal_ring_with_kek,
+};
+use cardvault::token::{
+    Irreversible, KeepFirst, KeepLast, Token, VaultedFormat, Vaultless, VaultlessFormat,
+};
 use cardvault::{Secret, UnixSeconds};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -90,7 +98,7 @@ fn the_card_core_allocates_nothing() {
     none(|| CardData::from_emv(emv, exempt).unwrap());
     let pan = common::pan("4111111111111111");
     none(|| pan.brand());
-    none(|| (pan.iin6(), pan.iin8(), pan.last_four(), pan.passes_luhn()));
+    none(|| (pan.last_four(), pan.passes_luhn()));
     none(|| pan.mask());
     none(|| pan.mask_with(MaskBin::Eight));
     none(|| pan.truncate(TruncationFormat::FIRST_6_LAST_4).unwrap());
@@ -144,5 +152,71 @@ fn keys_allocate_nothing() {
         let text = components[0].expose_text(|text| Component::parse(text.as_bytes()));
         text.unwrap();
         Kek::combine(&components, None).unwrap()
+    });
+}
+
+#[test]
+fn sealing_and_tokens_allocate_nothing() {
+    let mut rng = ChaCha20Rng::from_seed([7; 32]);
+    let now = UnixSeconds(1_800_000_000);
+    let mut ring = KeyRing::new(RingMark::Development, &mut rng).unwrap();
+    for usage in KeyUse::ALL {
+        let period = Cryptoperiod::default_of(usage);
+        let name = ring.add(usage, period, now, &mut rng).unwrap();
+        ring.activate(name, now).unwrap();
+    }
+    let domain = Domain::new(b"merchant-7").unwrap();
+    let pan = common::pan("4111111111111111");
+    let pans = vec![pan.clone(); 100];
+    none(|| {
+        let components = [
+            Component::random(&mut rng).unwrap(),
+            Component::random(&mut rng).unwrap(),
+        ];
+        let kek = Kek::combine(&components, None).unwrap();
+        let mut sealed = [0; MAX_SEALED_RING];
+        let len = seal_ring_with_kek(&ring, &kek, &mut rng, &mut sealed).unwrap();
+        open_ring_with_kek(&sealed[..len], &kek).unwrap();
+        open_ring_with_kek(&sealed[..len - 1], &kek).unwrap_err();
+    });
+    none(|| {
+        let key = ring.card_key(&domain, now).unwrap();
+        let record = CardRecord::new(pan.clone());
+        let mut nonces = NonceSource::new(&mut rng);
+        let binding = Binding::default();
+        let mut out = [[0; SEALED_RECORD_LEN]; 8];
+        let sealer = Sealer::new(&key);
+        sealer
+            .seal(&record, &binding, now, &mut nonces, &mut out[0])
+            .unwrap();
+        let opener = Opener::new(&ring.card_key_for(&domain, key.id()).unwrap());
+        opener.open(&out[0], &binding).unwrap();
+        opener.open(&out[1], &binding).unwrap_err();
+        let records = [(&record, binding); 8];
+        sealer
+            .seal_batch(&records, now, &mut nonces, &mut out)
+            .unwrap();
+    });
+    none(|| {
+        let key = ring.fingerprint_key(&domain, 1).unwrap();
+        Fingerprinter::new(&key).fingerprint(&pan)
+    });
+    none(|| {
+        let format = VaultlessFormat::new(KeepFirst::None, KeepLast::Four, 16).unwrap();
+        let vaultless = Vaultless::new(format, &ring.vaultless_key(&domain, now).unwrap());
+        let token = vaultless.tokenize(&pan).unwrap();
+        vaultless.open(&token).unwrap();
+        vaultless.tokenize_batch(&pans, |_, token| {
+            black_box(token.unwrap());
+        });
+        Token::parse(token.text().as_str()).unwrap();
+        Token::parse("4111").unwrap_err();
+    });
+    none(|| {
+        let key = ring.irreversible_key(&domain, now).unwrap();
+        Irreversible::new(&key).tokenize(&pan).unwrap();
+        Token::opaque(&mut rng).unwrap();
+        let format = VaultedFormat::new(KeepFirst::Six, KeepLast::Four, 16).unwrap();
+        Token::card_shaped_for(&pan, &format, &mut rng).unwrap();
     });
 }

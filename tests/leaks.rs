@@ -19,7 +19,15 @@ use cardvault::card::{
     SensitiveData, ServiceCode, TruncatedPan, TruncationFormat,
 };
 use cardvault::ff1::Ff1;
+use cardvault::fingerprint::Fingerprinter;
 use cardvault::keys::{Component, Cryptoperiod, Domain, Kek, KeyName, KeyRing, KeyUse, RingMark};
+use cardvault::seal::{
+    Binding, MAX_SEALED_RING, NonceSource, Opener, RingHeader, SEALED_RECORD_LEN, Sealer,
+    open_ring_with_kek, seal_ring_with_kek,
+};
+use cardvault::token::{
+    Irreversible, KeepFirst, KeepLast, Token, VaultedFormat, Vaultless, VaultlessFormat,
+};
 use cardvault::{CodecError, RandomError, Secret, UnixSeconds};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -445,6 +453,311 @@ fn rings_and_derived_keys_show_no_root() {
     }
 }
 
+/// A ring with one active version of each use, the card key's root known.
+fn ring_with(root: [u8; 32], now: UnixSeconds) -> KeyRing {
+    let mut ring = KeyRing::new(RingMark::Development, &mut rng()).unwrap();
+    for usage in KeyUse::ALL {
+        let mut root = root;
+        root[31] = usage as u8;
+        let period = Cryptoperiod::default_of(usage);
+        let name = ring.add(usage, period, now, &mut FixedRng(root)).unwrap();
+        ring.activate(name, now).unwrap();
+    }
+    ring
+}
+
+const ROOT: [u8; 32] = *b"Qx7!vR2#kLm9$Tz4%Wp8^Yb3&Nc6*Hd1";
+const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
+
+#[test]
+fn sealers_and_tokens_show_nothing() {
+    let (number, key) = (Forbidden::number(DIGITS), Forbidden::key(&ROOT));
+    let check = |what: &str, text: &str| {
+        number.check(what, text);
+        key.check(what, text);
+    };
+    let ring = ring_with(ROOT, NOW);
+    let domain: Domain = "merchant-7".parse().unwrap();
+    let pan = common::pan(DIGITS);
+
+    let sealing = ring.card_key(&domain, NOW).unwrap();
+    let opening = ring.card_key_for(&domain, sealing.id()).unwrap();
+    let (sealer, opener) = (Sealer::new(&sealing), Opener::new(&opening));
+    let mut nonces = NonceSource::new(rng());
+    let binding = Binding::default();
+    let mut sealed = [0; SEALED_RECORD_LEN];
+    let record = CardRecord::new(pan.clone());
+    sealer
+        .seal(&record, &binding, NOW, &mut nonces, &mut sealed)
+        .unwrap();
+    check("a sealed record", &(hex(&sealed) + &list(&sealed)));
+    for text in [
+        debug_of(&sealer),
+        debug_of(&opener),
+        debug_of(&nonces),
+        debug_of(&binding),
+    ] {
+        check("a sealer", &text);
+    }
+    for at in 0..sealed.len() {
+        let mut wrong = sealed;
+        wrong[at] ^= 1;
+        check(
+            "SealError",
+            &error_of(&opener.open(&wrong, &binding).unwrap_err()),
+        );
+        check(
+            "SealError",
+            &error_of(&opener.open(&sealed[..at], &binding).unwrap_err()),
+        );
+    }
+    // The number given in the wrong place.
+    let digits = DIGITS.repeat(20);
+    for binding in [
+        Binding {
+            token: digits.as_bytes(),
+            ..binding
+        },
+        Binding {
+            fingerprint: digits.as_bytes(),
+            ..binding
+        },
+        Binding {
+            columns: digits.as_bytes(),
+            ..binding
+        },
+        Binding {
+            columns: DIGITS.as_bytes(),
+            ..binding
+        },
+    ] {
+        check(
+            "SealError",
+            &error_of(&opener.open(&sealed, &binding).unwrap_err()),
+        );
+    }
+    check(
+        "SealError",
+        &error_of(&opener.open(DIGITS.as_bytes(), &binding).unwrap_err()),
+    );
+
+    let key_of_index = ring.fingerprint_key(&domain, 1).unwrap();
+    let fingerprinter = Fingerprinter::new(&key_of_index);
+    let fingerprint = fingerprinter.fingerprint(&pan);
+    check("a fingerprint", &debug_of(&fingerprinter));
+    assert_eq!(format!("{fingerprint:?}"), "Fingerprint(..)");
+    check("a fingerprint", &hex(fingerprint.as_bytes()));
+
+    let vaultless = VaultlessFormat::new(KeepFirst::None, KeepLast::Four, 16).unwrap();
+    let vaultless = Vaultless::new(vaultless, &ring.vaultless_key(&domain, NOW).unwrap());
+    let irreversible = Irreversible::new(&ring.irreversible_key(&domain, NOW).unwrap());
+    let format = VaultedFormat::new(KeepFirst::Six, KeepLast::Four, 16).unwrap();
+    for text in [
+        debug_of(&vaultless),
+        debug_of(&irreversible),
+        debug_of(&format),
+    ] {
+        check("a tokenizer", &text);
+    }
+    let token = vaultless.tokenize(&pan).unwrap();
+    check("Candidate", &debug_of(&vaultless.open(&token).unwrap()));
+    let mut random = rng();
+    for token in [
+        token,
+        irreversible.tokenize(&pan).unwrap(),
+        Token::opaque(&mut random).unwrap(),
+        Token::card_shaped_for(&pan, &format, &mut random).unwrap(),
+    ] {
+        check("Token", &prints(&token));
+        check("TokenText", &debug_of(&token.text()));
+        check("Token", &serialized(&token));
+    }
+    // A clear number where a token belongs, and a token where a number belongs.
+    check("TokenError", &error_of(&Token::parse(DIGITS).unwrap_err()));
+    check(
+        "TokenError",
+        &error_of(&Token::parse(&format!("cvo_{DIGITS}")).unwrap_err()),
+    );
+    check(
+        "TokenError",
+        &error_of(&Token::from_bytes(DIGITS.as_bytes()).unwrap_err()),
+    );
+    let short = common::pan("4222222222222");
+    check(
+        "TokenizeError",
+        &error_of(&vaultless.tokenize(&short).unwrap_err()),
+    );
+}
+
+#[test]
+fn sealed_rings_show_nothing() {
+    let key = Forbidden::key(&ROOT);
+    let components = [
+        Component::random(&mut rng()).unwrap(),
+        Component::random(&mut FixedRng([9; 32])).unwrap(),
+    ];
+    let kek = Kek::combine(&components, None).unwrap();
+    let mut sealed = [0; MAX_SEALED_RING];
+    let ring = ring_with(ROOT, NOW);
+    let len = seal_ring_with_kek(&ring, &kek, &mut rng(), &mut sealed).unwrap();
+    let sealed = &sealed[..len];
+    key.check("a sealed ring", &(hex(sealed) + &list(sealed)));
+    key.check("RingHeader", &debug_of(&RingHeader::read(sealed)));
+    for at in 0..sealed.len() {
+        let mut wrong = sealed.to_vec();
+        wrong[at] ^= 1;
+        key.check(
+            "RingSealError",
+            &error_of(&open_ring_with_kek(&wrong, &kek).unwrap_err()),
+        );
+        let cut = open_ring_with_kek(&sealed[..at], &kek).unwrap_err();
+        key.check("RingSealError", &error_of(&cut));
+    }
+}
+
+#[cfg(feature = "vault")]
+mod vault {
+    use std::io::Write as _;
+    use std::sync::{Arc, Mutex};
+
+    use cardvault::SystemRandom;
+    use cardvault::vault::{
+        Access, IndexKey, LineLog, Memory, Row, RowKey, Store, Tokenize, Vault, Write,
+    };
+    use pollster::block_on;
+
+    use super::*;
+
+    /// A log that can be read afterwards.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_vault_shows_nothing() {
+        let (number, key) = (Forbidden::number(DIGITS), Forbidden::key(&ROOT));
+        let check = |what: &str, text: &str| {
+            number.check(what, text);
+            key.check(what, text);
+        };
+        let lines = Lines::default();
+        let store = Arc::new(Memory::new());
+        let open = |ring| {
+            let log = LineLog::new(lines.clone());
+            let opened = Vault::open_with(Arc::clone(&store), ring, log, || SystemRandom, || NOW);
+            block_on(opened).map(Vault::blocking)
+        };
+        let vault = open(ring_with(ROOT, NOW)).unwrap();
+        let domain: Domain = "merchant-7".parse().unwrap();
+        let pan = common::pan(DIGITS);
+        let record = CardRecord::new(pan.clone());
+        let access = Access::new("desk-3", "refund").unwrap();
+        let format = VaultedFormat::new(KeepFirst::Six, KeepLast::Four, 16).unwrap();
+        for how in [
+            Tokenize::convergent(),
+            Tokenize::fresh(),
+            Tokenize::fresh().card_shaped(format),
+            Tokenize::fresh().expiring(NOW),
+        ] {
+            check("Tokenize", &debug_of(&how));
+            let given = vault.tokenize(&domain, &record, &how).unwrap();
+            check("Tokenized", &debug_of(&given));
+            check(
+                "a card",
+                &debug_of(&vault.detokenize(&access, &domain, &given.token)),
+            );
+            check(
+                "Metadata",
+                &debug_of(&vault.metadata(&domain, &given.token)),
+            );
+        }
+        check(
+            "CardTokens",
+            &debug_of(&vault.find(&access, &domain, &pan).unwrap()),
+        );
+        check("VaultStats", &debug_of(&vault.stats().unwrap()));
+        check("Rewrapped", &debug_of(&vault.rewrap(None, 10).unwrap()));
+        check("a vault", &debug_of(&vault));
+        check("a store", &debug_of(&store));
+        check("Access", &debug_of(&access));
+
+        // What is stored, byte by byte.
+        let rows = block_on(store.scan(None, 100)).unwrap();
+        assert_eq!(rows.len(), 4);
+        let mut wrong = Vec::new();
+        for (key, row) in &rows {
+            check("a row", &debug_of(&(key, row)));
+            check("a row", &(hex(row.as_bytes()) + &list(row.as_bytes())));
+            check("a key", &(hex(key.as_bytes()) + &list(key.as_bytes())));
+            for at in 0..row.as_bytes().len() {
+                let mut bytes = row.as_bytes().to_vec();
+                bytes[at] ^= 1;
+                wrong.push((*key, row.clone(), Row::new(&bytes).unwrap()));
+            }
+        }
+        // Every changed byte of every row: the errors.
+        let tokens = vault.find(&access, &domain, &pan).unwrap().tokens;
+        let mut refused = 0;
+        for (key, row, other) in wrong {
+            let swap = |expected: &Row, row: &Row| {
+                let (expected, row) = (expected.clone(), row.clone());
+                let write = Write::Replace {
+                    token: key,
+                    expected,
+                    row,
+                };
+                block_on(store.write(None, vec![write])).unwrap();
+            };
+            swap(&row, &other);
+            for token in &tokens {
+                if let Err(error) = vault.detokenize(&access, &domain, token) {
+                    check("VaultError", &error_of(&error));
+                    refused += 1;
+                }
+            }
+            swap(&other, &row);
+        }
+        assert!(refused > 400, "{refused}");
+        // Another ring, and a number as a token's or a store's key.
+        let mut root = ROOT;
+        root[0] ^= 1;
+        if let Err(error) = open(ring_with(root, NOW)) {
+            check("VaultError", &error_of(&error));
+        }
+        let long = DIGITS.repeat(100);
+        check(
+            "StoreError",
+            &error_of(&RowKey::new(long.as_bytes()).unwrap_err()),
+        );
+        check(
+            "StoreError",
+            &error_of(&IndexKey::new(long.as_bytes()).unwrap_err()),
+        );
+        check(
+            "StoreError",
+            &error_of(&Row::new(long.as_bytes()).unwrap_err()),
+        );
+        check(
+            "AccessError",
+            &error_of(&Access::new(&long, "refund").unwrap_err()),
+        );
+
+        lines.clone().flush().unwrap();
+        let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert!(log.contains("operation=detokenize"), "{log}");
+        check("the access log", &log);
+    }
+}
+
 fn prints<T: Display + Debug>(value: &T) -> String {
     format!("{value}\n{}", debug_of(value))
 }
@@ -521,17 +834,66 @@ const LISTED: &[&str] = &[
     "Ff1Error",
     "Item",
     "Shape",
+    // seal and fingerprint
+    "Argon2Cost",
+    "Binding",
+    "BindingField",
+    "NonceSource",
+    "Opener",
+    "Protection",
+    "RingHeader",
+    "RingSealError",
+    "SealError",
+    "Sealer",
+    "WrapError",
+    "Fingerprint",
+    "Fingerprinter",
+    "FingerprintVerifier",
+    // token
+    "Candidate",
+    "FormatError",
+    "Irreversible",
+    "KeepFirst",
+    "KeepLast",
+    "OpenError",
+    "Rotation",
+    "Token",
+    "TokenError",
+    "TokenFormat",
+    "TokenKind",
+    "TokenText",
+    "TokenValues",
+    "TokenizeError",
+    "VaultedFormat",
+    "Vaultless",
+    "VaultlessFormat",
+    "VaultlessOpener",
     // vault
+    "Access",
+    "AccessError",
+    "AccessEvent",
+    "AccessLogError",
+    "BlockingVault",
+    "CardTokens",
     "Embedded",
     "EmbeddedOptions",
     "Found",
     "Guard",
     "IndexKey",
+    "LineLog",
     "Memory",
+    "Metadata",
+    "Operation",
     "Part",
+    "Rewrapped",
     "Row",
     "RowKey",
     "StoreError",
+    "Tokenize",
+    "Tokenized",
+    "Vault",
+    "VaultError",
+    "VaultStats",
     "Write",
     "WriteOutcome",
 ];
@@ -545,7 +907,14 @@ fn every_public_type_is_listed() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                folders.push(path);
+                // Plain values that no card number and no key can reach: the test of the
+                // architecture holds these modules to it.
+                if !["payment", "refund"]
+                    .iter()
+                    .any(|name| path.ends_with(name))
+                {
+                    folders.push(path);
+                }
                 continue;
             }
             let text = std::fs::read_to_string(&path).unwrap();

@@ -89,6 +89,18 @@ fn power_cuts() {
 }
 
 #[test]
+fn a_crash_leaves_nothing_to_repair() {
+    let disk = Disk::new(Vec::new());
+    let store = open(&disk).unwrap();
+    block_on(store.write(None, vec![insert(key(1), row(1), &[index(1)], true)])).unwrap();
+    // The disk as it is while the store is open.
+    let crashed = replay(&disk, disk.position());
+    let mut engine = redb::Builder::new();
+    engine.set_repair_callback(|_| panic!("the whole file would be walked through"));
+    drop(engine.create_with_backend(Disk::new(crashed)).unwrap());
+}
+
+#[test]
 fn failing_disks() {
     let faults = [
         (
@@ -609,7 +621,7 @@ impl Contents {
                 _ => {
                     let n = number;
                     number += 1;
-                    let unique = n % 2 == 0;
+                    let unique = n.is_multiple_of(2);
                     next.rows.insert(key(n), new_row.clone());
                     next.entries.insert(key(n), (n, unique));
                     writes.push(insert(key(n), new_row, &[index(n)], unique));

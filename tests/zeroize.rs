@@ -7,12 +7,15 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
 
-use cardvault::card::{CardRecord, Pan, SensitiveData};
+use cardvault::card::{CardData, CardRecord, Pan, SensitiveData};
 use cardvault::ff1::{Ff1, Item, Shape};
+use cardvault::fingerprint::{FingerprintVerifier, Fingerprinter};
 use cardvault::keys::{
     Component, Cryptoperiod, Domain, FingerprintKey, IrreversibleKey, Kek, KeyRing, KeyUse,
     OpeningKey, RetiredFingerprintKey, RingMark, SealingKey, VaultlessKey, VaultlessOpeningKey,
 };
+use cardvault::seal::{Opener, Sealer};
+use cardvault::token::{Candidate, Irreversible, Vaultless, VaultlessOpener};
 use cardvault::{Secret, UnixSeconds};
 use rand_core::{TryCryptoRng, TryRng};
 use zeroize::ZeroizeOnDrop;
@@ -23,6 +26,8 @@ const _: () = {
     wiped::<Secret<16>>();
     wiped::<Secret<32>>();
     wiped::<Pan>();
+    wiped::<CardRecord>();
+    wiped::<CardData>();
     wiped::<SensitiveData>();
     wiped::<Component>();
     wiped::<Kek>();
@@ -37,6 +42,14 @@ const _: () = {
     wiped::<Ff1>();
     wiped::<Shape>();
     wiped::<Item>();
+    wiped::<Sealer>();
+    wiped::<Opener>();
+    wiped::<Fingerprinter>();
+    wiped::<FingerprintVerifier>();
+    wiped::<Irreversible>();
+    wiped::<Vaultless>();
+    wiped::<VaultlessOpener>();
+    wiped::<Candidate>();
 };
 
 /// Bytes of a pattern that is looked for.
@@ -134,7 +147,10 @@ impl TryRng for FixedRng {
 
 impl TryCryptoRng for FixedRng {}
 
-/// Puts `value` on the heap and frees it; `free` says whether it is dropped or only forgotten.
+/// A type's name, a call that drops one on the heap, and one that frees it without wiping.
+type Case<'a> = (&'a str, &'a dyn Fn(), &'a dyn Fn());
+
+/// Puts `value` on the heap, drops it and frees the block.
 fn boxed<T>(value: T) {
     drop(black_box(Box::new(value)));
 }
@@ -149,7 +165,7 @@ fn card_numbers_leave_no_trace_in_freed_memory() {
     let pan = common::pan(DIGITS);
     let record = CardRecord::new(pan.clone());
     let track = format!(";{DIGITS}=3012101?");
-    let cases: [(&str, &dyn Fn(), &dyn Fn()); 4] = [
+    let cases: [Case<'_>; 4] = [
         ("Pan", &|| boxed(pan.clone()), &|| leaked(pan.clone())),
         ("CardRecord", &|| boxed(record.clone()), &|| {
             leaked(record.clone())
@@ -196,7 +212,7 @@ fn keys_leave_no_trace_in_freed_memory() {
         boxed(ring.card_key(&domain, now).unwrap());
         ring
     };
-    let cases: [(&str, &dyn Fn(), &dyn Fn()); 3] = [
+    let cases: [Case<'_>; 3] = [
         ("Secret", &|| boxed(Secret::new(key())), &|| {
             leaked(Secret::new(key()))
         }),

@@ -11,6 +11,7 @@ use cardvault::seal::{
     Binding, MAX_SEALED_RING, NonceSource, Opener, RingHeader, SEALED_RECORD_LEN, Sealer,
     open_ring_with_kek, seal_ring_with_kek, sealed_key_id,
 };
+use cardvault::token::{KeepFirst, KeepLast, Token, TokenKind, Vaultless, VaultlessFormat};
 use cardvault::{Secret, UnixSeconds};
 use fpe::ff1::{FF1, FlexibleNumeralString};
 use rand_chacha::ChaCha20Rng;
@@ -150,6 +151,46 @@ pub fn ff1(data: &[u8]) {
     assert_eq!(ours, digits);
 }
 
+/// Tokens: one text and one binary form each, none of them a card number, and what a vaultless
+/// one opens to has that token.
+pub fn token(data: &[u8]) {
+    if let Ok(token) = Token::from_bytes(data) {
+        assert_eq!(token.as_bytes(), data);
+        sound(&token);
+    }
+    let Ok(text) = core::str::from_utf8(data) else {
+        return;
+    };
+    let Ok(token) = Token::parse(text) else {
+        return;
+    };
+    assert_eq!(token.text().as_str(), text);
+    sound(&token);
+    if token.kind() != TokenKind::CardShaped {
+        return;
+    }
+    let mut rng = ChaCha20Rng::from_seed([7; 32]);
+    let ring = ring_of(&mut rng);
+    let domain = Domain::new(b"merchant-7").expect("a domain");
+    let key = ring.vaultless_key(&domain, NOW).expect("an active key");
+    let format = VaultlessFormat::new(KeepFirst::None, KeepLast::Four, 12).expect("a format");
+    let vaultless = Vaultless::new(format, &key);
+    if let Ok(candidate) = vaultless.open(&token) {
+        let pan = candidate.confirm(|_| true).expect("confirmed");
+        assert!(pan.passes_luhn());
+        if let Ok(again) = vaultless.tokenize(&pan) {
+            assert_eq!(again, token);
+        }
+    }
+}
+
+fn sound(token: &Token) {
+    let text = token.text();
+    assert_eq!(Token::parse(text.as_str()), Ok(*token));
+    assert_eq!(Token::from_bytes(token.as_bytes()), Ok(*token));
+    assert!(Pan::parse(text.as_str().as_bytes()).is_err());
+}
+
 /// Sealed card records: any bytes, and a good record with the input laid over it.
 pub fn sealed_record(data: &[u8]) {
     let mut rng = ChaCha20Rng::from_seed([7; 32]);
@@ -239,7 +280,7 @@ pub fn canary(data: &[u8]) {
 mod tests {
     use super::*;
 
-    const ALL: [(&str, fn(&[u8])); 9] = [
+    const ALL: [(&str, fn(&[u8])); 10] = [
         ("pan", pan),
         ("track", track),
         ("emv", emv),
@@ -249,6 +290,7 @@ mod tests {
         ("ff1", ff1),
         ("sealed_record", sealed_record),
         ("ring", ring),
+        ("token", token),
     ];
 
     #[test]

@@ -3,7 +3,7 @@
 
 use core::fmt;
 
-use super::pan::Pan;
+use super::pan::{Pan, PanError};
 
 /// How many leading digits the table looks at (ISO/IEC 7812-1: an IIN has 8).
 pub const IIN_DIGITS: u8 = 8;
@@ -267,6 +267,15 @@ impl<'a> BrandTable<'a> {
         Self { domestic }
     }
 
+    /// Reads a card number as [`Pan::parse_exempting`] does, with brands by this table: a domestic
+    /// brand can be among those whose numbers may fail the Luhn check.
+    ///
+    /// # Errors
+    /// As [`Pan::parse`].
+    pub fn parse(&self, input: &[u8], exempt: &[Brand]) -> Result<Pan, PanError> {
+        Pan::read(input)?.admitted(|pan| exempt.contains(&self.brand(pan)))
+    }
+
     /// The brand with the longest prefix that fits the number and its length.
     ///
     /// Not constant time in the first eight digits, which are not secret.
@@ -299,6 +308,15 @@ pub(crate) fn brand_of(iin8: u64, digits: usize) -> Brand {
     key(iin8, digits)
         .and_then(|(iin8, length_bit)| built_in_range(iin8, length_bit))
         .map_or(Brand::Unknown, |range| range.brand)
+}
+
+/// Whether any built-in range of a brand whose cards may fail Luhn covers these digits, also one
+/// that a longer prefix of another brand lies in.
+pub(crate) fn in_luhn_exempt_range(iin8: u64, digits: usize) -> bool {
+    key(iin8, digits).is_some_and(|(iin8, length_bit)| {
+        let mut ranges = RANGES.iter();
+        ranges.any(|range| range.brand.may_fail_luhn() && range.covers(iin8, length_bit))
+    })
 }
 
 #[inline]

@@ -38,6 +38,9 @@ impl CardData {
     }
 }
 
+// The number wipes itself; the rest is no secret.
+impl ZeroizeOnDrop for CardData where Pan: ZeroizeOnDrop {}
+
 /// The longest [`SensitiveData`], in bytes: track 1 with its sentinels and check character.
 pub const SENSITIVE_MAX_LEN: usize = 80;
 

@@ -5,9 +5,9 @@ use core::fmt;
 use core::str::FromStr;
 
 use subtle::{Choice, ConstantTimeEq};
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::brand::{Brand, brand_of};
+use super::brand::{Brand, brand_of, in_luhn_exempt_range};
 use super::digits::{Digits, PAN_MAX_DIGITS, PAN_MIN_DIGITS};
 
 /// The longest input that [`Pan::parse`] reads, in bytes: every digit with a separator before it.
@@ -41,12 +41,7 @@ impl Pan {
     /// [`PanError`] with the offset in bytes of the first byte that is wrong.
     #[inline]
     pub fn parse(input: &[u8]) -> Result<Self, PanError> {
-        let pan = Self::read(input)?;
-        if pan.passes_luhn() {
-            Ok(pan)
-        } else {
-            Err(PanError::Luhn)
-        }
+        Self::read(input)?.admitted(|_| false)
     }
 
     /// Like [`Pan::parse`], but lets a number of one of the `exempt` brands fail the Luhn check.
@@ -57,12 +52,7 @@ impl Pan {
     /// # Errors
     /// As [`Pan::parse`].
     pub fn parse_exempting(input: &[u8], exempt: &[Brand]) -> Result<Self, PanError> {
-        let pan = Self::read(input)?;
-        if pan.passes_luhn() || exempt.contains(&pan.brand()) {
-            Ok(pan)
-        } else {
-            Err(PanError::Luhn)
-        }
+        Self::read(input)?.admitted(|pan| exempt.contains(&pan.brand()))
     }
 
     /// How many digits the number has: 8 to 19. Not secret.
@@ -85,16 +75,9 @@ impl Pan {
         brand_of(self.iin8(), self.digit_count())
     }
 
-    /// The first six digits as a number: a 6-digit IIN. Not secret.
-    #[must_use]
-    pub fn iin6(&self) -> u32 {
-        u32::try_from(self.0.number(0, 6)).unwrap_or(0)
-    }
-
-    /// The first eight digits as a number: an 8-digit IIN. Not secret.
-    #[must_use]
+    /// The first eight digits as a number. Of a short number this is nearly all.
     #[inline]
-    pub fn iin8(&self) -> u64 {
+    pub(super) fn iin8(&self) -> u64 {
         self.0.number(0, PAN_MIN_DIGITS)
     }
 
@@ -109,14 +92,12 @@ impl Pan {
     ///
     /// The one way to the clear number: a message to the host, an embosser, a reversal.
     pub fn expose<T>(&self, use_them: impl FnOnce(&str) -> T) -> T {
-        let mut ascii = [0; PAN_MAX_DIGITS];
+        let mut ascii = Zeroizing::new([0; PAN_MAX_DIGITS]);
         let len = self.0.write_ascii(&mut ascii);
         let text = ascii
             .get(..len)
             .and_then(|part| core::str::from_utf8(part).ok());
-        let result = use_them(text.unwrap_or_default());
-        ascii.zeroize();
-        result
+        use_them(text.unwrap_or_default())
     }
 
     /// The first and last digits as ASCII, `*` in place of the others.
@@ -144,8 +125,23 @@ impl Pan {
         (digits.len() >= PAN_MIN_DIGITS).then_some(Self(digits))
     }
 
+    /// Whether digits that fail Luhn are a number of a brand whose cards may.
+    pub(crate) fn in_luhn_exempt_range(&self) -> bool {
+        in_luhn_exempt_range(self.iin8(), self.digit_count())
+    }
+
+    /// This number, if it passes Luhn or is exempt from it.
     #[inline]
-    fn read(input: &[u8]) -> Result<Self, PanError> {
+    pub(super) fn admitted(self, exempt: impl FnOnce(&Self) -> bool) -> Result<Self, PanError> {
+        if self.passes_luhn() || exempt(&self) {
+            Ok(self)
+        } else {
+            Err(PanError::Luhn)
+        }
+    }
+
+    #[inline]
+    pub(super) fn read(input: &[u8]) -> Result<Self, PanError> {
         match Digits::from_ascii(input) {
             Some(digits) => Ok(Self(digits)),
             None => Self::read_separated(input),

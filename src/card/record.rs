@@ -14,7 +14,7 @@
 use core::fmt;
 
 use subtle::{Choice, ConstantTimeEq};
-use zeroize::Zeroize;
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::digits::{Digits, PAN_BCD_LEN, PAN_MIN_DIGITS};
 use super::expiry::{Expiry, PanSequence};
@@ -98,6 +98,9 @@ impl CardRecord {
         })
     }
 }
+
+// The number wipes itself; the rest is no secret.
+impl ZeroizeOnDrop for CardRecord where Pan: ZeroizeOnDrop {}
 
 impl ConstantTimeEq for CardRecord {
     fn ct_eq(&self, other: &Self) -> Choice {

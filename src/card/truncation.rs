@@ -6,7 +6,7 @@
 use core::fmt;
 use core::str::FromStr;
 
-use super::brand::Brand;
+use super::brand::{Brand, brand_of};
 use super::digits::{PAN_MAX_DIGITS, PAN_MIN_DIGITS};
 use super::mask::MaskedPan;
 use super::pan::Pan;
@@ -147,8 +147,10 @@ impl FromStr for TruncatedPan {
                 at: first + removed + at,
             });
         }
+        let limit = limit_of_kept(bytes, first);
         let format = TruncationFormat::new(kept(first), kept(last))
             .filter(|_| removed >= usize::from(TRUNCATION_MIN_REMOVED))
+            .filter(|format| format.first <= limit.first && format.last <= limit.last)
             .ok_or(TruncationError::TooMuchKept)?;
         let mut ascii = [0; PAN_MAX_DIGITS];
         for (to, from) in ascii.iter_mut().zip(bytes) {
@@ -233,6 +235,15 @@ impl fmt::Display for TruncationError {
 
 impl core::error::Error for TruncationError {}
 
+/// The most that may be kept of a truncated number that still shows its first `first` digits, by
+/// the brand that these digits name.
+fn limit_of_kept(text: &[u8], first: usize) -> TruncationFormat {
+    let shown = text.iter().take(first).map(|digit| u64::from(digit - b'0'));
+    let padded = shown.chain(core::iter::repeat(0)).take(PAN_MIN_DIGITS);
+    let iin8 = padded.fold(0, |iin, digit| 10 * iin + digit);
+    truncation_limit(brand_of(iin8, text.len()), text.len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -291,6 +302,9 @@ mod tests {
             "411111***11111",
             "41*111****1111",
             "4111*****x111",
+            "3782822****0005",
+            "3782822*****0005",
+            "50000000*******0005",
         ] {
             assert!(text.parse::<TruncatedPan>().is_err(), "{text}");
         }

@@ -6,7 +6,7 @@ use core::fmt;
 
 use rand_core::TryCryptoRng;
 use subtle::{ConditionallySelectable, ConstantTimeEq};
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::check::{CHECK_VALUE_LEN, CheckValue};
 use crate::secret::{RandomError, Secret};
@@ -82,7 +82,7 @@ impl Component {
 
     /// Hands the text form to `use_it`, to be printed or written down, and wipes it afterwards.
     pub fn expose_text<T>(&self, use_it: impl FnOnce(&str) -> T) -> T {
-        let mut text = [b' '; COMPONENT_TEXT_LEN];
+        let mut text = Zeroizing::new([b' '; COMPONENT_TEXT_LEN]);
         let groups = self.0.expose().as_chunks::<{ GROUP / 2 }>().0;
         let places = text.chunks_mut(GROUP + 1);
         for (group, place) in groups.iter().zip(places) {
@@ -95,9 +95,7 @@ impl Component {
         for (place, byte) in tail.by_ref().zip(b"/ ".iter().chain(check.as_flattened())) {
             *place = *byte;
         }
-        let result = use_it(core::str::from_utf8(&text).unwrap_or_default());
-        text.zeroize();
-        result
+        use_it(core::str::from_utf8(text.as_slice()).unwrap_or_default())
     }
 
     /// The check value of the component itself.

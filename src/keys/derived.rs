@@ -281,6 +281,7 @@ pub(crate) fn ring_sealing_key(
     protecting: &Secret<32>,
     mark: RingMark,
     ring: &RingId,
+    generation: u64,
 ) -> Result<(Secret<32>, KeyId), KeyError> {
     let label = match protector {
         RingProtector::Kek => label::RING_KEK,
@@ -289,7 +290,13 @@ pub(crate) fn ring_sealing_key(
     };
     let secret = extract_and_expand(
         protecting,
-        &[&length(label), label, &[mark.number()], ring.as_bytes()],
+        &[
+            &length(label),
+            label,
+            &[mark.number()],
+            ring.as_bytes(),
+            &generation.to_be_bytes(),
+        ],
     )?;
     let id = id_of(&secret)?;
     Ok((secret, id))

@@ -537,7 +537,8 @@ impl KeyRing {
     }
 
     /// The key that fingerprints cards of `domain`: of the active index version or the one that is
-    /// being filled.
+    /// being filled. Its originator period is not enforced, since without it no card can be found
+    /// any more: [`KeyRing::due`] says when it is to be replaced.
     ///
     /// # Errors
     /// [`KeyError::UnknownVersion`], [`KeyError::Destroyed`], [`KeyError::State`] for any other

@@ -7,5 +7,8 @@ pub mod promises {}
 #[doc = include_str!("choices.md")]
 pub mod choices {}
 
+#[doc = include_str!("store.md")]
+pub mod store {}
+
 #[doc = include_str!("pci_dss.md")]
 pub mod pci_dss {}

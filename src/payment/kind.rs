@@ -10,13 +10,13 @@ pub const REVERSAL_MTI: &str = "0400";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum PaymentKind {
-    /// Sale, xiaofei.
+    /// Sale: the money is taken at once.
     Sale,
-    /// Void of a sale on the same day, xiaofei chexiao.
+    /// Void of a sale on the same day.
     SaleVoid,
-    /// Refund of a sale or completion, tuihuo.
+    /// Refund of a sale or completion, all or a part.
     Refund,
-    /// Pre-authorization: an amount is held, yushouquan.
+    /// Pre-authorization: an amount is held.
     PreAuthorization,
     /// Void of a pre-authorization: the hold is given up.
     PreAuthorizationVoid,
@@ -24,9 +24,9 @@ pub enum PaymentKind {
     Completion,
     /// Void of a completion on the same day.
     CompletionVoid,
-    /// Reversal of a payment whose outcome is unknown, chongzheng.
+    /// Reversal of a payment whose outcome is unknown.
     Reversal,
-    /// Payment by a QR code, saomafu. Known by an order number, has no card number.
+    /// Payment by a QR code. Known by an order number, has no card number.
     QrPayment,
     /// Void of a QR payment.
     QrVoid,

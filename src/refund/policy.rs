@@ -6,6 +6,10 @@ use super::request::{Action, Authority};
 
 /// The limits that [`decide`](super::decide) applies. Start from a preset and change what the
 /// acquirer's contract says.
+///
+/// What no policy changes: the total never exceeds the original, every request names an
+/// original, a void or reversal is for the whole amount. A hold, which is in no batch, can be
+/// voided at any time and at any of the merchant's terminals: a choice of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// Days after the payment on which a refund can still be asked for.
@@ -58,7 +62,7 @@ impl Policy {
         deadlines: Deadlines::DEFAULT,
     };
 
-    /// Payments by QR code: 365 days and 50 partial refunds, as `WeChat` Pay has them. They are
+    /// Payments by QR code: 365 days and 50 partial refunds, as WeChat Pay has them. They are
     /// known by their order number, so that any of the merchant's terminals can act.
     pub const QR_WALLET: Self = Self {
         refund_days: 365,

@@ -136,7 +136,9 @@ impl Refusal {
             Self::NotAHold => "Find the pre-authorization; only that can be completed.",
             Self::NotInDoubt => "Void the payment, or refund it once its batch is settled.",
             Self::Pending { .. } => "Inquire for the outcome of that request first.",
-            Self::WrongCard => "Present the card that paid, or ask a supervisor without a card.",
+            Self::WrongCard => {
+                "Present the card that paid; without it, refund to that card by its token."
+            }
             Self::PresentPhone => "Present the phone or watch that paid, not the plastic card.",
             Self::NotWhole { .. } => "Ask for the whole amount; give a part back by a refund.",
             Self::RefundsStand => "Refund what is left instead of voiding.",
@@ -257,3 +259,102 @@ impl fmt::Display for Refusal {
 }
 
 impl core::error::Error for Refusal {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payment::Currency;
+
+    /// Every reason once, in the order of the enum.
+    fn all() -> Vec<Refusal> {
+        let whole = Amount::new(1234, Currency::CNY).unwrap();
+        let nothing = Amount::zero(Currency::CNY);
+        let last = Date::new(2026, 12, 31).unwrap();
+        vec![
+            Refusal::NumberReused,
+            Refusal::NoOriginal,
+            Refusal::RefundOfRefund,
+            Refusal::NotAPayment,
+            Refusal::OtherMerchant,
+            Refusal::MixedCurrency,
+            Refusal::ZeroAmount,
+            Refusal::BeforeOriginal,
+            Refusal::NeverApproved,
+            Refusal::InDoubt,
+            Refusal::AlreadyVoided,
+            Refusal::AlreadyReversed,
+            Refusal::AlreadyRefunded,
+            Refusal::Disputed,
+            Refusal::NotCaptured,
+            Refusal::AlreadyCompleted,
+            Refusal::NotAHold,
+            Refusal::NotInDoubt,
+            Refusal::Pending {
+                action: Action::Void,
+            },
+            Refusal::WrongCard,
+            Refusal::PresentPhone,
+            Refusal::NotWhole { whole },
+            Refusal::RefundsStand,
+            Refusal::BatchSettled,
+            Refusal::OtherTerminal,
+            Refusal::VoidInstead,
+            Refusal::WindowOver { last },
+            Refusal::PartialNotAllowed { whole },
+            Refusal::TooManyRefunds { most: 50 },
+            Refusal::TotalExceeded {
+                left: whole,
+                open: nothing,
+            },
+            Refusal::CompletionWindowOver { last },
+            Refusal::CompletionTooLarge { most: whole },
+            Refusal::Overflow,
+            Refusal::Authority {
+                needed: Authority::Supervisor,
+            },
+        ]
+    }
+
+    #[test]
+    fn every_reason_is_its_own_and_has_advice() {
+        let distinct = |texts: Vec<String>| {
+            let all: std::collections::BTreeSet<_> = texts.iter().cloned().collect();
+            assert_eq!(all.len(), texts.len());
+        };
+        distinct(
+            all()
+                .iter()
+                .map(|refusal| refusal.name().to_owned())
+                .collect(),
+        );
+        distinct(all().iter().map(ToString::to_string).collect());
+        distinct(
+            all()
+                .iter()
+                .map(|refusal| refusal.advice().to_owned())
+                .collect(),
+        );
+        for refusal in all() {
+            let advice = refusal.advice();
+            assert!(advice.is_ascii() && advice.ends_with('.'), "{advice}");
+            assert!(advice.starts_with(|first: char| first.is_ascii_uppercase()));
+            let name = refusal.name();
+            assert!(
+                name.bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+            );
+            let text = refusal.to_string();
+            assert!(!text.ends_with('.') && text.is_ascii(), "{text}");
+        }
+    }
+
+    #[test]
+    fn tells_what_is_left() {
+        let left = Amount::new(1234, Currency::CNY).unwrap();
+        let refusal = |open| Refusal::TotalExceeded { left, open };
+        let done = refusal(Amount::zero(Currency::CNY));
+        assert_eq!(done.to_string(), "more than is left: 12.34 CNY");
+        assert_eq!(done.advice(), "Refund at most what is left.");
+        assert!(refusal(left).advice().contains("inquire"));
+    }
+}

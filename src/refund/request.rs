@@ -153,7 +153,6 @@ pub struct Request {
 
 /// What can be done to a payment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum Action {
     /// Take the whole payment back before settlement.
     Void,
@@ -206,7 +205,6 @@ impl fmt::Display for Action {
 
 /// What comparing the presented card or phone with the original gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum CardMatch {
     /// The card numbers' fingerprints agree.
     Same,

@@ -8,7 +8,6 @@ use crate::payment::PaymentKind;
 
 /// Where a sale, a pre-authorization, a completion or a QR payment stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum PaymentState {
     /// A pre-authorization was approved: the amount is held, nothing was taken.
     Held,

@@ -4,11 +4,11 @@
 use core::fmt;
 
 use super::IllegalTransition;
+use super::request::Action;
 
-/// Where a void, a refund, a reversal or a completion stands. Acceptance is not success: only
-/// [`RefundStatus::Settled`] is.
+/// Where a void, a refund, a reversal or a completion stands. Acceptance of a refund is not yet
+/// success: only [`RefundStatus::Settled`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum RefundStatus {
     /// Recorded, and sent or about to be.
     Requested,
@@ -44,18 +44,24 @@ impl RefundStatus {
         !matches!(self, Self::Settled | Self::Failed)
     }
 
-    /// The status after `event`.
+    /// The status of a request for `action` after `event`. Acceptance is the outcome of a void,
+    /// a reversal and a completion; a refund can fail after it.
     ///
     /// # Errors
     /// [`IllegalTransition`] if the event cannot follow.
-    pub const fn after(self, event: RefundEvent) -> Result<Self, IllegalTransition> {
+    pub const fn after(
+        self,
+        action: Action,
+        event: RefundEvent,
+    ) -> Result<Self, IllegalTransition> {
         use RefundEvent as Event;
         Ok(match (self, event) {
             (Self::Requested | Self::InDoubt, Event::Accepted) => Self::Accepted,
             (Self::Requested, Event::NoAnswer) => Self::InDoubt,
             // A settlement file may know before the answer does.
             (Self::Requested | Self::InDoubt | Self::Accepted, Event::Settled) => Self::Settled,
-            (Self::Requested | Self::InDoubt | Self::Accepted, Event::Failed) => Self::Failed,
+            (Self::Requested | Self::InDoubt, Event::Failed) => Self::Failed,
+            (Self::Accepted, Event::Failed) if matches!(action, Action::Refund) => Self::Failed,
             (Self::Failed, Event::Resubmitted) => Self::Requested,
             _ => return Err(IllegalTransition),
         })
@@ -147,13 +153,14 @@ mod tests {
                 [Some(Accepted), Some(Settled), Some(Failed), None, None],
             ),
         ];
-        for (status, row) in table {
-            for (event, expected) in events.into_iter().zip(row) {
-                assert_eq!(
-                    status.after(event).ok(),
-                    expected,
-                    "{status} after {event:?}"
-                );
+        for action in Action::ALL {
+            for (status, row) in table {
+                for (event, expected) in events.into_iter().zip(row) {
+                    let final_once_accepted = status == Accepted && action != Action::Refund;
+                    let expected = expected.filter(|&next| !final_once_accepted || next != Failed);
+                    let found = status.after(action, event).ok();
+                    assert_eq!(found, expected, "{action}: {status} after {event:?}");
+                }
             }
         }
     }

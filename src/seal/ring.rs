@@ -378,8 +378,14 @@ pub(super) fn seal_ring<R: TryCryptoRng + ?Sized>(
     rng: &mut R,
     out: &mut [u8],
 ) -> Result<usize, RingSealError> {
-    let (key, id) = ring_sealing_key(protector, protecting, ring.mark(), ring.id())
-        .map_err(RingSealError::Key)?;
+    let (key, id) = ring_sealing_key(
+        protector,
+        protecting,
+        ring.mark(),
+        ring.id(),
+        ring.generation(),
+    )
+    .map_err(RingSealError::Key)?;
     let mut text = Secret::<MAX_ENCODED_RING>::zeroed();
     let text_len = encode(ring, &mut text).map_err(RingSealError::Encoding)?;
     let text = text
@@ -569,8 +575,9 @@ impl<'a> Parts<'a> {
         protecting: &Secret<32>,
         other_key: RingSealError,
     ) -> Result<KeyRing, RingSealError> {
-        let (key, id) = ring_sealing_key(protector, protecting, self.mark, &self.id)
-            .map_err(RingSealError::Key)?;
+        let (key, id) =
+            ring_sealing_key(protector, protecting, self.mark, &self.id, self.generation)
+                .map_err(RingSealError::Key)?;
         if !bool::from(id.ct_eq(&self.key_id)) {
             return Err(other_key);
         }

@@ -191,7 +191,7 @@ impl VaultlessFormat {
     #[inline]
     pub(super) fn check(&self, pan: &Pan) -> Result<(), TokenizeError> {
         self.0.check(pan)?;
-        if self.0.first != KeepFirst::None && pan.brand().may_fail_luhn() {
+        if self.0.first != KeepFirst::None && pan.in_luhn_exempt_range() {
             return Err(TokenizeError::ExemptIin);
         }
         if !pan.passes_luhn() {

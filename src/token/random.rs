@@ -3,6 +3,7 @@
 
 use rand_core::TryCryptoRng;
 use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
 
 use super::{KeepLast, OPAQUE_LEN, Token, TokenKind, TokenizeError, VaultedFormat};
 use crate::card::digits::Digits;
@@ -50,7 +51,7 @@ impl Token {
         if !pan.passes_luhn() {
             return Err(TokenizeError::FailsLuhn);
         }
-        let first = if pan.brand().may_fail_luhn() {
+        let first = if pan.in_luhn_exempt_range() {
             0
         } else {
             usize::from(format.first().digits())
@@ -58,7 +59,7 @@ impl Token {
         let last = usize::from(KeepLast::digits(format.last()));
         let len = pan.digit_count();
         for _ in 0..TOKEN_MAX_DRAWS {
-            let mut values = pan.digits().right_aligned();
+            let mut values = Zeroizing::new(pan.digits().right_aligned());
             let digits = values
                 .last_chunk_mut::<PAN_MAX_DIGITS>()
                 .and_then(|values| values.get_mut(PAN_MAX_DIGITS.saturating_sub(len)..))
@@ -69,7 +70,7 @@ impl Token {
                 continue;
             };
             let same = bool::from(token.digits().ct_eq(pan.digits()));
-            if same || token.brand().may_fail_luhn() {
+            if same || token.in_luhn_exempt_range() {
                 continue;
             }
             if let Ok(token) = Self::card_shaped(token.digits()) {

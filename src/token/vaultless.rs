@@ -15,7 +15,7 @@
 use core::array;
 use core::fmt;
 
-use zeroize::Zeroizing;
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use super::{Token, VaultlessFormat};
 use crate::card::digits::Digits;
@@ -117,6 +117,11 @@ impl VaultlessOpener {
         self.0.generation
     }
 }
+
+// Their parts wipe themselves.
+impl ZeroizeOnDrop for Vaultless where Core: ZeroizeOnDrop {}
+impl ZeroizeOnDrop for VaultlessOpener where Core: ZeroizeOnDrop {}
+impl ZeroizeOnDrop for Candidate where Pan: ZeroizeOnDrop {}
 
 impl fmt::Debug for Vaultless {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -249,6 +254,13 @@ struct Core {
     residue: u32,
     /// For numbers of 8 digits and more; none for those that are too short.
     shapes: [Option<Shape>; LENGTHS],
+}
+
+impl ZeroizeOnDrop for Core
+where
+    Ff1: ZeroizeOnDrop,
+    Shape: ZeroizeOnDrop,
+{
 }
 
 impl Core {

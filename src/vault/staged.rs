@@ -77,6 +77,7 @@ impl Staged {
         self.guard = layer.guard.or(self.guard.take());
     }
 
+    #[cfg(feature = "embedded")]
     pub(super) fn is_empty(&self) -> bool {
         self.rows.is_empty()
             && self.unique.is_empty()

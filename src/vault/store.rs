@@ -520,6 +520,7 @@ pub(super) fn check_count(len: usize) -> Result<(), StoreError> {
     }
 }
 
+#[cfg(feature = "embedded")]
 impl StoreError {
     /// The error for what the operating system reports.
     pub(super) fn from_io(kind: io::ErrorKind) -> Self {

@@ -78,7 +78,7 @@ def open_ring(sealed, label, protecting):
     (size,) = struct.unpack(">H", sealed[35:37])
     at = 37 + size
     key = protecting(sealed[37:at], sealed[:35])
-    key = derive(key, prefixed(label) + bytes([mark]) + ring_id)
+    key = derive(key, prefixed(label) + bytes([mark]) + sealed[11:35])
     assert sealed[at : at + 16] == key_id(key)
     nonce = sealed[at + 16 : at + 40]
     (length,) = struct.unpack(">H", sealed[at + 40 : at + 42])

@@ -4,7 +4,7 @@
 use core::future::Future;
 use core::ops::Deref;
 use core::pin::pin;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Waker};
 use std::collections::BTreeMap;
 use std::sync::Barrier;
@@ -867,36 +867,50 @@ pub fn one_winner_among_64<S: Store, H: Deref<Target = S>>(make: &impl Fn() -> H
 
 pub fn compare_and_swap_races<S: Store, H: Deref<Target = S>>(make: &impl Fn() -> H) {
     const CALLERS: usize = 8;
-    const STEPS: usize = 25;
+    const ROUNDS: usize = 20;
     let store = &*make();
-    write(store, vec![insert(token(1), row("0"), &[index(1)], true)]);
-    let refused = AtomicUsize::new(0);
-    thread::scope(|scope| {
-        for _ in 0..CALLERS {
-            scope.spawn(|| {
-                let mut done = 0;
-                while done < STEPS {
-                    let old = get(store, token(1)).unwrap();
-                    let text = String::from_utf8(old.as_bytes().to_vec()).unwrap();
-                    let next = text.parse::<usize>().unwrap() + 1;
-                    let swap = Write::Replace {
-                        token: token(1),
-                        expected: old,
-                        row: row(&next.to_string()),
-                    };
-                    match one(store, swap) {
-                        WriteOutcome::Replaced => done += 1,
-                        WriteOutcome::Changed => _ = refused.fetch_add(1, Ordering::Relaxed),
-                        other => panic!("{other:?}"),
-                    }
-                }
-            });
-        }
-    });
-    assert_eq!(
-        get(store, token(1)),
-        Some(row(&(CALLERS * STEPS).to_string()))
+    write(
+        store,
+        vec![insert(token(1), row("start"), &[index(1)], true)],
     );
+    let together = Barrier::new(CALLERS);
+    for round in 0..ROUNDS {
+        let swap = |caller: usize| {
+            // All have read before the first writes.
+            let expected = get(store, token(1)).unwrap();
+            together.wait();
+            let mine = row(&format!("{round} {caller}"));
+            let swap = Write::Replace {
+                token: token(1),
+                expected,
+                row: mine.clone(),
+            };
+            (mine, one(store, swap))
+        };
+        let results: Vec<_> = thread::scope(|scope| {
+            let callers: Vec<_> = (0..CALLERS)
+                .map(|n| {
+                    scope.spawn({
+                        let swap = &swap;
+                        move || swap(n)
+                    })
+                })
+                .collect();
+            callers
+                .into_iter()
+                .map(|caller| caller.join().unwrap())
+                .collect()
+        });
+        let (won, lost): (Vec<_>, Vec<_>) = results
+            .into_iter()
+            .partition(|(_, outcome)| *outcome == WriteOutcome::Replaced);
+        assert_eq!(won.len(), 1);
+        assert!(
+            lost.iter()
+                .all(|(_, outcome)| *outcome == WriteOutcome::Changed)
+        );
+        assert_eq!(get(store, token(1)).as_ref(), Some(&won[0].0));
+    }
 }
 
 pub fn reads_see_whole_batches<S: Store, H: Deref<Target = S>>(make: &impl Fn() -> H) {

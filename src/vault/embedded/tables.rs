@@ -133,10 +133,7 @@ impl Tables {
 
     /// Writes all changes in one durable transaction, in key order: neighbours share pages.
     pub(super) fn commit(&self, staged: &Staged) -> Result<(), StoreError> {
-        let mut transaction = self.db.begin_write().map_err(from_transaction)?;
-        transaction
-            .set_durability(Durability::Immediate)
-            .map_err(from_durability)?;
+        let transaction = begin_durable(&self.db)?;
         {
             let mut rows = transaction.open_table(ROWS).map_err(from_table)?;
             for (key, row) in &staged.rows {

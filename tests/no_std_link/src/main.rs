@@ -9,7 +9,15 @@ use core::panic::PanicInfo;
 
 use cardvault::card::{Brand, CardData, CardRecord, Expiry, Pan, TruncationFormat, luhn};
 use cardvault::ff1::Ff1;
+use cardvault::fingerprint::{FingerprintVerifier, Fingerprinter};
 use cardvault::keys::{Component, Cryptoperiod, Domain, Kek, KeyRing, KeyUse, RingMark};
+use cardvault::seal::{
+    Binding, MAX_SEALED_RING, NonceSource, Opener, SEALED_RECORD_LEN, Sealer, open_ring_with_kek,
+    seal_ring_with_kek,
+};
+use cardvault::token::{
+    Irreversible, KeepFirst, KeepLast, Token, VaultedFormat, Vaultless, VaultlessFormat,
+};
 use cardvault::{Secret, UnixSeconds};
 use rand_core::{TryCryptoRng, TryRng};
 use subtle::ConstantTimeEq;
@@ -69,7 +77,7 @@ impl TryCryptoRng for Counter {}
 #[unsafe(no_mangle)]
 extern "C" fn main(arguments: c_int, _: *const *const c_char) -> c_int {
     // What depends on the call is not computed by the compiler.
-    let steps: [fn(u8) -> Option<()>; 5] = [numbers, readers, records, ff1, keys];
+    let steps: [fn(u8) -> Option<()>; 6] = [numbers, readers, records, ff1, keys, tokens];
     for (number, step) in (1..).zip(steps) {
         if step(arguments as u8).is_none() {
             return number;
@@ -120,22 +128,71 @@ fn ff1(one: u8) -> Option<()> {
     (digits == clear).then_some(())
 }
 
+/// A ring with one active version of each use.
+fn ring(rng: &mut Counter) -> Option<KeyRing> {
+    let mut ring = KeyRing::new(RingMark::Production, rng).ok()?;
+    for usage in KeyUse::ALL {
+        let period = Cryptoperiod::default_of(usage);
+        let name = ring.add(usage, period, NOW, rng).ok()?;
+        ring.activate(name, NOW).ok()?;
+    }
+    Some(ring)
+}
+
 fn keys(one: u8) -> Option<()> {
     let mut rng = Counter(one);
     let components = [
         Component::random(&mut rng).ok()?,
         Component::random(&mut rng).ok()?,
     ];
-    Kek::combine(&components, None).ok()?;
-    let mut ring = KeyRing::new(RingMark::Production, &mut rng).ok()?;
-    for usage in KeyUse::ALL {
-        let period = Cryptoperiod::default_of(usage);
-        let name = ring.add(usage, period, NOW, &mut rng).ok()?;
-        ring.activate(name, NOW).ok()?;
-    }
+    let kek = Kek::combine(&components, None).ok()?;
+    let mut stored = [0; MAX_SEALED_RING];
+    let len = seal_ring_with_kek(&ring(&mut rng)?, &kek, &mut rng, &mut stored).ok()?;
+    let mut ring = open_ring_with_kek(stored.get(..len)?, &kek).ok()?;
+
     let domain = Domain::new(b"terminal-1").ok()?;
     let key = ring.card_key(&domain, NOW).ok()?;
-    ring.card_key_for(&domain, key.id()).ok()?;
+    let record = CardRecord::new(Pan::parse(b"4111111111111111").ok()?);
+    let binding = Binding::default();
+    let mut sealed = [0; SEALED_RECORD_LEN];
+    let mut nonces = NonceSource::new(&mut rng);
+    Sealer::new(&key)
+        .seal(&record, &binding, NOW, &mut nonces, &mut sealed)
+        .ok()?;
+    let opener = Opener::new(&ring.card_key_for(&domain, key.id()).ok()?);
+    let opened = opener.open(&sealed, &binding).ok()?;
+    bool::from(opened.ct_eq(&record)).then_some(())?;
+    *sealed.last_mut()? ^= 1;
+    opener.open(&sealed, &binding).is_err().then_some(())?;
     ring.deactivate(key.name(), NOW).ok()?;
     ring.card_key(&domain, NOW).is_err().then_some(())
+}
+
+fn tokens(one: u8) -> Option<()> {
+    let mut rng = Counter(one);
+    let ring = ring(&mut rng)?;
+    let domain = Domain::new(b"terminal-1").ok()?;
+    let pan = Pan::parse(b"4111111111111111").ok()?;
+
+    let fingerprinter = Fingerprinter::new(&ring.fingerprint_key(&domain, 1).ok()?);
+    let found = fingerprinter.fingerprint(&pan);
+    bool::from(found.ct_eq(&fingerprinter.fingerprint(&pan))).then_some(())?;
+    if let Ok(key) = ring.retired_fingerprint_key(&domain, 1) {
+        let _ = FingerprintVerifier::new(&key).matches(&pan, &found);
+    }
+
+    let format = VaultlessFormat::new(KeepFirst::None, KeepLast::Four, 16).ok()?;
+    let vaultless = Vaultless::new(format, &ring.vaultless_key(&domain, NOW).ok()?);
+    let token = vaultless.tokenize(&pan).ok()?;
+    let candidate = vaultless.open(&token).ok()?;
+    candidate.confirm(|opened| opened.ct_eq(&pan).into())?;
+    let text = token.text();
+    (Token::parse(text.as_str()).ok()? == token).then_some(())?;
+
+    let key = ring.irreversible_key(&domain, NOW).ok()?;
+    Irreversible::new(&key).tokenize(&pan).ok()?;
+    Token::opaque(&mut rng).ok()?;
+    let format = VaultedFormat::new(KeepFirst::Six, KeepLast::Four, 16).ok()?;
+    Token::card_shaped_for(&pan, &format, &mut rng).ok()?;
+    Some(())
 }

@@ -1,0 +1,89 @@
+//! What the demo prints: headings, lines, aligned tables; colour on a terminal alone.
+#![forbid(unsafe_code)]
+
+use std::env;
+use std::io::{self, IsTerminal, Write};
+
+use crate::failure::{Failure, Outcome};
+
+pub(super) struct Paper {
+    coloured: bool,
+    step: u32,
+}
+
+/// What a part of a line means.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Ink {
+    Heading,
+    Good,
+    Bad,
+    Faint,
+}
+
+impl Paper {
+    /// Colours unless `NO_COLOR` is set or nobody looks.
+    pub(super) fn new() -> Self {
+        let refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Self {
+            coloured: !refused && !dumb && io::stdout().is_terminal(),
+            step: 0,
+        }
+    }
+
+    pub(super) fn ink(&self, ink: Ink, text: &str) -> String {
+        if !self.coloured {
+            return text.to_owned();
+        }
+        let code = match ink {
+            Ink::Heading => "1;36",
+            Ink::Good => "32",
+            Ink::Bad => "31",
+            Ink::Faint => "2",
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+
+    pub(super) fn line(&self, text: &str) -> Outcome<()> {
+        let mut out = io::stdout().lock();
+        let written = out
+            .write_all(text.as_bytes())
+            .and_then(|()| out.write_all(b"\n"));
+        written.map_err(|error| Failure::io("standard output", &error))
+    }
+
+    /// A numbered heading and what the step is about.
+    pub(super) fn step(&mut self, title: &str, about: &str) -> Outcome<()> {
+        self.step += 1;
+        let title = format!("{}. {title}", self.step);
+        self.line("")?;
+        self.line(&self.ink(Ink::Heading, &title))?;
+        self.line(&self.ink(Ink::Faint, &format!("   {about}")))
+    }
+
+    /// Rows under a head, each column as wide as its widest text.
+    pub(super) fn table<const N: usize>(
+        &self,
+        head: [&str; N],
+        rows: &[[String; N]],
+    ) -> Outcome<()> {
+        let mut widths = head.map(|text| text.chars().count());
+        for row in rows {
+            for (width, text) in widths.iter_mut().zip(row) {
+                *width = (*width).max(text.chars().count());
+            }
+        }
+        let joined = |row: &[String; N]| {
+            let mut line = "   ".to_owned();
+            for (text, &width) in row.iter().zip(&widths) {
+                line.push_str(&format!("{text:<width$}  "));
+            }
+            line.trim_end().to_owned()
+        };
+        self.line(&self.ink(Ink::Faint, &joined(&head.map(str::to_owned))))?;
+        for row in rows {
+            self.line(&joined(row))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,215 @@
+//! What ends the command early: what was done, why it failed, and what to do about it.
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+
+use cardvault::keys::{CeremonyError, ComponentError, KeyError, KeyState};
+use cardvault::seal::RingSealError;
+use cardvault::vault::{StoreError, VaultError};
+
+/// How the command ends, as `--help` lists it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Done,
+    Rejected,
+    Usage,
+    Vault,
+    Files,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Rejected => 1,
+            Exit::Usage => 2,
+            Exit::Vault => 3,
+            Exit::Files => 4,
+        })
+    }
+}
+
+/// Shown as `cardvault: what: why` and a line with the hint.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    exit: Exit,
+    what: String,
+    why: String,
+    hint: Option<String>,
+    quiet: bool,
+}
+
+/// What a step of the command returns.
+pub(crate) type Outcome<T> = Result<T, Failure>;
+
+impl Failure {
+    fn new(exit: Exit, what: impl Into<String>, why: impl fmt::Display) -> Self {
+        Self {
+            exit,
+            what: what.into(),
+            why: why.to_string(),
+            hint: None,
+            quiet: false,
+        }
+    }
+
+    pub(crate) fn usage(what: impl Into<String>, why: impl fmt::Display) -> Self {
+        Self::new(Exit::Usage, what, why)
+    }
+
+    pub(crate) fn files(what: impl Into<String>, why: impl fmt::Display) -> Self {
+        Self::new(Exit::Files, what, why)
+    }
+
+    pub(crate) fn keys(what: impl Into<String>, why: impl fmt::Display) -> Self {
+        Self::new(Exit::Vault, what, why)
+    }
+
+    /// For `map_err` on what was done to the file at `path`.
+    pub(crate) fn at(path: &Path) -> impl Fn(io::Error) -> Self {
+        let what = path.display().to_string();
+        move |error| Self::io(what.clone(), &error)
+    }
+
+    pub(crate) fn io(what: impl Into<String>, error: &io::Error) -> Self {
+        let failure = Self::new(Exit::Files, what, error);
+        match error.kind() {
+            // Who reads our output has seen enough: nothing to say.
+            io::ErrorKind::BrokenPipe => Self {
+                quiet: true,
+                ..failure
+            },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                failure.hint("nothing was lost: make room and run the same command again")
+            }
+            io::ErrorKind::AlreadyExists => failure.hint("choose another name or move it away"),
+            _ => failure,
+        }
+    }
+
+    pub(crate) fn vault(what: impl Into<String>, error: VaultError) -> Self {
+        let failure = Self::new(Exit::Vault, what, error);
+        match hint_of(error) {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    }
+
+    pub(crate) fn ring(what: impl Into<String>, error: RingSealError) -> Self {
+        let failure = Self::new(Exit::Vault, what, error);
+        match error {
+            RingSealError::OtherPassphrase => failure.hint("try the passphrase again"),
+            RingSealError::OtherKek { .. } => {
+                failure.hint("give the component files of the ceremony that made this ring")
+            }
+            RingSealError::NotARing
+            | RingSealError::Frame(_)
+            | RingSealError::Damaged
+            | RingSealError::Encoding(_) => {
+                failure.hint("the file is damaged or cut off: put the newest backup of it back")
+            }
+            RingSealError::Version { .. } => failure.hint("use a newer cardvault"),
+            RingSealError::PassphraseLength { .. } => {
+                failure.hint("a passphrase has 12 to 1024 bytes")
+            }
+            _ => failure,
+        }
+    }
+
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub(crate) const fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    pub(crate) fn why(&self) -> &str {
+        &self.why
+    }
+
+    /// Whether there is nothing to say.
+    pub(crate) const fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cardvault: {}: {}", self.what, self.why)?;
+        match &self.hint {
+            Some(hint) => write!(f, "\n  hint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
+        let failure = Self::keys("key ring", error);
+        match error {
+            KeyError::CryptoperiodOver { name }
+            | KeyError::Transition {
+                name,
+                from: KeyState::Active,
+                ..
+            } => failure.hint(format!(
+                "`cardvault keys add` a new {} version and `keys activate` it",
+                name.usage
+            )),
+            KeyError::NoActive { usage } => failure.hint(format!(
+                "`cardvault keys add FOLDER {usage}`, then `keys activate`"
+            )),
+            KeyError::UnknownVersion { .. } => {
+                failure.hint("`cardvault keys list` shows the versions")
+            }
+            _ => failure,
+        }
+    }
+}
+
+impl From<ComponentError> for Failure {
+    fn from(error: ComponentError) -> Self {
+        Self::keys("component", error)
+    }
+}
+
+impl From<CeremonyError> for Failure {
+    fn from(error: CeremonyError) -> Self {
+        Self::keys("components", error)
+    }
+}
+
+fn hint_of(error: VaultError) -> Option<&'static str> {
+    Some(match error {
+        VaultError::StaleRing { .. } => {
+            "this is an old copy of the key ring: put the newest ring.cvk back"
+        }
+        VaultError::OtherRing => "put the ring.cvk that was made with this vault back",
+        VaultError::Log(_) => {
+            "see that access.log can be written: nothing is handed out without it"
+        }
+        VaultError::Store(StoreError::AlreadyOpen) => {
+            "another process has the vault open: wait for it or stop it"
+        }
+        VaultError::Store(StoreError::Full) => {
+            "nothing was lost: make room and run the same command again"
+        }
+        VaultError::Store(StoreError::Poisoned) => {
+            "what was acknowledged is safe: run the same command again"
+        }
+        VaultError::Store(StoreError::NewerFormat { .. }) => "use a newer cardvault",
+        VaultError::Store(StoreError::Corrupt | StoreError::NotAVault) => {
+            "vault.redb is damaged or something else: put the newest backup of it back"
+        }
+        VaultError::Store(StoreError::Io(io::ErrorKind::NotFound)) => {
+            "is this a vault's folder? `cardvault init FOLDER` makes one"
+        }
+        _ => return None,
+    })
+}

@@ -1,0 +1,216 @@
+//! A vault's folder: `vault.redb`, the sealed key ring in `ring.cvk`, and `access.log`.
+//!
+//! A change of the ring writes the new ring file first and tells the vault after it. The vault's
+//! guard remembers the newest generation it has seen and takes any newer one, so a cut between
+//! the two leaves a ring that the next opening accepts; the other order could leave a vault that
+//! waits for a generation which was never written. Whoever changes the ring has the vault open,
+//! which only one process can: two changes never start from one generation, and an old copy of
+//! the ring is refused before it is changed.
+#![forbid(unsafe_code)]
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use cardvault::SystemRandom;
+use cardvault::keys::{KeyRing, RingMark};
+use cardvault::seal::{
+    Argon2Cost, MAX_SEALED_RING, Protection, RingHeader, open_ring_with_kek,
+    open_ring_with_passphrase, seal_ring_with_kek, seal_ring_with_passphrase,
+};
+use cardvault::vault::{
+    AccessLog, BlockingVault, Embedded, EmbeddedOptions, FILE_NAME, LineLog, Vault,
+};
+use pollster::block_on;
+
+use crate::args::{Unlock, VaultArgs};
+use crate::failure::{Failure, Outcome};
+use crate::files::{Draft, Readers, for_owner, owner_folder};
+use crate::secrets::Protector;
+
+const RING_FILE: &str = "ring.cvk";
+const LOG_FILE: &str = "access.log";
+
+/// The vault as this command uses it.
+pub(crate) type FolderVault = BlockingVault<Embedded>;
+
+/// A folder whose key ring can be opened.
+pub(crate) struct Folder {
+    path: PathBuf,
+    protector: Protector,
+    sealed: Vec<u8>,
+}
+
+impl Folder {
+    /// Reads the sealed ring and gets what opens it.
+    pub(crate) fn open(args: &VaultArgs) -> Outcome<Self> {
+        Self::open_at(&args.folder, &args.unlock)
+    }
+
+    pub(crate) fn open_at(path: &Path, unlock: &Unlock) -> Outcome<Self> {
+        let file = path.join(RING_FILE);
+        let sealed = read_ring(&file)?;
+        let what = file.display().to_string();
+        let header = RingHeader::read(&sealed).map_err(|error| Failure::ring(&*what, error))?;
+        let protector = match header.protection {
+            Protection::Passphrase if !unlock.component_file.is_empty() => {
+                return Err(Failure::usage(what, "this ring is under a passphrase"));
+            }
+            Protection::Passphrase => unlock.passphrase(false)?,
+            Protection::Kek { check_value } => {
+                if unlock.component_file.is_empty() {
+                    return Err(Failure::usage(
+                        what,
+                        format!("this ring is under the KEK {check_value}"),
+                    )
+                    .hint("give --component-file FILE once for each of its components"));
+                }
+                unlock.kek(None)?
+            }
+            _ => {
+                return Err(Failure::keys(
+                    what,
+                    "the ring is under a key module, which this command does not speak to",
+                ));
+            }
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            protector,
+            sealed,
+        })
+    }
+
+    /// A new folder with a vault of `ring`.
+    pub(crate) fn create(
+        path: &Path,
+        ring: &KeyRing,
+        protector: Protector,
+        cost: Argon2Cost,
+    ) -> Outcome<Self> {
+        for name in [RING_FILE, FILE_NAME] {
+            let file = path.join(name);
+            if fs::symlink_metadata(&file).is_ok() {
+                return Err(
+                    Failure::files(file.display().to_string(), "is there already")
+                        .hint("this folder has a vault or the rest of one: choose another"),
+                );
+            }
+        }
+        owner_folder(path).map_err(Failure::at(path))?;
+        let mut folder = Self {
+            path: path.to_owned(),
+            protector,
+            sealed: Vec::new(),
+        };
+        folder.store_ring(ring, cost)?;
+        let store = Embedded::create(path, &EmbeddedOptions::default());
+        let store = store.map_err(|error| folder.failure(error.into()))?;
+        folder.vault_in(store, folder.ring()?)?;
+        Ok(folder)
+    }
+
+    /// The ring, opened anew: a vault keeps the one that it is given.
+    pub(crate) fn ring(&self) -> Outcome<KeyRing> {
+        let ring = match &self.protector {
+            Protector::Passphrase(passphrase) => {
+                open_ring_with_passphrase(&self.sealed, passphrase)
+            }
+            Protector::Kek(kek) => open_ring_with_kek(&self.sealed, kek),
+        };
+        ring.map_err(|error| Failure::ring(self.path.join(RING_FILE).display().to_string(), error))
+    }
+
+    /// Opens the vault with the ring, and remembers the ring's generation in it.
+    pub(crate) fn vault(&self, ring: KeyRing) -> Outcome<FolderVault> {
+        let store = Embedded::open(&self.path, &EmbeddedOptions::default());
+        self.vault_in(store.map_err(|error| self.failure(error.into()))?, ring)
+    }
+
+    /// Replaces the ring file and then tells the open vault, in this order: see above.
+    pub(crate) fn change_ring(&mut self, vault: &FolderVault, ring: KeyRing) -> Outcome<()> {
+        self.store_ring(&ring, Argon2Cost::DEFAULT)?;
+        vault.set_ring(ring).map_err(|error| self.failure(error))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The access log so far.
+    pub(crate) fn log_text(&self) -> Outcome<String> {
+        let path = self.path.join(LOG_FILE);
+        fs::read_to_string(&path).map_err(Failure::at(&path))
+    }
+
+    /// Where accesses are written down.
+    pub(crate) fn log(&self) -> Outcome<impl AccessLog + use<>> {
+        let path = self.path.join(LOG_FILE);
+        let mut options = File::options();
+        let file = for_owner(options.append(true).create(true)).open(&path);
+        let file = file.map_err(Failure::at(&path))?;
+        Ok(LineLog::new(Durable(file)))
+    }
+
+    fn vault_in(&self, store: Embedded, ring: KeyRing) -> Outcome<FolderVault> {
+        let opened = block_on(Vault::open(store, ring, self.log()?));
+        Ok(opened.map_err(|error| self.failure(error))?.blocking())
+    }
+
+    fn store_ring(&mut self, ring: &KeyRing, cost: Argon2Cost) -> Outcome<()> {
+        let path = self.path.join(RING_FILE);
+        let mut sealed = vec![0; MAX_SEALED_RING];
+        let rng = &mut SystemRandom;
+        let len = match &self.protector {
+            Protector::Passphrase(passphrase) => {
+                seal_ring_with_passphrase(ring, passphrase, cost, rng, &mut sealed)
+            }
+            Protector::Kek(kek) => seal_ring_with_kek(ring, kek, rng, &mut sealed),
+        };
+        let len = len.map_err(|error| Failure::ring(path.display().to_string(), error))?;
+        sealed.truncate(len);
+        let mut draft = Draft::begin(&path, Readers::Owner)?;
+        draft.write_all(&sealed).map_err(Failure::at(&path))?;
+        draft.place()?;
+        self.sealed = sealed;
+        Ok(())
+    }
+
+    fn failure(&self, error: cardvault::vault::VaultError) -> Failure {
+        Failure::vault(self.path.display().to_string(), error)
+    }
+}
+
+/// A development ring holds no real cards: every command says so.
+pub(crate) fn show_mark(ring: &KeyRing) {
+    if ring.mark() == RingMark::Development {
+        crate::say("development key ring: for test cards, not for real ones");
+    }
+}
+
+fn read_ring(path: &Path) -> Outcome<Vec<u8>> {
+    let file = File::open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Failure::files(path.display().to_string(), error)
+            .hint("is this a vault's folder? `cardvault init FOLDER` makes one"),
+        _ => Failure::at(path)(error),
+    })?;
+    let mut sealed = Vec::new();
+    let most = MAX_SEALED_RING as u64 + 1;
+    let read = file.take(most).read_to_end(&mut sealed);
+    read.map_err(Failure::at(path))?;
+    Ok(sealed)
+}
+
+/// A file whose `flush` reaches the medium, as an [`AccessLog`] must.
+#[derive(Debug)]
+struct Durable(File);
+
+impl Write for Durable {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}

@@ -1,0 +1,295 @@
+//! `keys`: list, check, add, activate, retire, destroy, and components of a KEK.
+#![forbid(unsafe_code)]
+
+use cardvault::keys::{Cryptoperiod, DueAction, Kek, KeyInfo, KeyName, KeyRing, KeyUse};
+use cardvault::{SystemRandom, UnixSeconds};
+use serde_json::{Value, json};
+
+use crate::args::{Add, Change, Check, Components, Destroy, Keys, Listing, Retire};
+use crate::failure::{Exit, Failure, Outcome};
+use crate::folder::{Folder, FolderVault, show_mark};
+use crate::secrets::{draw_components, read_component};
+
+const DAY: u64 = 24 * 60 * 60;
+
+pub(crate) fn run(command: &Keys) -> Outcome<Exit> {
+    match command {
+        Keys::List(args) => list(args),
+        Keys::Check(args) => check(args),
+        Keys::Add(args) => add(args),
+        Keys::Activate(args) => activate(args),
+        Keys::Retire(args) => retire(args),
+        Keys::Destroy(args) => destroy(args),
+        Keys::Components(args) => components(args),
+    }?;
+    Ok(Exit::Done)
+}
+
+fn list(args: &Listing) -> Outcome<()> {
+    let ring = Folder::open(&args.vault)?.ring()?;
+    show_mark(&ring);
+    if args.json {
+        return crate::show(&format!("{:#}\n", ring_json(&ring)));
+    }
+    let mut text = format!(
+        "ring {} {} generation {}\n{:<16} {:<15} {:<6}  {:<10}  {:<10}  {:<10}\n",
+        ring.id(),
+        ring.mark(),
+        ring.generation(),
+        "KEY",
+        "STATE",
+        "CHECK",
+        "ACTIVATED",
+        "SEALS TO",
+        "OPENS TO",
+    );
+    for info in ring.versions() {
+        text.push_str(&format!(
+            "{:<16} {:<15} {:<6}  {:<10}  {:<10}  {:<10}\n",
+            info.name.to_string(),
+            info.state,
+            info.check_value.to_string(),
+            date(info.activated),
+            date(info.not_after().filter(|_| info.state.may_seal())),
+            date(info.opens_until().filter(|_| info.may_open())),
+        ));
+    }
+    crate::show(&text)
+}
+
+fn check(args: &Check) -> Outcome<()> {
+    let Some(folder) = &args.folder else {
+        return check_components(args);
+    };
+    let folder = Folder::open_at(folder, &args.unlock)?;
+    let ring = folder.ring()?;
+    show_mark(&ring);
+    // An old copy of the ring is refused here.
+    drop(folder.vault(folder.ring()?)?);
+    let within = u64::from(args.within_days).saturating_mul(DAY);
+    let due: Vec<_> = ring.due(UnixSeconds::now(), within).collect();
+    let action = |due: &cardvault::keys::Due| match due.action {
+        DueAction::Replace => "add and activate a new version",
+        DueAction::Destroy => "rewrap, then destroy",
+        _ => "see the manual",
+    };
+    if args.json {
+        let due: Vec<_> = due
+            .iter()
+            .map(|due| json!({"key": due.name.to_string(), "at": due.at.0, "action": action(due)}))
+            .collect();
+        let mut value = ring_json(&ring);
+        if let Value::Object(fields) = &mut value {
+            fields.insert("due".to_owned(), due.into());
+        }
+        return crate::show(&format!("{value:#}\n"));
+    }
+    let mut text = String::new();
+    for info in ring.versions() {
+        text.push_str(&format!(
+            "{:<16} {}\n",
+            info.name.to_string(),
+            info.check_value
+        ));
+    }
+    for due in &due {
+        text.push_str(&format!(
+            "due {} {}: {}\n",
+            date(Some(due.at)),
+            due.name,
+            action(due)
+        ));
+    }
+    crate::show(&text)
+}
+
+fn check_components(args: &Check) -> Outcome<()> {
+    let files = &args.unlock.component_file;
+    if files.is_empty() {
+        return Err(Failure::usage("keys check", "nothing to check")
+            .hint("give a vault's folder, or --component-file FILE"));
+    }
+    let mut components = Vec::with_capacity(files.len());
+    let mut text = String::new();
+    for path in files {
+        let component = read_component(path)?;
+        text.push_str(&format!(
+            "{}  {}\n",
+            component.check_value(),
+            path.display()
+        ));
+        components.push(component);
+    }
+    if components.len() > 1 {
+        let kek = Kek::combine(&components, None)?;
+        text.push_str(&format!("{}  KEK\n", kek.check_value()));
+    }
+    crate::show(&text)
+}
+
+fn add(args: &Add) -> Outcome<()> {
+    let usage = KeyUse::ALL
+        .into_iter()
+        .find(|usage| usage.as_str() == args.usage);
+    let usage = usage.ok_or_else(|| Failure::usage("keys add", "no such use"))?;
+    let days = |days: u32| u64::from(days).saturating_mul(DAY);
+    let period = match (args.seal_days, args.open_days) {
+        (Some(seal), Some(open)) => Cryptoperiod::new(days(seal), days(open))?,
+        _ => Cryptoperiod::default_of(usage),
+    };
+    let (mut folder, vault, mut ring) = open_for_change(&args.vault)?;
+    let name = ring.add(usage, period, UnixSeconds::now(), &mut SystemRandom)?;
+    let info = *ring.info(name)?;
+    folder.change_ring(&vault, ring)?;
+    crate::show(&format!("{name} {} {}\n", info.state, info.check_value))
+}
+
+fn activate(args: &Change) -> Outcome<()> {
+    change(args, |ring, name, now| Ok(ring.activate(name, now)?))
+}
+
+fn retire(args: &Retire) -> Outcome<()> {
+    change(&args.change, |ring, name, now| {
+        Ok(if args.compromised {
+            ring.compromise(name, now)
+        } else {
+            ring.deactivate(name, now)
+        }?)
+    })
+}
+
+fn destroy(args: &Destroy) -> Outcome<()> {
+    let name = args.change.name;
+    let (mut folder, vault, mut ring) = open_for_change(&args.change.vault)?;
+    refuse_if_used(&vault, name, args.unused)?;
+    ring.destroy(name, UnixSeconds::now())?;
+    folder.change_ring(&vault, ring)?;
+    crate::show(&format!(
+        "{name} destroyed; destroy older copies of the ring file, too\n"
+    ))
+}
+
+/// No version goes while records are sealed under it.
+pub(crate) fn refuse_if_used(vault: &FolderVault, name: KeyName, unused: bool) -> Outcome<()> {
+    let what = format!("destroy {name}");
+    if name.usage != KeyUse::Card {
+        if unused {
+            return Ok(());
+        }
+        return Err(Failure::usage(
+            what,
+            "who still holds something of this key cannot be counted here",
+        )
+        .hint("if nothing of it is in use any more, say so with --unused"));
+    }
+    let stats = vault
+        .stats()
+        .map_err(|error| Failure::vault(&*what, error))?;
+    match stats.by_key.get(&name) {
+        Some(&records) if records > 0 => Err(Failure::keys(
+            what,
+            format!("{records} records are sealed under it"),
+        )
+        .hint("activate another version, then `cardvault rewrap FOLDER`")),
+        _ => Ok(()),
+    }
+}
+
+fn components(args: &Components) -> Outcome<()> {
+    let components = draw_components(&args.files)?;
+    let kek = Kek::combine(&components, None)?;
+    let mut text = String::new();
+    for (component, path) in components.iter().zip(&args.files) {
+        text.push_str(&format!(
+            "{}  {}\n",
+            component.check_value(),
+            path.display()
+        ));
+    }
+    text.push_str(&format!("{}  KEK\n", kek.check_value()));
+    crate::show(&text)
+}
+
+fn change(
+    args: &Change,
+    how: impl FnOnce(&mut KeyRing, KeyName, UnixSeconds) -> Outcome<()>,
+) -> Outcome<()> {
+    let (mut folder, vault, mut ring) = open_for_change(&args.vault)?;
+    how(&mut ring, args.name, UnixSeconds::now())?;
+    let state = ring.info(args.name)?.state;
+    folder.change_ring(&vault, ring)?;
+    crate::show(&format!("{} {state}\n", args.name))
+}
+
+/// The vault is open while its ring changes: see [`crate::folder`].
+fn open_for_change(args: &crate::args::VaultArgs) -> Outcome<(Folder, FolderVault, KeyRing)> {
+    let folder = Folder::open(args)?;
+    let ring = folder.ring()?;
+    show_mark(&ring);
+    let vault = folder.vault(folder.ring()?)?;
+    Ok((folder, vault, ring))
+}
+
+fn ring_json(ring: &KeyRing) -> Value {
+    json!({
+        "ring": ring.id().to_string(),
+        "mark": ring.mark().as_str(),
+        "generation": ring.generation(),
+        "keys": ring.versions().map(key_json).collect::<Vec<_>>(),
+    })
+}
+
+fn key_json(info: &KeyInfo) -> Value {
+    json!({
+        "key": info.name.to_string(),
+        "state": info.state.as_str(),
+        "check_value": info.check_value.to_string(),
+        "created": info.created.0,
+        "activated": info.activated.map(|at| at.0),
+        "retired": info.retired.map(|at| at.0),
+        "destroyed": info.destroyed.map(|at| at.0),
+        "seals_until": info.not_after().map(|at| at.0),
+        "opens_until": info.opens_until().map(|at| at.0),
+    })
+}
+
+/// The day in UTC, such as 2026-01-31; a dash for none.
+fn date(at: Option<UnixSeconds>) -> String {
+    let Some(at) = at else {
+        return "-".to_owned();
+    };
+    // Years counted from 1 March, so that the leap day comes last (proleptic Gregorian calendar).
+    let days = at.0 / DAY + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (year, month) = if month < 10 {
+        (year, month + 3)
+    } else {
+        (year + 1, month - 9)
+    };
+    format!("{:04}-{month:02}-{day:02}", year + era * 400)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates() {
+        for (at, text) in [
+            (0, "1970-01-01"),
+            (951_782_399, "2000-02-28"),
+            (951_782_400, "2000-02-29"),
+            (951_868_800, "2000-03-01"),
+            (1_767_225_599, "2025-12-31"),
+            (1_767_225_600, "2026-01-01"),
+            (4_107_542_400, "2100-03-01"),
+        ] {
+            assert_eq!(date(Some(UnixSeconds(at))), text);
+        }
+        assert_eq!(date(None), "-");
+    }
+}

@@ -1,0 +1,731 @@
+//! The command `cardvault`, as a person or a script runs it.
+#![cfg(feature = "cli")]
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice
+)]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+const PASSPHRASE: &str = "for test cards only";
+const VISA: &str = "4111111111111111";
+const AMEX: &str = "378282246310005";
+
+/// A folder for one test, with a development vault `v` that opens fast.
+struct Bench(TempDir);
+
+impl Bench {
+    fn new() -> Self {
+        let bench = Self::empty();
+        let init = bench.run(&["init", "v", "--argon2-memory", "19456"], "");
+        assert_eq!(code(&init), 0, "{}", errors(&init));
+        bench
+    }
+
+    fn empty() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        fs::write(self.path(name), content).unwrap();
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cardvault"));
+        command
+            .args(arguments)
+            .current_dir(self.0.path())
+            .env("CARDVAULT_PASSPHRASE", PASSPHRASE)
+            .env("USER", "tester")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, arguments: &[&str], input: impl AsRef<[u8]>) -> Output {
+        finish(self.command(arguments).spawn().unwrap(), input.as_ref())
+    }
+
+    /// Runs it and wants it to end well.
+    fn output(&self, arguments: &[&str], input: impl AsRef<[u8]>) -> String {
+        let output = self.run(arguments, input);
+        assert_eq!(code(&output), 0, "{arguments:?}: {}", errors(&output));
+        text(&output)
+    }
+
+    /// Runs it and wants it to fail so, with an error that has `part` in it.
+    fn fails(&self, exit: i32, part: &str, arguments: &[&str]) {
+        let output = self.run(arguments, VISA);
+        let errors = errors(&output);
+        assert_eq!(code(&output), exit, "{arguments:?}: {errors}");
+        assert!(errors.contains(part), "{arguments:?}: {errors}");
+        assert!(
+            !errors.contains("panicked") && !errors.contains("internal error"),
+            "{errors}"
+        );
+        assert_eq!(text(&output), "", "{arguments:?}");
+    }
+}
+
+fn finish(mut child: Child, input: &[u8]) -> Output {
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    let feeder = thread::spawn(move || {
+        let _ = stdin.write_all(&input); // It may have ended already.
+    });
+    let output = child.wait_with_output().unwrap();
+    feeder.join().unwrap();
+    output
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn errors(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// Card numbers that pass Luhn, by a method of their own.
+fn card(number: usize) -> String {
+    let body = format!("4{number:014}");
+    let sum: u32 = body
+        .bytes()
+        .rev()
+        .enumerate()
+        .map(|(at, byte)| match (at % 2, u32::from(byte - b'0')) {
+            (0, digit @ 5..) => 2 * digit - 9,
+            (0, digit) => 2 * digit,
+            (_, digit) => digit,
+        })
+        .sum();
+    format!("{body}{}", (10 - sum % 10) % 10)
+}
+
+fn cards(count: usize) -> String {
+    (0..count).fold(String::new(), |mut text, number| {
+        writeln!(text, "{}", card(number)).unwrap();
+        text
+    })
+}
+
+#[test]
+fn a_csv_file_there_and_back() {
+    let bench = Bench::new();
+    let input = format!(
+        "\u{feff}id,Card Number,note\r\n1,{VISA},\"a \"\"b\"\", c\"\r\n2,\"{AMEX}\", x \r\n\r\n3,{VISA},last"
+    );
+    bench.write("cards.csv", &input);
+    let tokenized = bench.run(
+        &[
+            "tokenize",
+            "v",
+            "cards.csv",
+            "-c",
+            "Card Number",
+            "-o",
+            "tokens.csv",
+        ],
+        "",
+    );
+    assert_eq!(code(&tokenized), 0, "{}", errors(&tokenized));
+    assert!(errors(&tokenized).contains("3 tokenized (1 had their token), 1 empty lines kept"));
+    let tokens = bench.read("tokens.csv");
+    let lines: Vec<_> = tokens.split("\r\n").collect();
+    assert_eq!(lines[0], "id,Card Number,note");
+    assert!(lines[1].starts_with("1,cvt_") && lines[1].ends_with(",\"a \"\"b\"\", c\""));
+    assert!(lines[2].starts_with("2,cvt_") && lines[2].ends_with(", x "));
+    assert_eq!((lines[3], lines.len()), ("", 5));
+    assert!(lines[4].starts_with("3,cvt_") && lines[4].ends_with(",last"));
+    assert_eq!(lines[1][2..34], lines[4][2..34], "one card has one token");
+
+    let back = [
+        "detokenize",
+        "v",
+        "tokens.csv",
+        "-c",
+        "2",
+        "--header",
+        "--purpose",
+        "test",
+    ];
+    let back = bench.output(&back, "");
+    assert_eq!(
+        back,
+        input
+            .replace('\u{feff}', "")
+            .replace(&format!("\"{AMEX}\""), AMEX)
+    );
+    let log = bench.read("v/access.log");
+    assert_eq!(log.lines().count(), 3);
+    assert!(log.contains("actor=\"tester\" purpose=\"test\""));
+    assert!(!log.contains(VISA));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        bench.write(".clear.csv.cardvault-draft", "left behind by another run");
+        let clear = [
+            "detokenize",
+            "v",
+            "tokens.csv",
+            "--header",
+            "-c",
+            "2",
+            "--purpose",
+            "test",
+        ];
+        let clear = [&clear[..], &["-o", "clear.csv"]].concat();
+        bench.output(&clear, "");
+        let mode = fs::metadata(bench.path("clear.csv"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!((mode & 0o777, bench.read("clear.csv")), (0o600, back));
+        symlink("elsewhere", bench.path(".clear.csv.cardvault-draft")).unwrap();
+        bench.fails(4, "is no file", &clear);
+        assert!(!bench.path("elsewhere").exists());
+    }
+}
+
+#[test]
+fn every_format_there_and_back_in_a_pipe() {
+    let bench = Bench::new();
+    let input = cards(500);
+    let detokenize = ["detokenize", "v", "--purpose", "test", "--domain"];
+    for (domain, extra) in [
+        ("a", vec!["--format", "opaque"]),
+        ("b", vec!["--format", "card:6:4"]),
+        ("c", vec!["--format", "card:0:4", "--fresh"]),
+        ("d", vec!["--vaultless", "0:4"]),
+    ] {
+        let mut arguments = vec!["tokenize", "v", "-", "--domain", domain];
+        arguments.extend(&extra);
+        let tokens = bench.output(&arguments, &input);
+        assert_eq!(tokens.lines().count(), 500);
+        for (token, card) in tokens.lines().zip(input.lines()) {
+            assert_ne!(token, card);
+            assert!(domain == "a" || token.ends_with(&card[12..]));
+        }
+        let mut arguments = detokenize.to_vec();
+        arguments.push(domain);
+        if domain == "d" {
+            arguments.extend(&extra);
+        }
+        assert_eq!(bench.output(&arguments, &tokens), input, "{domain}");
+    }
+    assert_eq!(
+        bench.read("v/access.log").lines().count(),
+        4 * 500,
+        "each access is logged"
+    );
+    let hashed = bench.output(&["tokenize", "v", "--irreversible"], &input);
+    assert!(hashed.lines().all(|token| token.starts_with("cvh_")));
+    assert_eq!(
+        hashed,
+        bench.output(&["tokenize", "v", "--irreversible"], &input)
+    );
+    let stats = bench.output(&["stats", "v", "--json"], "");
+    assert!(
+        stats.contains("\"tokens\": 1500") && stats.contains("\"card-1\": 1500"),
+        "{stats}"
+    );
+    bench.fails(2, "10^5", &["tokenize", "v", "--vaultless", "6:4"]);
+}
+
+#[test]
+fn bad_lines_are_named_and_never_shown() {
+    let bench = Bench::new();
+    let long = "9".repeat(70_000);
+    let bad = [
+        ("1,4111111111111112,luhn", "Luhn"),
+        (
+            "2,\u{ff14}\u{ff11}\u{ff11}\u{ff11},full-width",
+            "not ASCII at offset 0",
+        ),
+        ("3,41111111\u{0}1111111,nul", "NUL byte at byte 10"),
+        ("4,\"4111111111111111,open quote", "broken quotes at byte 2"),
+        (
+            "5,4111111111111111,more,columns",
+            "line has 4 columns, not 3",
+        ),
+        ("6,4111111111111111", "line has 2 columns, not 3"),
+        ("7,41111111111111114111111111111111,long", "32 digits"),
+        ("8,,empty", "empty"),
+        (&*format!("9,{long},x"), "longer than 65536 bytes"),
+        (
+            "10,cvt_aaaaaaaaaaaaaaaaaaaaaaaaaaaa,a token",
+            "unexpected byte at offset 0",
+        ),
+    ];
+    let mut input = format!("id,pan,note\n0,{VISA},good\n");
+    for (line, _) in &bad {
+        writeln!(input, "{line}").unwrap();
+    }
+    writeln!(input, "11,{AMEX},good").unwrap();
+    bench.write("in.csv", input);
+    let arguments = [
+        "tokenize", "v", "in.csv", "-c", "pan", "-o", "out.csv", "--reject", "bad.csv",
+    ];
+    let output = bench.run(&arguments, "");
+    assert_eq!(code(&output), 1, "{}", errors(&output));
+    assert!(errors(&output).contains("2 tokenized, 10 rejected"));
+    assert_eq!(bench.read("out.csv").lines().count(), 3);
+    let rejected = bench.read("bad.csv");
+    let rows: Vec<_> = rejected.lines().collect();
+    assert_eq!((rows[0], rows.len()), ("line,reason", 11));
+    for (at, (row, (_, reason))) in rows[1..].iter().zip(bad).enumerate() {
+        assert!(row.starts_with(&format!("{},\"", at + 3)), "{row}");
+        assert!(row.contains(reason), "{row}: {reason}");
+    }
+    for shown in [rejected, errors(&output)] {
+        assert!(
+            !shown.contains("4111") && !shown.contains("1111"),
+            "{shown}"
+        );
+    }
+    // Without a reject file the first ones are named on standard error.
+    let output = bench.run(&["mask"], "4111111111111112\nx\n");
+    assert_eq!((code(&output), text(&output)), (1, String::new()));
+    assert!(errors(&output).contains("line 1: card number fails the Luhn check"));
+}
+
+#[test]
+fn other_delimiters_and_plain_lines() {
+    let bench = Bench::empty();
+    let mask =
+        |arguments: &[&str], input: &str| bench.output(&[&["mask"], arguments].concat(), input);
+    assert_eq!(
+        mask(&[], &format!(" {VISA}\t\n4111-1111-1111-1111\n")),
+        "411111******1111\n".repeat(2)
+    );
+    assert_eq!(mask(&["--bin", "0"], VISA), "************1111");
+    assert_eq!(
+        mask(&["-c", "2", "-d", ";"], &format!("a;{VISA};b\n")),
+        "a;411111******1111;b\n"
+    );
+    assert_eq!(
+        mask(&["-c", "1", "-d", "tab"], &format!("{VISA}\tb\n")),
+        "411111******1111\tb\n"
+    );
+    assert_eq!(
+        mask(
+            &["-c", "pan", "--append", "mask"],
+            &format!("pan\n{VISA}\n")
+        ),
+        format!("pan,mask\n{VISA},411111******1111\n")
+    );
+    assert_eq!(mask(&["--csv"], ""), "");
+    let admitted = mask(&["--admit-luhn-failures"], "6200000000000006\n");
+    assert_eq!(admitted, "620000******0006\n");
+    bench.fails(2, "not among the 1 columns", &["mask", "-c", "pan"]);
+    bench.fails(2, "not among the 1 columns", &["mask", "-c", "0"]);
+    bench.fails(2, "this is a folder", &["mask", "-o", "."]);
+    bench.fails(4, "No such file", &["mask", "nowhere.csv"]);
+}
+
+#[test]
+fn an_interrupted_run_is_run_again() {
+    let bench = Bench::new();
+    let count = 60_000;
+    bench.write("cards.txt", cards(count));
+    let arguments = ["tokenize", "v", "cards.txt", "-o", "tokens.txt"];
+    let mut child = bench.command(&arguments).spawn().unwrap();
+    // Kill it once some of the tokens are in the vault and before all of them are out.
+    let draft = bench.path(".tokens.txt.cardvault-draft");
+    while fs::metadata(&draft).map_or(0, |draft| draft.len()) == 0 {
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "too fast to be interrupted"
+        );
+        thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(
+        !bench.path("tokens.txt").exists(),
+        "half a file under its name"
+    );
+    let half = bench.read(".tokens.txt.cardvault-draft");
+    let half: Vec<_> = half
+        .split_inclusive('\n')
+        .filter(|line| line.ends_with('\n'))
+        .collect();
+    assert!(!half.is_empty() && half.len() < count);
+
+    let again = bench.run(&arguments, "");
+    assert_eq!(code(&again), 0, "{}", errors(&again));
+    let tokens = bench.read("tokens.txt");
+    assert_eq!(tokens.lines().count(), count);
+    assert!(
+        tokens.starts_with(&half.concat()),
+        "another token for the same card"
+    );
+    assert!(!draft.exists());
+    let stats = bench.output(&["stats", "v", "--json"], "");
+    assert!(
+        stats.contains(&format!("\"tokens\": {count}")),
+        "second tokens: {stats}"
+    );
+}
+
+#[test]
+fn card_numbers_are_no_arguments() {
+    let bench = Bench::empty();
+    for arguments in [
+        vec!["mask", VISA],
+        vec!["inspect", "4111 1111 1111 1111"],
+        vec!["tokenize", "v", "--domain=378282246310005"],
+        vec!["detokenize", "v", "--purpose", "refund of 4111111111111111"],
+        vec![VISA],
+        vec!["mask", "cards-4111111111111111.csv"],
+    ] {
+        bench.fails(2, "looks like a card number", &arguments);
+        let shown = errors(&bench.run(&arguments, ""));
+        assert!(
+            !shown.contains("4111") && !shown.contains("3782"),
+            "{shown}"
+        );
+    }
+}
+
+#[test]
+fn usage_is_told_and_help_lists_exit_codes() {
+    let bench = Bench::empty();
+    let help = bench.output(&["--help"], "");
+    assert!(help.contains("Exit codes:") && help.contains("tokenize"));
+    assert!(
+        bench
+            .output(&["tokenize", "--help"], "")
+            .contains("reject file")
+    );
+    bench.fails(2, "--purpose", &["detokenize", "v"]);
+    bench.fails(2, "Usage", &["mask", "--nonsense"]);
+    bench.fails(4, "cardvault init", &["stats", "nowhere"]);
+}
+
+#[test]
+fn life_of_a_key() {
+    let bench = Bench::new();
+    bench.output(&["tokenize", "v", "-o", "tokens"], cards(50));
+    assert!(
+        bench
+            .output(&["keys", "add", "v", "card"], "")
+            .starts_with("card-2 pre-activation")
+    );
+    bench.fails(
+        3,
+        "cannot become destroyed",
+        &["keys", "destroy", "v", "index-1", "--unused"],
+    );
+    bench.output(&["keys", "activate", "v", "card-2"], "");
+    bench.fails(
+        3,
+        "50 records are sealed under it",
+        &["keys", "destroy", "v", "card-1"],
+    );
+    bench.fails(2, "--unused", &["keys", "destroy", "v", "vaultless-1"]);
+
+    let step = bench.output(&["rewrap", "v", "--limit", "20"], "");
+    assert!(
+        step.starts_with("rows 20\nsealed anew 20\nleft 0\n"),
+        "{step}"
+    );
+    let cursor = step.lines().last().unwrap().rsplit(' ').next().unwrap();
+    let rest = bench.output(&["rewrap", "v", "--after", cursor], "");
+    assert_eq!(rest, "rows 30\nsealed anew 30\nleft 0\n");
+    bench.fails(2, "not a cursor", &["rewrap", "v", "--after", "xyz"]);
+
+    bench.output(&["keys", "destroy", "v", "card-1"], "");
+    let list = bench.output(&["keys", "list", "v"], "");
+    let state = |key: &str| {
+        let line = list.lines().find(|line| line.starts_with(key)).unwrap();
+        line.split_whitespace().nth(1).unwrap().to_owned()
+    };
+    assert_eq!(
+        (state("card-1"), state("card-2")),
+        ("destroyed".into(), "active".into())
+    );
+    let back = bench.output(&["detokenize", "v", "tokens", "--purpose", "test"], "");
+    assert_eq!(back, cards(50));
+    bench.output(&["keys", "retire", "v", "card-2"], "");
+    bench.fails(3, "no card key is active", &["tokenize", "v"]);
+    bench.fails(3, "no card-9", &["keys", "activate", "v", "card-9"]);
+    assert!(bench.output(&["keys", "check", "v"], "").contains("card-1"));
+}
+
+#[test]
+fn an_older_ring_is_refused() {
+    let bench = Bench::new();
+    let old = fs::read(bench.path("v/ring.cvk")).unwrap();
+    bench.output(&["keys", "add", "v", "card"], "");
+    let new = fs::read(bench.path("v/ring.cvk")).unwrap();
+    bench.write("v/ring.cvk", old);
+    for arguments in [
+        vec!["stats", "v"],
+        vec!["tokenize", "v"],
+        vec!["tokenize", "v", "--vaultless", "0:4"],
+        vec!["keys", "add", "v", "card"],
+        vec!["keys", "check", "v"],
+    ] {
+        bench.fails(3, "behind", &arguments);
+    }
+    bench.write("v/ring.cvk", new);
+    bench.output(&["stats", "v"], "");
+}
+
+#[test]
+fn a_ring_that_was_written_before_the_vault_knew_is_taken() {
+    // What a cut between the two writes of a change leaves behind.
+    let bench = Bench::new();
+    bench.output(&["tokenize", "v", "-o", "tokens"], VISA);
+    let vault = fs::read(bench.path("v/vault.redb")).unwrap();
+    bench.output(&["keys", "add", "v", "card"], "");
+    bench.output(&["keys", "activate", "v", "card-2"], "");
+    bench.write("v/vault.redb", vault);
+    let back = bench.output(&["detokenize", "v", "tokens", "--purpose", "test"], "");
+    assert_eq!(back, VISA);
+}
+
+#[test]
+fn what_opens_the_ring_must_fit() {
+    let bench = Bench::new();
+    bench.write("wrong", "another passphrase\n");
+    bench.write("right", format!("{PASSPHRASE}\r\n"));
+    bench.write("short", "short");
+    bench.fails(
+        3,
+        "does not open",
+        &["stats", "v", "--passphrase-file", "wrong"],
+    );
+    bench.fails(
+        3,
+        "passphrase cannot have 5 bytes",
+        &["stats", "v", "--passphrase-file", "short"],
+    );
+    bench.fails(
+        4,
+        "No such file",
+        &["stats", "v", "--passphrase-file", "nowhere"],
+    );
+    bench.output(&["stats", "v", "--passphrase-file", "right"], "");
+    let mut command = bench.command(&["stats", "v"]);
+    command.env_remove("CARDVAULT_PASSPHRASE");
+    let output = finish(command.spawn().unwrap(), b"");
+    assert_eq!(code(&output), 2);
+    assert!(errors(&output).contains("there is no terminal to ask on"));
+
+    let ring = fs::read(bench.path("v/ring.cvk")).unwrap();
+    bench.write("v/ring.cvk", &ring[..ring.len() - 1]);
+    bench.fails(3, "put the newest backup", &["stats", "v"]);
+    let mut flipped = ring.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    bench.write("v/ring.cvk", &flipped);
+    bench.fails(3, "changed", &["stats", "v"]);
+    bench.write("v/ring.cvk", "not a ring");
+    bench.fails(3, "not a sealed key ring", &["stats", "v"]);
+    bench.write("v/ring.cvk", &ring);
+    let vault = fs::read(bench.path("v/vault.redb")).unwrap();
+    bench.write("v/vault.redb", "not a vault");
+    bench.fails(3, "not a vault", &["stats", "v"]);
+    bench.write("v/vault.redb", vault);
+    bench.fails(4, "is there already", &["init", "v"]);
+    bench.output(&["stats", "v"], "");
+}
+
+#[test]
+fn a_vault_is_open_once() {
+    let bench = Bench::new();
+    // Waits for its input with the vault open.
+    let mut first = bench.command(&["tokenize", "v"]).spawn().unwrap();
+    let mut stdin = first.stdin.take().unwrap();
+    let refused = (0..200).any(|_| {
+        thread::sleep(Duration::from_millis(10));
+        let second = bench.run(&["stats", "v"], "");
+        code(&second) == 3 && errors(&second).contains("another process has the vault open")
+    });
+    assert!(refused, "two processes had the vault open");
+    stdin.write_all(VISA.as_bytes()).unwrap();
+    drop(stdin);
+    let first = first.wait_with_output().unwrap();
+    assert_eq!(code(&first), 0);
+    assert!(text(&first).starts_with("cvt_"));
+}
+
+#[test]
+fn production_rings_need_their_components() {
+    let bench = Bench::empty();
+    let made = bench.run(
+        &["init", "p", "--new-component", "a", "--new-component", "b"],
+        "",
+    );
+    assert_eq!(code(&made), 0, "{}", errors(&made));
+    assert!(!errors(&made).contains("development"));
+    let kek = text(&made)
+        .lines()
+        .find_map(|line| line.strip_prefix("KEK    "))
+        .unwrap()[..6]
+        .to_owned();
+    let with: &[&str] = &["--component-file", "a", "--component-file", "b"];
+    let stats = bench.run(&[&["stats", "p"], with].concat(), "");
+    assert_eq!(code(&stats), 0, "{}", errors(&stats));
+    assert_eq!(
+        errors(&stats),
+        "",
+        "a production ring is no development ring"
+    );
+    let check = bench.output(&[&["keys", "check"], with].concat(), "");
+    assert!(check.contains(&format!("{kek}  KEK")), "{check}");
+
+    bench.output(&["keys", "components", "c", "d"], "");
+    bench.fails(
+        3,
+        &kek,
+        &[
+            "stats",
+            "p",
+            "--component-file",
+            "c",
+            "--component-file",
+            "d",
+        ],
+    );
+    bench.fails(
+        3,
+        "2 to 8 components",
+        &["stats", "p", "--component-file", "a"],
+    );
+    bench.fails(
+        3,
+        "the same",
+        &[
+            "stats",
+            "p",
+            "--component-file",
+            "a",
+            "--component-file",
+            "a",
+        ],
+    );
+    bench.fails(2, &kek, &["stats", "p"]);
+    bench.fails(4, "exists", &["keys", "components", "a", "e"]);
+    let component = bench.read("a");
+    bench.write(
+        "a",
+        component.replacen(|digit: char| digit.is_ascii_hexdigit(), "G", 1),
+    );
+    bench.fails(3, "hexadecimal", &[&["stats", "p"], with].concat());
+    #[cfg(unix)]
+    for name in ["a", "p/ring.cvk", "p/vault.redb", "p/access.log"] {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = fs::metadata(bench.path(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
+
+#[test]
+fn every_command_shows_that_a_ring_is_for_development() {
+    let bench = Bench::new();
+    for arguments in [
+        vec!["stats", "v"],
+        vec!["tokenize", "v", "-q"],
+        vec!["detokenize", "v", "--purpose", "test"],
+        vec!["keys", "list", "v"],
+        vec!["keys", "check", "v"],
+        vec!["keys", "add", "v", "card"],
+        vec!["rewrap", "v"],
+    ] {
+        let shown = errors(&bench.run(&arguments, ""));
+        assert!(
+            shown.contains("development key ring"),
+            "{arguments:?}: {shown}"
+        );
+    }
+}
+
+#[test]
+fn inspect_tells_without_showing() {
+    let bench = Bench::empty();
+    let input = format!("{VISA}\n\n4111111111111112\n6200000000000006\nx\n");
+    let output = bench.run(&["inspect"], &input);
+    assert_eq!(code(&output), 1);
+    let shown = text(&output);
+    let rows: Vec<Vec<_>> = shown
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(rows[1], ["1", "Visa", "16", "pass", "411111******1111"]);
+    assert_eq!(rows[2], ["3", "Visa", "16", "FAIL", "411111******1112"]);
+    assert_eq!(
+        rows[3],
+        ["4", "UnionPay", "16", "may", "fail", "620000******0006"]
+    );
+    assert!(shown.contains("5  card number has an unexpected byte at offset 0"));
+    let json = text(&bench.run(&["inspect", "--json"], &input));
+    let first: serde_json::Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
+    assert_eq!(first["mask"], "411111******1111");
+    assert!(!shown.contains(VISA) && !json.contains(VISA));
+}
+
+#[test]
+fn a_reader_that_has_enough_is_no_error() {
+    let bench = Bench::empty();
+    let mut child = bench.command(&["mask"]).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = finish(child, cards(30_000).as_bytes());
+    assert_eq!(errors(&output), "");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_named_and_nothing_is_left() {
+    let bench = Bench::empty();
+    bench.fails(4, "make room", &["mask", "-o", "/dev/full"]);
+    assert!(Path::new("/dev/full").exists());
+}
+
+#[test]
+fn demo_finds_its_control_and_nothing_else() {
+    let bench = Bench::empty();
+    let output = bench.run(&["demo", "--keep", "d"], "");
+    assert_eq!(code(&output), 0, "{}{}", text(&output), errors(&output));
+    let shown = text(&output);
+    assert!(shown.contains("found in 12 of 12 forms"), "{shown}");
+    assert!(shown.contains("No clear card number was found in any file."));
+    assert!(!shown.contains('\x1b'), "colour in a pipe");
+    assert!(!shown.contains(VISA), "the demo shows a clear number");
+    for name in [
+        "vault/vault.redb",
+        "vault/ring.cvk",
+        "vault/access.log",
+        "tokens.csv",
+    ] {
+        assert!(bench.path("d").join(name).exists(), "{name}");
+    }
+    assert!(!bench.path("d/control.bin").exists());
+    bench.fails(4, "is there already", &["demo", "--keep", "d"]);
+}
