@@ -573,6 +573,15 @@ fn voids_completions_disputes_and_batches() {
     assert_eq!(state(4), PaymentState::Captured);
     let undone = ledger.change(&shop(), &id(4), Change::CompletionUndone, Source::Operator);
     assert_eq!(undone.unwrap().state, PaymentState::Held);
+    // Neither waits for anything.
+    let due = ledger.due(
+        &shop(),
+        &Deadlines::DEFAULT,
+        UnixSeconds(u64::MAX),
+        None,
+        10,
+    );
+    assert_eq!(due.unwrap().items, []);
     // Settled batches take no void.
     let settle = || {
         ledger.settle_batch(

@@ -13,11 +13,11 @@ use crate::keys::Domain;
 use crate::payment::{BatchNumber, MerchantId, Par, RefundNumber, Rrn, TerminalId};
 use crate::refund::{CardMatch, Deadlines, Policy, RefundEvent, Request};
 use crate::time::UnixSeconds;
-use crate::vault::{Access, Store};
+use crate::vault::{Access, Store, SysRng};
 
 /// [`Ledger`] without `async`: see there for each call. Many threads may share one.
 #[derive(Debug)]
-pub struct BlockingLedger<S, R = getrandom::SysRng>(Ledger<S, R>);
+pub struct BlockingLedger<S, R = SysRng>(Ledger<S, R>);
 
 macro_rules! blocking {
     ($($(#[$docs:meta])* $name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {$(

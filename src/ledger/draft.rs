@@ -137,7 +137,7 @@ impl<'a> Draft<'a> {
         source: Source,
     ) -> Result<RequestRecord, LedgerError> {
         let mut next = *record;
-        next.status = record.status.after(event)?;
+        next.status = record.status.after(record.action, event)?;
         match event {
             RefundEvent::Accepted => next.since = self.now,
             RefundEvent::Resubmitted => {
@@ -362,8 +362,7 @@ fn conclude(
         (false, true, Action::Void) => Ok(Some(PaymentEvent::Voided)),
         (false, true, Action::Reversal) => Ok(Some(PaymentEvent::Reversed)),
         (false, true, Action::Completion) => Ok(Some(PaymentEvent::Completed)),
-        (true, false, Action::Completion) => Ok(Some(PaymentEvent::CompletionUndone)),
-        // What was taken back is not taken again.
+        // What was done is not undone by a later word: the rules let no event lead there.
         (true, false, _) => Err(LedgerError::Transition),
         _ => Ok(None),
     }

@@ -192,7 +192,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
             if earlier.status == RefundStatus::Failed {
                 return Ok(Some(WhyUnapplied::State));
             }
-            if earlier.status.after(event).is_ok() {
+            if earlier.status.after(action, event).is_ok() {
                 draft.progress(&earlier, event, Source::Journal)?;
             }
             return Ok(None);

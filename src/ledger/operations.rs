@@ -5,13 +5,12 @@ use core::fmt;
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
-use getrandom::SysRng;
 use rand_core::TryCryptoRng;
 
 use super::draft::{Draft, Read};
 use super::error::LedgerError;
 use super::record::{Answer, HistoryEntry, NewPayment, Payment, PaymentId, RequestRecord, Source};
-use super::row::{Binder, Index, Kind, bound, end, event_key, key_version, origin};
+use super::row::{Binder, Index, Kind, bound, end, event_key, key_version, origin, waits};
 use crate::card::Pan;
 use crate::keys::{Domain, KeyError};
 use crate::payment::{
@@ -24,8 +23,8 @@ use crate::refund::{
 use crate::time::UnixSeconds;
 use crate::token::Token;
 use crate::vault::{
-    Access, Found, IndexKey, MAX_ALL, MAX_BATCH, RingState, Row, RowKey, Store, Vault, VaultError,
-    Write, WriteOutcome,
+    Access, Found, IndexKey, MAX_ALL, MAX_BATCH, RingState, Row, RowKey, Store, SysRng, Vault,
+    VaultError, Write, WriteOutcome,
 };
 
 /// How often a change is worked out anew because others changed the same rows. Each time one of
@@ -614,7 +613,9 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         let mut items = Vec::with_capacity(rows.len());
         for (key, row) in rows {
             let record = self.open_request(&state, domain, key, row)?.value;
-            let due = deadlines.due(record.status, record.since);
+            let due = deadlines
+                .due(record.status, record.since)
+                .filter(|_| waits(&record));
             let overdue = deadlines
                 .overdue(record.status, record.since, now)
                 .is_some();

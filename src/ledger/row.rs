@@ -479,10 +479,16 @@ pub(super) fn request_links(
     record: &RequestRecord,
 ) -> Result<Vec<IndexKey>, LedgerError> {
     let mut keys = vec![Index::Requests(&record.payment).key(domain)?];
-    if record.status.is_open() {
+    if waits(record) {
         keys.push(Index::Open.key(domain)?);
     }
     Ok(keys)
+}
+
+/// Whether an outcome is still to come: of a refund the settlement, of others the acceptance.
+pub(super) fn waits(record: &RequestRecord) -> bool {
+    let accepted = record.status == RefundStatus::Accepted;
+    record.status.is_open() && (record.action == Action::Refund || !accepted)
 }
 
 struct Key {

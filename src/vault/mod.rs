@@ -30,6 +30,8 @@ pub use blocking::BlockingVault;
 #[cfg(feature = "embedded")]
 pub use embedded::{DEFAULT_CACHE, Embedded, EmbeddedOptions, FILE_NAME, MAX_GROUP, MAX_QUEUED};
 pub use error::VaultError;
+/// The generator of [`Vault::open`], for what stands beside a vault.
+pub(crate) use getrandom::SysRng;
 pub use memory::Memory;
 pub use operations::Vault;
 pub use request::{CardTokens, Metadata, Rewrapped, Tokenize, Tokenized, VaultStats};
