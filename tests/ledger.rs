@@ -905,6 +905,81 @@ fn swapped_missing_and_older_rows_are_noticed() {
 }
 
 #[test]
+fn an_index_entry_of_another_payment_is_noticed() {
+    let (store, ledger) = memory();
+    for n in 1..=2 {
+        ledger
+            .record(&shop(), &sale(n, 1000), Source::Centre)
+            .unwrap();
+    }
+    let fields = sale(1, 1000).fields;
+    let by = Lookup::Voucher(fields.terminal, fields.batch, fields.voucher);
+    assert_eq!(ledger.find(&shop(), &by, None, 9).unwrap().items.len(), 1);
+    let domain = shop();
+    let index = [
+        &[0x53, domain.as_bytes().len() as u8],
+        domain.as_bytes(),
+        fields.terminal.as_bytes(),
+        &fields.batch.get().to_be_bytes(),
+        &fields.voucher.get().to_be_bytes(),
+    ]
+    .concat();
+    let payments: Vec<_> = ledger_rows(&*store)
+        .into_iter()
+        .filter(|(key, _)| key.as_bytes()[0] == 0x41)
+        .collect();
+    let link = |key: RowKey, there: bool| {
+        let index = vec![IndexKey::new(&index).unwrap()];
+        let (add, remove) = if there {
+            (index, vec![])
+        } else {
+            (vec![], index)
+        };
+        let write = Write::Link {
+            token: key,
+            add,
+            remove,
+        };
+        block_on(store.write(None, vec![write])).unwrap();
+    };
+    link(payments[1].0, true);
+    let found = ledger.find(&shop(), &by, None, 9);
+    assert_eq!(found, Err(LedgerError::Tampered));
+    // One that was taken away hides the payment there, but not from its identity and its time.
+    link(payments[1].0, false);
+    link(payments[0].0, false);
+    assert_eq!(ledger.find(&shop(), &by, None, 9).unwrap().items, []);
+    ledger.audit(&shop(), &id(1)).unwrap();
+    // An identity that leads to another's row.
+    let identity = |n: u64| {
+        let mut bytes = vec![0x50, domain.as_bytes().len() as u8];
+        bytes.extend_from_slice(domain.as_bytes());
+        bytes.push(1);
+        bytes.extend_from_slice(fields.terminal.as_bytes());
+        bytes.extend_from_slice(&[0, 0, 0, 1]);
+        bytes.extend_from_slice(&n.to_be_bytes());
+        IndexKey::new(&bytes).unwrap()
+    };
+    let (first, second) = (&payments[0], &payments[1]);
+    let delete = |(key, row): &(RowKey, Row), n| Write::Delete {
+        token: *key,
+        expected: row.clone(),
+        index: vec![identity(n)],
+    };
+    let insert = Write::Insert {
+        token: second.0,
+        row: second.1.clone(),
+        index: vec![identity(1)],
+        unique: true,
+    };
+    let swap = vec![delete(first, 1), delete(second, 2), insert];
+    let outcomes = block_on(store.write(None, swap)).unwrap();
+    assert!(outcomes.iter().all(WriteOutcome::is_applied));
+    let found = ledger.payment(&shop(), &id(1));
+    assert_eq!(found, Err(LedgerError::Tampered));
+}
+
+#[test]
 fn rows_hold_no_card_number() {
     let (store, ledger) = memory();
     let entry = ImportEntry {
