@@ -739,7 +739,8 @@ fn due_and_overdue() {
                 .due(&shop(), &deadlines, UnixSeconds(until), after, 2)
                 .unwrap();
             seen.extend(page.items.into_iter().map(|item| {
-                let n: u64 = item.record.number.as_str()[2..].parse().unwrap();
+                let number = item.record.number;
+                let n: u64 = number.as_str().strip_prefix("R-").unwrap().parse().unwrap();
                 (n, item.due.step, item.overdue)
             }));
             after = page.next;

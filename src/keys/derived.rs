@@ -97,6 +97,7 @@ macro_rules! derived_key {
                 &self.0.domain
             }
 
+            #[allow(dead_code, reason = "some keys are used by modules behind features alone")]
             pub(crate) const fn secret(&self) -> &Secret<32> {
                 &self.0.secret
             }
