@@ -905,6 +905,35 @@ fn swapped_missing_and_older_rows_are_noticed() {
     assert_eq!(ledger.history(&shop(), &id(1)), Err(LedgerError::Tampered));
 }
 
+/// A copy of the store in which something else happened has rows that are bound as well.
+#[test]
+fn an_event_of_another_course_of_things_is_noticed() {
+    let course = |text: &str| {
+        let (store, ledger) = memory();
+        ledger
+            .record(&shop(), &sale(1, 1000), Source::Centre)
+            .unwrap();
+        for name in [text, "R-last"] {
+            let request = ask(Action::Refund, 10, name);
+            ledger
+                .request(&shop(), &id(1), &policy(), &request)
+                .unwrap();
+        }
+        (store, ledger)
+    };
+    let (store, ledger) = course("R-1");
+    let (other, _) = course("R-2");
+    for ((key, row), (same, foreign)) in ledger_rows(&*store).iter().zip(&ledger_rows(&*other)) {
+        if key.as_bytes()[0] == 0x42 && row != foreign {
+            assert_eq!(key, same);
+            put(&*store, *key, row, foreign);
+            assert!(is_noticed(&ledger, 1));
+            put(&*store, *key, foreign, row);
+        }
+    }
+    assert!(!is_noticed(&ledger, 1));
+}
+
 #[test]
 fn an_index_entry_of_another_payment_is_noticed() {
     let (store, ledger) = memory();
