@@ -10,6 +10,7 @@
 //! | find a card again without storing it | [`fingerprint`] |
 //! | stand in for a card number | [`token`] |
 //! | keep cards durably behind tokens | `vault` (feature `vault`) |
+//! | record payments, refund them and reconcile | `ledger` (feature `vault`), [`refund`] |
 //! | read and write what a payment is made of | [`payment`] |
 //! | decide on a void, a refund or a reversal | [`refund`] |
 //! | keep a terminal's payments so that the host alone can read the cards | [`journal`] |
@@ -59,7 +60,7 @@
 //! | `serde` | `Serialize` for what may be stored or shown; never for a card number |
 //! | `system-random` | the operating system's random generator |
 //! | `passphrase` | development rings under a passphrase (Argon2id) |
-//! | `vault` | the vault and its store in memory |
+//! | `vault` | the vault and the ledger beside it, and their store in memory |
 //! | `embedded` | the durable store on disk |
 //! | `cli` | the command `cardvault` |
 #![cfg_attr(not(feature = "std"), no_std)]
@@ -75,6 +76,8 @@ pub mod ff1;
 pub mod fingerprint;
 pub mod journal;
 pub mod keys;
+#[cfg(feature = "vault")]
+pub mod ledger;
 pub mod manual;
 pub mod payment;
 pub mod refund;

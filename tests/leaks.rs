@@ -691,7 +691,7 @@ mod vault {
         check("Access", &debug_of(&access));
 
         // What is stored, byte by byte.
-        let rows = block_on(store.scan(None, 100)).unwrap();
+        let rows = block_on(store.scan(None, None, 100)).unwrap();
         assert_eq!(rows.len(), 4);
         let mut wrong = Vec::new();
         for (key, row) in &rows {

@@ -407,7 +407,7 @@ fn flipped_bits_are_errors_not_panics() {
             continue;
         };
         opened += 1;
-        let _ = block_on(store.scan(None, 10_000));
+        let _ = block_on(store.scan(None, None, 10_000));
         for n in 0..400 {
             let _ = block_on(store.rows(vec![key(n)]));
             let _ = block_on(store.find(vec![index(n)]));
@@ -562,7 +562,7 @@ impl Contents {
         };
         let mut after = None;
         loop {
-            let page = block_on(store.scan(after, 1000)).unwrap();
+            let page = block_on(store.scan(after, None, 1000)).unwrap();
             let Some((last, _)) = page.last() else { break };
             after = Some(*last);
             contents.rows.extend(page);

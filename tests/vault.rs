@@ -114,7 +114,7 @@ fn same(a: &CardRecord, b: &CardRecord) -> bool {
 }
 
 fn rows(store: &Memory) -> Vec<(RowKey, Row)> {
-    block_on(store.scan(None, 1000)).unwrap()
+    block_on(store.scan(None, None, 1000)).unwrap()
 }
 
 fn put(store: &Memory, key: RowKey, old: &Row, new: Row) {
@@ -643,12 +643,22 @@ impl Store for Hooked {
     ) -> Result<Vec<cardvault::vault::Found>, StoreError> {
         self.store.find(keys).await
     }
+    async fn others(
+        &self,
+        key: cardvault::vault::IndexKey,
+        after: Option<RowKey>,
+        end: Option<RowKey>,
+        limit: usize,
+    ) -> Result<Vec<RowKey>, StoreError> {
+        self.store.others(key, after, end, limit).await
+    }
     async fn scan(
         &self,
         after: Option<RowKey>,
+        end: Option<RowKey>,
         limit: usize,
     ) -> Result<Vec<(RowKey, Row)>, StoreError> {
-        self.store.scan(after, limit).await
+        self.store.scan(after, end, limit).await
     }
     async fn guard(&self) -> Result<Option<cardvault::vault::Guard>, StoreError> {
         self.store.guard().await
@@ -1096,7 +1106,7 @@ fn the_store_comes_back_from_the_vault() {
     vault
         .tokenize(&shop(), &card(VISA), &Tokenize::fresh())
         .unwrap();
-    assert_eq!(block_on(vault.into_store().count()), Ok(1));
+    assert_eq!(block_on(vault.into_store().unwrap().count()), Ok(1));
 }
 
 /// As ring 1, with periods that hold by the system's clock.

@@ -97,6 +97,7 @@ macro_rules! derived_key {
                 &self.0.domain
             }
 
+            #[allow(dead_code, reason = "some keys are used by modules behind features alone")]
             pub(crate) const fn secret(&self) -> &Secret<32> {
                 &self.0.secret
             }
@@ -158,6 +159,16 @@ derived_key! {
 derived_key! {
     /// The base key of a version for journals that may be retired: reads journals.
     JournalReadingKey
+}
+
+derived_key! {
+    /// The key of the active version that binds rows of the ledger.
+    LedgerKey
+}
+
+derived_key! {
+    /// The key of a version that may be retired: checks rows of the ledger.
+    LedgerCheckingKey
 }
 
 impl SealingKey {
@@ -226,6 +237,7 @@ pub(super) fn derive(
         KeyUse::Vaultless => label::VAULTLESS,
         KeyUse::Irreversible => label::IRREVERSIBLE,
         KeyUse::Journal => label::JOURNAL,
+        KeyUse::Ledger => label::LEDGER,
     };
     let secret = expand_root(root, label, mark, name, domain.as_bytes())?;
     let id = id_of(&secret)?;
@@ -374,6 +386,11 @@ mod tests {
                 KeyUse::Irreversible,
                 "d2da783394783ed16696e24f6209a146b8891b513784cccf39a1abb74340aca6",
                 "86f759c000051025ff80d0f693ab8da8",
+            ),
+            (
+                KeyUse::Ledger,
+                "af680ee72af30ddf3c6c7dc242eafaaa5dca7b7f524d2913ef8e7f8e75618889",
+                "58543b710192dcef4b4ac9a03a609348",
             ),
         ] {
             let key = of(usage, 0x0102_0304, RingMark::Production, b"merchant-7");

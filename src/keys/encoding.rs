@@ -8,13 +8,13 @@
 //!       1     1  mark: 1 production, 2 development
 //!       2    16  ring id
 //!      18     8  generation, from 1
-//!      26    20  newest version of each use, 4 bytes each: card, index, vaultless, irreversible,
-//!                journal
-//!      46     1  count n of entries, 0 to 64
-//!      47   90n  entries, by use and version, none twice
+//!      26    24  newest version of each use, 4 bytes each: card, index, vaultless, irreversible,
+//!                journal, ledger
+//!      50     1  count n of entries, 0 to 64
+//!      51   90n  entries, by use and version, none twice
 //!
 //!  entry
-//!       0     1  use: 1 card, 2 index, 3 vaultless, 4 irreversible, 5 journal
+//!       0     1  use: 1 card, 2 index, 3 vaultless, 4 irreversible, 5 journal, 6 ledger
 //!       1     4  version, from 1 to the newest of the use
 //!       5     1  state: 1 pre-activation, 2 active, 3 suspended, 4 deactivated, 5 compromised,
 //!                6 destroyed
@@ -243,11 +243,11 @@ mod tests {
     const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
 
     /// Cards: destroyed, active. Index: active, being filled. Vaultless: deactivated, active,
-    /// never active and compromised. Irreversible: suspended. Journal: active.
+    /// never active and compromised. Irreversible: suspended. Journal and ledger: active.
     fn ring() -> KeyRing {
         let mut rng = ChaCha20Rng::from_seed([7; 32]);
         let mut ring = KeyRing::new(RingMark::Development, &mut rng).unwrap();
-        for (usage, count) in KeyUse::ALL.into_iter().zip([2, 2, 3, 1, 1]) {
+        for (usage, count) in KeyUse::ALL.into_iter().zip([2, 2, 3, 1, 1, 1]) {
             for _ in 0..count {
                 let period = Cryptoperiod::default_of(usage);
                 ring.add(usage, period, NOW, &mut rng).unwrap();
@@ -342,11 +342,11 @@ mod tests {
         invalid(1, &[0], 1);
         invalid(1, &[3], 1);
         invalid(18, &[0; 8], 18);
-        invalid(46, &[65], 46);
+        invalid(50, &[65], 50);
         // The newest version is below one that is there.
         invalid(26, &[0, 0, 0, 1], entry(1));
         invalid(entry(0), &[0], entry(0));
-        invalid(entry(0), &[6], entry(0));
+        invalid(entry(0), &[7], entry(0));
         invalid(entry(0) + 1, &[0, 0, 0, 0], entry(0));
         // The same name again, and a name before the last.
         invalid(entry(1) + 1, &[0, 0, 0, 1], entry(1));

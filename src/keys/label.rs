@@ -16,6 +16,8 @@ pub(super) const VAULTLESS: &[u8] = b"cardvault/1/vaultless";
 pub(super) const IRREVERSIBLE: &[u8] = b"cardvault/1/irreversible";
 /// The base key that the chain keys of terminals are derived from.
 pub(super) const JOURNAL: &[u8] = b"cardvault/1/journal-base";
+/// Binds the rows of the ledger.
+pub(super) const LEDGER: &[u8] = b"cardvault/1/ledger";
 /// Names a derived key and commits to it.
 pub(super) const KEY_ID: &[u8] = b"cardvault/1/key-id";
 /// Gives a root's check value.
@@ -65,6 +67,7 @@ mod tests {
         RING_PASSPHRASE,
         RING_COMMITMENT,
         JOURNAL,
+        LEDGER,
         JOURNAL_CHAIN,
         JOURNAL_ID,
         JOURNAL_FIRST,

@@ -18,16 +18,19 @@ pub enum KeyUse {
     Irreversible,
     /// Gives terminals the chain keys of their journals, and reads the journals.
     Journal,
+    /// Binds the rows of the ledger.
+    Ledger,
 }
 
 impl KeyUse {
     /// Every use, in the order of the ring.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Card,
         Self::Index,
         Self::Vaultless,
         Self::Irreversible,
         Self::Journal,
+        Self::Ledger,
     ];
 
     /// The name in lower case, as in `card-1`.
@@ -39,10 +42,11 @@ impl KeyUse {
             Self::Vaultless => "vaultless",
             Self::Irreversible => "irreversible",
             Self::Journal => "journal",
+            Self::Ledger => "ledger",
         }
     }
 
-    /// The number of the use in byte formats and derivations: 1 to 5.
+    /// The number of the use in byte formats and derivations: 1 to 6.
     pub(crate) const fn number(self) -> u8 {
         match self {
             Self::Card => 1,
@@ -50,6 +54,7 @@ impl KeyUse {
             Self::Vaultless => 3,
             Self::Irreversible => 4,
             Self::Journal => 5,
+            Self::Ledger => 6,
         }
     }
 
@@ -112,7 +117,8 @@ pub struct KeyNameError;
 impl fmt::Display for KeyNameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "a key name is card, index, vaultless, irreversible or journal, a dash and a version from 1",
+            "a key name is card, index, vaultless, irreversible, journal or ledger, a dash and a \
+             version from 1",
         )
     }
 }

@@ -9,9 +9,9 @@ use zeroize::Zeroize;
 
 use super::check::CheckValue;
 use super::derived::{
-    Derived, FingerprintKey, IrreversibleKey, JournalKey, JournalReadingKey, KeyId, OpeningKey,
-    RetiredFingerprintKey, SealingKey, VaultlessKey, VaultlessOpeningKey, derive,
-    derive_root_check,
+    Derived, FingerprintKey, IrreversibleKey, JournalKey, JournalReadingKey, KeyId,
+    LedgerCheckingKey, LedgerKey, OpeningKey, RetiredFingerprintKey, SealingKey, VaultlessKey,
+    VaultlessOpeningKey, derive, derive_root_check,
 };
 use super::domain::Domain;
 use super::error::KeyError;
@@ -139,7 +139,7 @@ impl Cryptoperiod {
     pub const fn default_of(usage: KeyUse) -> Self {
         let originator = match usage {
             KeyUse::Card | KeyUse::Journal => YEAR,
-            KeyUse::Index | KeyUse::Vaultless | KeyUse::Irreversible => 2 * YEAR,
+            KeyUse::Index | KeyUse::Vaultless | KeyUse::Irreversible | KeyUse::Ledger => 2 * YEAR,
         };
         Self {
             originator,
@@ -634,6 +634,29 @@ impl KeyRing {
     ) -> Result<JournalReadingKey, KeyError> {
         self.opening(KeyName::new(KeyUse::Journal, version), domain)
             .map(JournalReadingKey::new)
+    }
+
+    /// The key that binds rows of the ledger of `domain` now.
+    ///
+    /// # Errors
+    /// [`KeyError::NoActive`], [`KeyError::CryptoperiodOver`].
+    pub fn ledger_key(&self, domain: &Domain, now: UnixSeconds) -> Result<LedgerKey, KeyError> {
+        self.originating(KeyUse::Ledger, domain, now)
+            .map(LedgerKey::new)
+    }
+
+    /// The key that checks rows of the ledger of `domain` that this version bound.
+    ///
+    /// # Errors
+    /// [`KeyError::UnknownVersion`], [`KeyError::Destroyed`], [`KeyError::State`] if it was never
+    /// active.
+    pub fn ledger_key_of(
+        &self,
+        domain: &Domain,
+        version: u32,
+    ) -> Result<LedgerCheckingKey, KeyError> {
+        self.opening(KeyName::new(KeyUse::Ledger, version), domain)
+            .map(LedgerCheckingKey::new)
     }
 
     pub(super) fn empty(mark: RingMark, id: RingId, generation: u64) -> Self {

@@ -1,6 +1,8 @@
 //! The vault for callers without a runtime: each call waits on its thread.
 #![forbid(unsafe_code)]
 
+use std::sync::Arc;
+
 use pollster::block_on;
 use rand_core::TryCryptoRng;
 
@@ -17,7 +19,7 @@ use crate::token::Token;
 /// [`Vault`] without `async`: see there for each call. Many threads may share one; what they
 /// write at the same time is committed together.
 #[derive(Debug)]
-pub struct BlockingVault<S, R = getrandom::SysRng>(Vault<S, R>);
+pub struct BlockingVault<S, R = getrandom::SysRng>(Arc<Vault<S, R>>);
 
 macro_rules! blocking {
     ($($(#[$docs:meta])* $name:ident($($argument:ident: $type:ty),*) -> $result:ty;)*) => {$(
@@ -32,7 +34,7 @@ impl<S: Store> BlockingVault<S> {
     /// # Errors
     /// See [`Vault::open`].
     pub fn open(store: S, ring: KeyRing, log: impl AccessLog) -> Result<Self, VaultError> {
-        block_on(Vault::open(store, ring, log)).map(Self)
+        block_on(Vault::open(store, ring, log)).map(|vault| Self(Arc::new(vault)))
     }
 }
 
@@ -46,13 +48,13 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> BlockingVault<S, R> {
         random: fn() -> R,
         clock: fn() -> UnixSeconds,
     ) -> Result<Self, VaultError> {
-        block_on(Vault::open_with(store, ring, log, random, clock)).map(Self)
+        block_on(Vault::open_with(store, ring, log, random, clock)).map(|vault| Self(Arc::new(vault)))
     }
 
-    /// See [`Vault::into_store`].
+    /// See [`Vault::into_store`]; `None` while a ledger shares the vault.
     #[must_use]
-    pub fn into_store(self) -> S {
-        self.0.into_store()
+    pub fn into_store(self) -> Option<S> {
+        Arc::into_inner(self.0).map(Vault::into_store)
     }
 
     blocking! {
@@ -95,15 +97,15 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> BlockingVault<S, R> {
         rewrap(after: Option<RowKey>, limit: usize) -> Result<Rewrapped, VaultError>;
     }
 
-    /// The vault itself, for callers that can wait without a thread.
-    pub const fn vault(&self) -> &Vault<S, R> {
+    /// The vault itself, for callers that can wait without a thread and for a ledger beside it.
+    pub const fn vault(&self) -> &Arc<Vault<S, R>> {
         &self.0
     }
 }
 
 impl<S, R> Vault<S, R> {
     /// This vault for callers without a runtime.
-    pub const fn blocking(self) -> BlockingVault<S, R> {
-        BlockingVault(self)
+    pub fn blocking(self) -> BlockingVault<S, R> {
+        BlockingVault(Arc::new(self))
     }
 }

@@ -68,17 +68,32 @@ impl Store for Memory {
         Ok(keys.iter().map(|key| state.find(key)).collect())
     }
 
+    async fn others(
+        &self,
+        key: IndexKey,
+        after: Option<RowKey>,
+        end: Option<RowKey>,
+        limit: usize,
+    ) -> Result<Vec<RowKey>, StoreError> {
+        let state = self.read();
+        let (Some(range), Some(tokens)) = (range(after, end), state.others.get(&key)) else {
+            return Ok(Vec::new());
+        };
+        let tokens = tokens.range(range).take(limit.min(MAX_BATCH));
+        Ok(tokens.copied().collect())
+    }
+
     async fn scan(
         &self,
         after: Option<RowKey>,
+        end: Option<RowKey>,
         limit: usize,
     ) -> Result<Vec<(RowKey, Row)>, StoreError> {
-        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let Some(range) = range(after, end) else {
+            return Ok(Vec::new());
+        };
         let state = self.read();
-        let rows = state
-            .rows
-            .range((start, Bound::Unbounded))
-            .take(limit.min(MAX_BATCH));
+        let rows = state.rows.range(range).take(limit.min(MAX_BATCH));
         Ok(rows.map(|(key, row)| (*key, row.clone())).collect())
     }
 
@@ -89,6 +104,17 @@ impl Store for Memory {
     async fn count(&self) -> Result<u64, StoreError> {
         Ok(u64::try_from(self.read().rows.len()).unwrap_or(u64::MAX))
     }
+}
+
+/// What lies between two keys, both left out; `None` if that is nothing.
+fn range(after: Option<RowKey>, end: Option<RowKey>) -> Option<(Bound<RowKey>, Bound<RowKey>)> {
+    if let (Some(after), Some(end)) = (&after, &end)
+        && after >= end
+    {
+        return None;
+    }
+    let bound = |key: Option<RowKey>| key.map_or(Bound::Unbounded, Bound::Excluded);
+    Some((bound(after), bound(end)))
 }
 
 #[derive(Default)]

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use core::fmt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use getrandom::SysRng;
@@ -14,7 +14,7 @@ use super::error::VaultError;
 use super::guard::RingSeen;
 use super::request::{CardTokens, Metadata, Rewrapped, Tokenize, Tokenized, VaultStats};
 use super::ring_state::{DomainKeys, RingState, Rings};
-use super::row::{Columns, RowParts, build_row, index_key, read_row_key, row_key};
+use super::row::{Columns, RowParts, build_row, index_key, read_row_key, row_key, vault_end};
 use super::store::{
     Found, IndexKey, MAX_BATCH, Row, RowKey, Store, StoreError, Write, WriteOutcome,
 };
@@ -351,7 +351,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         let mut stats = VaultStats::default();
         let mut after = None;
         loop {
-            let page = self.store.scan(after, PAGE).await?;
+            let page = self.store.scan(after, Some(vault_end()?), PAGE).await?;
             let full = page.len() == PAGE;
             after = page.last().map(|(key, _)| *key);
             for (key, row) in &page {
@@ -364,7 +364,8 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         }
     }
 
-    /// How many tokens there are, without reading them.
+    /// How many rows the store has, without reading them: one for each token, and those of a
+    /// ledger.
     ///
     /// # Errors
     /// The store's.
@@ -386,7 +387,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     ) -> Result<Rewrapped, VaultError> {
         let state = self.state()?;
         let limit = limit.clamp(1, MAX_BATCH);
-        let page = self.store.scan(after, limit).await?;
+        let page = self.store.scan(after, Some(vault_end()?), limit).await?;
         let mut step = Rewrapped {
             seen: 0,
             moved: 0,
@@ -434,7 +435,83 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         self.store
     }
 
-    fn state(&self) -> Result<Arc<RingState>, VaultError> {
+    /// The store, for what shares its transactions.
+    pub(crate) const fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// The time by the vault's clock.
+    pub(crate) fn now(&self) -> UnixSeconds {
+        (self.clock)()
+    }
+
+    /// Whether a token stands for this card. The access is logged first.
+    pub(crate) async fn is_card(
+        &self,
+        access: &Access,
+        domain: &Domain,
+        token: &Token,
+        pan: &Pan,
+    ) -> Result<bool, VaultError> {
+        let opened = async {
+            let (_, row) = self.row(domain, token).await?;
+            open_row(&*self.state()?, domain, token, &row)
+        };
+        let opened = opened.await;
+        self.log.record(&[self.event(
+            access,
+            Operation::Find,
+            domain,
+            Some(*token),
+            opened.is_ok(),
+        )])?;
+        let (_, card) = opened?;
+        Ok(card.pan.ct_eq(pan).into())
+    }
+
+    /// The convergent token of each card, and the writes that make those that are new. The
+    /// writes are the caller's to apply, all or none; a refused one means to ask again.
+    pub(crate) async fn stage(
+        &self,
+        state: &RingState,
+        domain: &Domain,
+        cards: &[&CardRecord],
+    ) -> Result<(Vec<Token>, Vec<Write>), VaultError> {
+        let how = Tokenize::convergent();
+        let keys = state.domain(domain)?;
+        let mut read = Vec::with_capacity(cards.len());
+        for card in cards {
+            read.extend(keys.index(&card.pan)?.keys.first().copied());
+        }
+        let found = self.store.find(read.clone()).await?;
+        let mut staged: HashMap<IndexKey, Token> = HashMap::new();
+        let (mut tokens, mut writes) = (Vec::with_capacity(cards.len()), Vec::new());
+        for ((card, index), found) in cards.iter().zip(read).zip(found) {
+            let token = match (staged.get(&index), found.unique) {
+                (Some(token), _) => *token,
+                (None, Some((key, row))) => {
+                    let (of, token) = read_row_key(&key).map_err(|_| VaultError::Tampered)?;
+                    let (columns, known) = open_row(state, domain, &token, &row)?;
+                    let same = bool::from(known.pan.ct_eq(&card.pan));
+                    if of != *domain || !columns.convergent || !same {
+                        return Err(VaultError::Tampered);
+                    }
+                    token
+                }
+                (None, None) => {
+                    let sealer = keys.sealer(&state.ring, domain, (self.clock)())?;
+                    let (token, write) = self.insert(&keys, &sealer, domain, card, &how)?;
+                    writes.push(write);
+                    token
+                }
+            };
+            staged.insert(index, token);
+            tokens.push(token);
+        }
+        Ok((tokens, writes))
+    }
+
+    pub(crate) fn state(&self) -> Result<Arc<RingState>, VaultError> {
         self.rings.current()
     }
 
@@ -494,7 +571,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
 
     /// Writes under the ring's guard. `None` if the vault has a newer ring meanwhile: then nothing
     /// was written, and the whole is to be done again with that ring.
-    async fn write(
+    pub(crate) async fn write(
         &self,
         state: &RingState,
         writes: Vec<Write>,
@@ -964,7 +1041,7 @@ async fn admit<S: Store>(store: &S, state: &RingState) -> Result<(), VaultError>
                 return Ok(());
             }
             if let Err(error) = seen.check_index(&state.seen)
-                && !store.scan(None, 1).await?.is_empty()
+                && !store.scan(None, None, 1).await?.is_empty()
             {
                 return Err(error);
             }

@@ -92,8 +92,8 @@ impl InUse {
 }
 
 /// A ring, the guard that it writes under, and the keys that were derived so far.
-pub(super) struct RingState {
-    pub(super) ring: KeyRing,
+pub(crate) struct RingState {
+    pub(crate) ring: KeyRing,
     pub(super) seen: RingSeen,
     pub(super) guard: Guard,
     domains: RwLock<HashMap<Domain, Arc<DomainKeys>>>,

@@ -24,7 +24,7 @@
 #![forbid(unsafe_code)]
 
 use super::error::VaultError;
-use super::store::{IndexKey, Row, RowKey, StoreError};
+use super::store::{IndexKey, LEDGER_SPACE, Row, RowKey, StoreError};
 use crate::card::Brand;
 use crate::codec::{CodecError, Reader, Writer};
 use crate::fingerprint::FINGERPRINT_LEN;
@@ -191,6 +191,11 @@ pub(super) fn row_key(domain: &Domain, token: &Token) -> Result<RowKey, StoreErr
     let len = writer.len();
     written.map_err(|_| StoreError::Corrupt)?;
     RowKey::new(bytes.get(..len).unwrap_or_default())
+}
+
+/// Where the vault's row keys end and the ledger's begin.
+pub(super) fn vault_end() -> Result<RowKey, StoreError> {
+    RowKey::new(&[LEDGER_SPACE])
 }
 
 /// The domain and token that a row key names.

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::store::{Guard, IndexKey, Row, RowKey, StoreError, Write, WriteOutcome};
+use super::store::{Guard, IndexKey, Part, Row, RowKey, StoreError, Write, WriteOutcome};
 
 /// What is stored.
 pub(super) trait Base {
@@ -43,8 +43,38 @@ impl Staged {
         }
         writes
             .iter()
-            .map(|write| self.decide(base, write))
+            .map(|write| match write {
+                Write::All(group) => self.all(base, group),
+                write => self.decide(base, write),
+            })
             .collect()
+    }
+
+    /// Decides a group on a layer of its own, which is taken over if every write is applied.
+    fn all(&mut self, base: &impl Base, group: &[Write]) -> Result<WriteOutcome, StoreError> {
+        let mut layer = Self::default();
+        let mut outcomes = Vec::with_capacity(group.len());
+        let below = Layered { staged: self, base };
+        for (at, write) in group.iter().enumerate() {
+            let outcome = layer.decide(&below, write)?;
+            if !outcome.is_applied() {
+                return Ok(WriteOutcome::Refused {
+                    at,
+                    outcome: Box::new(outcome),
+                });
+            }
+            outcomes.push(outcome);
+        }
+        self.take(layer);
+        Ok(WriteOutcome::All(outcomes))
+    }
+
+    /// Puts the changes of a layer on these.
+    fn take(&mut self, layer: Self) {
+        self.rows.extend(layer.rows);
+        self.unique.extend(layer.unique);
+        self.others.extend(layer.others);
+        self.guard = layer.guard.or(self.guard.take());
     }
 
     #[cfg(feature = "embedded")]
@@ -109,6 +139,17 @@ impl Staged {
                     Ok(WriteOutcome::Deleted)
                 }
             },
+            Write::Link { token, add, remove } => {
+                if self.row(base, token)?.is_none() {
+                    return Ok(WriteOutcome::Missing);
+                }
+                for (keys, there) in [(remove, false), (add, true)] {
+                    for key in keys {
+                        self.others.insert((*key, *token), there);
+                    }
+                }
+                Ok(WriteOutcome::Linked)
+            }
             Write::Guard { expected, guard } => {
                 let stored = self.guard(base)?;
                 if stored != *expected {
@@ -117,6 +158,11 @@ impl Staged {
                 self.guard = Some(guard.clone());
                 Ok(WriteOutcome::Guarded)
             }
+            // Sizes were checked, so this is a group within a group that slipped through.
+            Write::All(inner) => Err(StoreError::Size {
+                part: Part::Nested,
+                len: inner.len(),
+            }),
         }
     }
 
@@ -164,5 +210,25 @@ impl Staged {
         self.guard
             .as_ref()
             .map_or_else(|| base.guard(), |staged| Ok(Some(staged.clone())))
+    }
+}
+
+/// What is stored once the staged changes are.
+struct Layered<'a, B> {
+    staged: &'a Staged,
+    base: &'a B,
+}
+
+impl<B: Base> Base for Layered<'_, B> {
+    fn row(&self, key: &RowKey) -> Result<Option<Row>, StoreError> {
+        self.staged.row(self.base, key)
+    }
+
+    fn unique(&self, key: &IndexKey) -> Result<Option<RowKey>, StoreError> {
+        self.staged.unique(self.base, key)
+    }
+
+    fn guard(&self) -> Result<Option<Guard>, StoreError> {
+        self.staged.guard(self.base)
     }
 }

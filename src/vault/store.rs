@@ -3,6 +3,9 @@
 //! A store sees opaque bytes. It knows no card, no key and no format: it keeps *rows* under row
 //! keys, an *index* from index keys to row keys, and one *guard*. What each write does, and to
 //! what, is written down at [`Write`]; the conformance suite runs the same checks on every store.
+//!
+//! The first byte of a row key or an index key says whose it is: the length of a domain, 1 to 32,
+//! for the vault's, [`LEDGER_SPACE`] and above for the ledger's.
 #![forbid(unsafe_code)]
 
 use core::cmp::Ordering;
@@ -18,9 +21,14 @@ pub const MAX_KEY: usize = 80;
 pub const MAX_ROW: usize = 512;
 /// The longest [`Guard`], in bytes.
 pub const MAX_GUARD: usize = 128;
-/// The most index keys that one write names: the index version that a row was written under, the
-/// one that is read and the one that is being filled.
-pub const MAX_INDEX_KEYS: usize = 3;
+/// The most index keys that one write names. A vault's row stands under at most three: the index
+/// version that it was written under, the one that is read and the one that is being filled; a
+/// ledger's under each of a payment's numbers.
+pub const MAX_INDEX_KEYS: usize = 8;
+/// The most writes of one group.
+pub const MAX_ALL: usize = 5_000;
+/// Row keys and index keys from this byte on are the ledger's.
+pub const LEDGER_SPACE: u8 = 0x40;
 /// The most writes of one batch, keys of one read, and rows of one page of a scan.
 pub const MAX_BATCH: usize = 10_000;
 /// The most row keys that one index key yields beside its unique one.
@@ -66,14 +74,29 @@ pub trait Store: Send + Sync + 'static {
         keys: Vec<IndexKey>,
     ) -> impl Future<Output = Result<Vec<Found>, StoreError>> + Send;
 
-    /// At most `limit` rows (and at most [`MAX_BATCH`]) with keys after `after`, in key order.
-    /// Fewer, though not `limit == 0`, means that the end was reached.
+    /// What the index holds beside the unique entry under `key`: at most `limit` row keys (and at
+    /// most [`MAX_BATCH`]) after `after` and before `end`, in key order. Fewer, though not
+    /// `limit == 0`, means that the end was reached.
+    ///
+    /// # Errors
+    /// What the medium reports.
+    fn others(
+        &self,
+        key: IndexKey,
+        after: Option<RowKey>,
+        end: Option<RowKey>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<RowKey>, StoreError>> + Send;
+
+    /// At most `limit` rows (and at most [`MAX_BATCH`]) with keys after `after` and before `end`,
+    /// in key order. Fewer, though not `limit == 0`, means that the end was reached.
     ///
     /// # Errors
     /// What the medium reports.
     fn scan(
         &self,
         after: Option<RowKey>,
+        end: Option<RowKey>,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<(RowKey, Row)>, StoreError>> + Send;
 
@@ -114,12 +137,23 @@ impl<S: Store> Store for Arc<S> {
         (**self).find(keys)
     }
 
+    fn others(
+        &self,
+        key: IndexKey,
+        after: Option<RowKey>,
+        end: Option<RowKey>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<RowKey>, StoreError>> + Send {
+        (**self).others(key, after, end, limit)
+    }
+
     fn scan(
         &self,
         after: Option<RowKey>,
+        end: Option<RowKey>,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<(RowKey, Row)>, StoreError>> + Send {
-        (**self).scan(after, limit)
+        (**self).scan(after, end, limit)
     }
 
     fn guard(&self) -> impl Future<Output = Result<Option<Guard>, StoreError>> + Send {
@@ -169,6 +203,16 @@ pub enum Write {
         /// At most [`MAX_INDEX_KEYS`]: all that the row was inserted under.
         index: Vec<IndexKey>,
     },
+    /// Adds and takes away entries of a row that are not unique. Adding one that is there and
+    /// taking away one that is not changes nothing.
+    Link {
+        /// The row's key.
+        token: RowKey,
+        /// At most [`MAX_INDEX_KEYS`]: the keys that are to name the row.
+        add: Vec<IndexKey>,
+        /// At most [`MAX_INDEX_KEYS`]: the keys that are to name it no more, done first.
+        remove: Vec<IndexKey>,
+    },
     /// Puts `guard` in the place of `expected`.
     Guard {
         /// The guard as the writer read it.
@@ -176,6 +220,9 @@ pub enum Write {
         /// The new guard.
         guard: Guard,
     },
+    /// All of these, in their order, or none of them: 1 to [`MAX_ALL`] writes, no group among
+    /// them.
+    All(Vec<Self>),
 }
 
 /// What became of one [`Write`].
@@ -202,8 +249,40 @@ pub enum WriteOutcome {
     Missing,
     /// The guard was set.
     Guarded,
+    /// The row's entries are as they were to be.
+    Linked,
     /// The guard is not the expected one but this; nothing was written.
     GuardChanged(Option<Guard>),
+    /// Every write of the group was applied, with these outcomes.
+    All(Vec<Self>),
+    /// One write of the group was refused, so none was applied.
+    Refused {
+        /// The place of the first refused one in the group, from 0.
+        at: usize,
+        /// What became of it.
+        outcome: Box<Self>,
+    },
+}
+
+impl WriteOutcome {
+    /// Whether the write did what it was to do.
+    #[must_use]
+    pub const fn is_applied(&self) -> bool {
+        match self {
+            Self::Inserted
+            | Self::Replaced
+            | Self::Deleted
+            | Self::Guarded
+            | Self::Linked
+            | Self::All(_) => true,
+            Self::Exists { .. }
+            | Self::TokenTaken
+            | Self::Changed
+            | Self::Missing
+            | Self::GuardChanged(_)
+            | Self::Refused { .. } => false,
+        }
+    }
 }
 
 /// What the index holds under one key.
@@ -284,8 +363,13 @@ pub enum Part {
     Guard,
     /// The number of index keys of one write: at most [`MAX_INDEX_KEYS`].
     IndexKeys,
-    /// The number of items of one call: at most [`MAX_BATCH`].
+    /// The number of items of one call, those of groups counted one by one: at most
+    /// [`MAX_BATCH`].
     Batch,
+    /// The number of writes of one group: 1 to [`MAX_ALL`].
+    All,
+    /// A group within a group; its length is that of the inner one.
+    Nested,
 }
 
 impl RowKey {
@@ -385,21 +469,49 @@ impl StoreError {
 /// Checks the sizes of a batch that the types do not.
 ///
 /// # Errors
-/// [`StoreError::Size`] with [`Part::Batch`] or [`Part::IndexKeys`].
+/// [`StoreError::Size`] with [`Part::Batch`], [`Part::IndexKeys`], [`Part::All`] or
+/// [`Part::Nested`].
 pub(super) fn check_batch(writes: &[Write]) -> Result<(), StoreError> {
-    check_count(writes.len())?;
+    check_count(writes.iter().map(weight).sum())?;
+    let size = |part, len| Err(StoreError::Size { part, len });
     for write in writes {
-        let (least, len) = match write {
-            Write::Insert { index, .. } => (1, index.len()),
-            Write::Delete { index, .. } => (0, index.len()),
-            Write::Replace { .. } | Write::Guard { .. } => continue,
+        let Write::All(group) = write else {
+            check_index_keys(write)?;
+            continue;
         };
-        if len < least || len > MAX_INDEX_KEYS {
-            return Err(StoreError::Size {
-                part: Part::IndexKeys,
-                len,
-            });
+        if group.is_empty() || group.len() > MAX_ALL {
+            return size(Part::All, group.len());
         }
+        for write in group {
+            if let Write::All(inner) = write {
+                return size(Part::Nested, inner.len());
+            }
+            check_index_keys(write)?;
+        }
+    }
+    Ok(())
+}
+
+/// How many writes a write is: a group is as many as it holds.
+pub(super) fn weight(write: &Write) -> usize {
+    match write {
+        Write::All(group) => group.len(),
+        _ => 1,
+    }
+}
+
+fn check_index_keys(write: &Write) -> Result<(), StoreError> {
+    let (least, len) = match write {
+        Write::Insert { index, unique, .. } => (usize::from(*unique), index.len()),
+        Write::Delete { index, .. } => (0, index.len()),
+        Write::Link { add, remove, .. } => (0, add.len().max(remove.len())),
+        Write::Replace { .. } | Write::Guard { .. } | Write::All(_) => return Ok(()),
+    };
+    if len < least || len > MAX_INDEX_KEYS {
+        return Err(StoreError::Size {
+            part: Part::IndexKeys,
+            len,
+        });
     }
     Ok(())
 }
@@ -452,6 +564,8 @@ impl fmt::Display for StoreError {
                 Part::Guard => write!(f, "a guard of {len} bytes (at most {MAX_GUARD})"),
                 Part::IndexKeys => write!(f, "{len} index keys (at most {MAX_INDEX_KEYS})"),
                 Part::Batch => write!(f, "{len} items in one call (at most {MAX_BATCH})"),
+                Part::All => write!(f, "{len} writes in one group (1 to {MAX_ALL})"),
+                Part::Nested => write!(f, "a group of {len} writes within a group"),
             },
         }
     }

@@ -88,8 +88,8 @@ def open_ring(sealed, label, protecting):
     assert ring[0] == 1 and ring[1] == mark and ring[2:18] == ring_id
     assert ring[18:26] == sealed[27:35]
     roots = {}
-    assert len(ring) == 47 + 90 * ring[46]
-    for start in range(47, len(ring), 90):
+    assert len(ring) == 51 + 90 * ring[50]
+    for start in range(51, len(ring), 90):
         entry = ring[start : start + 90]
         usage, version, state, flags = struct.unpack(">BIBB", entry[:7])
         root = entry[58:]

@@ -11,8 +11,8 @@ use std::sync::Barrier;
 use std::thread;
 
 use cardvault::vault::{
-    Found, Guard, IndexKey, MAX_BATCH, MAX_FOUND, MAX_INDEX_KEYS, MAX_KEY, Part, Row, RowKey,
-    Store, StoreError, Write, WriteOutcome,
+    Found, Guard, IndexKey, MAX_ALL, MAX_BATCH, MAX_FOUND, MAX_INDEX_KEYS, MAX_KEY, Part, Row,
+    RowKey, Store, StoreError, Write, WriteOutcome,
 };
 use pollster::block_on;
 use proptest::prelude::*;
@@ -25,7 +25,8 @@ macro_rules! conformance_suite {
         $crate::conformance_suite!(@ $make;
             empty_store, outcomes, batch_order, refused_changes_nothing, two_index_versions,
             others_are_many, delete_takes_entries, guards, limits, dangling_index,
-            index_keys_do_not_mix, scan_pages, one_winner_among_64, compare_and_swap_races,
+            index_keys_do_not_mix, scan_pages, scan_ends, links, others_in_pages, groups,
+            group_limits, one_winner_among_64, compare_and_swap_races,
             reads_see_whole_batches, dropped_callers, dropped_among_living, model);
     };
     (@ $make:expr; $($check:ident),*) => {
@@ -84,7 +85,7 @@ fn find(store: &impl Store, key: IndexKey) -> Found {
 fn all(store: &impl Store) -> Vec<(RowKey, Row)> {
     let mut rows = Vec::new();
     loop {
-        let page = block_on(store.scan(rows.last().map(|(key, _)| *key), 7)).unwrap();
+        let page = block_on(store.scan(rows.last().map(|(key, _)| *key), None, 7)).unwrap();
         let end = page.len() < 7;
         rows.extend(page);
         if end {
@@ -103,7 +104,7 @@ pub fn empty_store<S: Store, H: Deref<Target = S>>(make: &impl Fn() -> H) {
         block_on(store.find(vec![index(1)])),
         Ok(vec![Found::default()])
     );
-    assert_eq!(block_on(store.scan(None, 10)), Ok(vec![]));
+    assert_eq!(block_on(store.scan(None, None, 10)), Ok(vec![]));
     assert_eq!(block_on(store.write(None, vec![])), Ok(vec![]));
 }
 
@@ -445,11 +446,12 @@ pub fn limits<S: Store, H: Deref<Target = S>>(make: &impl Fn() -> H) {
         expected: row(""),
         index: keys,
     };
+    let over = MAX_INDEX_KEYS + 1;
     for (keys, is_delete, good) in [
         (0, false, false),
-        (MAX_INDEX_KEYS + 1, false, false),
+        (over, false, false),
         (0, true, true),
-        (MAX_INDEX_KEYS + 1, true, false),
+        (over, true, false),
     ] {
         let keys: Vec<_> = (0..keys).map(index).collect();
         let len = keys.len();
@@ -564,7 +566,7 @@ pub fn scan_pages<S: Store, H: Deref<Target = S>>(make: &impl Fn() -> H) {
     for limit in [1, 2, 5, 46, 47, 48, usize::MAX] {
         let mut seen: Vec<(RowKey, Row)> = Vec::new();
         loop {
-            let page = block_on(store.scan(seen.last().map(|(key, _)| *key), limit)).unwrap();
+            let page = block_on(store.scan(seen.last().map(|(key, _)| *key), None, limit)).unwrap();
             assert!(page.len() <= limit);
             if page.is_empty() {
                 break;
@@ -573,13 +575,254 @@ pub fn scan_pages<S: Store, H: Deref<Target = S>>(make: &impl Fn() -> H) {
         }
         assert_eq!(seen, expected, "in pages of {limit}");
     }
-    assert_eq!(block_on(store.scan(None, 0)), Ok(vec![]));
+    assert_eq!(block_on(store.scan(None, None, 0)), Ok(vec![]));
     let between = RowKey::new(&[0x90, 3, 1]).unwrap();
     assert_eq!(
-        block_on(store.scan(Some(between), 1)),
+        block_on(store.scan(Some(between), None, 1)),
         Ok(vec![named(&vec![0x90, 4])])
     );
     assert_eq!(block_on(store.count()), Ok(47));
+}
+
+pub fn scan_ends<S: Store, H: Deref<Target = S>>(make: &impl Fn() -> H) {
+    let store = &*make();
+    let writes = (0..20).map(|n| insert(token(n), row("r"), &[], false));
+    write(store, writes.collect());
+    let bounds: Vec<_> = [None]
+        .into_iter()
+        .chain((0..20).step_by(3).map(Some))
+        .collect();
+    for after in &bounds {
+        for end in &bounds {
+            let scanned = block_on(store.scan(after.map(token), end.map(token), 7)).unwrap();
+            let first = after.map_or(0, |after| after + 1);
+            let expected: Vec<_> = (first..end.unwrap_or(20)).take(7).map(token).collect();
+            let keys: Vec<_> = scanned.into_iter().map(|(key, _)| key).collect();
+            assert_eq!(keys, expected, "after {after:?} before {end:?}");
+        }
+    }
+}
+
+pub fn links<S: Store, H: Deref<Target = S>>(make: &impl Fn() -> H) {
+    let store = &*make();
+    let link = |t, add: &[usize], remove: &[usize]| Write::Link {
+        token: token(t),
+        add: add.iter().copied().map(index).collect(),
+        remove: remove.iter().copied().map(index).collect(),
+    };
+    let named = |i| find(store, index(i)).others;
+    assert_eq!(one(store, link(1, &[1], &[])), WriteOutcome::Missing);
+    assert_eq!(find(store, index(1)), Found::default());
+    write(store, vec![insert(token(1), row("r"), &[index(1)], true)]);
+    assert_eq!(one(store, link(1, &[1, 2, 3], &[])), WriteOutcome::Linked);
+    assert_eq!(one(store, link(1, &[3], &[2, 4])), WriteOutcome::Linked);
+    assert_eq!(one(store, link(1, &[5], &[5])), WriteOutcome::Linked);
+    for (i, expected) in [(1, 1), (2, 0), (3, 1), (4, 0), (5, 1)] {
+        assert_eq!(named(i), vec![token(1); expected], "{i}");
+    }
+    // A unique entry stays, whatever is taken away.
+    assert_eq!(one(store, link(1, &[], &[1])), WriteOutcome::Linked);
+    let found = find(store, index(1));
+    assert_eq!(found.unique, Some((token(1), row("r"))));
+    assert_eq!(found.others, []);
+    let delete = Write::Delete {
+        token: token(1),
+        expected: row("r"),
+        index: [1, 3, 5].map(index).to_vec(),
+    };
+    assert_eq!(one(store, delete), WriteOutcome::Deleted);
+    for i in 1..6 {
+        assert_eq!(find(store, index(i)), Found::default(), "{i}");
+    }
+}
+
+pub fn others_in_pages<S: Store, H: Deref<Target = S>>(make: &impl Fn() -> H) {
+    let store = &*make();
+    let count = MAX_FOUND + 20;
+    let fresh = (0..count).map(|n| insert(token(n), row("r"), &[index(1), index(3)], false));
+    write(store, fresh.collect());
+    write(
+        store,
+        vec![insert(token(900), row("u"), &[index(1), index(2)], true)],
+    );
+    for limit in [1, 7, count, count + 1, usize::MAX] {
+        let mut seen = Vec::new();
+        loop {
+            let after = seen.last().copied();
+            let page = block_on(store.others(index(1), after, None, limit)).unwrap();
+            assert!(page.len() <= limit);
+            if page.is_empty() {
+                break;
+            }
+            seen.extend(page);
+        }
+        assert_eq!(seen, (0..count).map(token).collect::<Vec<_>>(), "{limit}");
+    }
+    let between = |after, end| block_on(store.others(index(1), after, end, 1000)).unwrap();
+    assert_eq!(
+        between(Some(token(3)), Some(token(6))),
+        [token(4), token(5)]
+    );
+    assert_eq!(between(None, Some(token(2))), [token(0), token(1)]);
+    assert_eq!(between(Some(token(6)), Some(token(6))), []);
+    assert_eq!(between(Some(token(7)), Some(token(6))), []);
+    assert_eq!(between(Some(token(count)), None), []);
+    assert_eq!(block_on(store.others(index(2), None, None, 10)), Ok(vec![]));
+    assert_eq!(block_on(store.others(index(9), None, None, 10)), Ok(vec![]));
+    assert_eq!(block_on(store.others(index(1), None, None, 0)), Ok(vec![]));
+}
+
+pub fn groups<S: Store, H: Deref<Target = S>>(make: &impl Fn() -> H) {
+    let store = &*make();
+    let (a, b) = (row("a"), row("b"));
+    let unique = |t, r: &Row, i| insert(token(t), r.clone(), &[index(i)], true);
+    let replace = |t, expected: &Row, row: &Row| Write::Replace {
+        token: token(t),
+        expected: expected.clone(),
+        row: row.clone(),
+    };
+    let link = |t, i| Write::Link {
+        token: token(t),
+        add: vec![index(i)],
+        remove: vec![],
+    };
+    let refused = |at, outcome| WriteOutcome::Refused {
+        at,
+        outcome: Box::new(outcome),
+    };
+    // Each sees the ones before it, within its group and before it.
+    let outcomes = write(
+        store,
+        vec![
+            unique(1, &a, 1),
+            Write::All(vec![
+                unique(2, &a, 2),
+                replace(2, &a, &b),
+                link(2, 7),
+                replace(1, &a, &b),
+            ]),
+            replace(1, &b, &a),
+        ],
+    );
+    let applied = WriteOutcome::All(vec![
+        WriteOutcome::Inserted,
+        WriteOutcome::Replaced,
+        WriteOutcome::Linked,
+        WriteOutcome::Replaced,
+    ]);
+    assert_eq!(
+        outcomes,
+        [WriteOutcome::Inserted, applied, WriteOutcome::Replaced]
+    );
+    let before = (all(store), find(store, index(7)));
+    assert_eq!(before.0, [(token(1), a.clone()), (token(2), b.clone())]);
+    assert_eq!(before.1.others, [token(2)]);
+    // One refusal and nothing of the group is there, whatever its kind and its place.
+    let winner = WriteOutcome::Exists {
+        token: token(1),
+        row: a.clone(),
+    };
+    let delete = |t, expected: &Row| Write::Delete {
+        token: token(t),
+        expected: expected.clone(),
+        index: vec![index(2), index(7)],
+    };
+    let guarded = |expected| Write::Guard {
+        expected,
+        guard: guard("g"),
+    };
+    for (write_refused, outcome) in [
+        (unique(3, &a, 1), winner),
+        (unique(1, &a, 3), WriteOutcome::TokenTaken),
+        (replace(1, &b, &a), WriteOutcome::Changed),
+        (replace(4, &b, &a), WriteOutcome::Missing),
+        (delete(2, &a), WriteOutcome::Changed),
+        (link(4, 1), WriteOutcome::Missing),
+        (
+            guarded(Some(guard("other"))),
+            WriteOutcome::GuardChanged(None),
+        ),
+    ] {
+        // A guard is set last, so that the refused one still sees none.
+        let mut good = vec![
+            replace(1, &a, &b),
+            unique(5, &a, 5),
+            link(1, 8),
+            delete(2, &b),
+        ];
+        if !matches!(
+            write_refused,
+            Write::Guard { .. } | Write::Replace { .. } | Write::Delete { .. }
+        ) {
+            good = vec![unique(5, &a, 5), link(5, 8), delete(2, &b)];
+        }
+        for at in [0, good.len()] {
+            let mut group = good.clone();
+            if at > 0
+                && !matches!(
+                    write_refused,
+                    Write::Insert { .. } | Write::Link { .. } | Write::Guard { .. }
+                )
+            {
+                group = vec![unique(5, &a, 5), link(5, 8)];
+            }
+            let at = at.min(group.len());
+            group.insert(at, write_refused.clone());
+            let outcomes = write(store, vec![Write::All(group), unique(9, &a, 9)]);
+            assert_eq!(outcomes[0], refused(at, outcome.clone()));
+            assert_eq!(outcomes[1], WriteOutcome::Inserted);
+            let gone = Write::Delete {
+                token: token(9),
+                expected: a.clone(),
+                index: vec![index(9)],
+            };
+            assert_eq!(one(store, gone), WriteOutcome::Deleted);
+            assert_eq!((all(store), find(store, index(7))), before);
+            for i in [3, 5, 8] {
+                assert_eq!(find(store, index(i)), Found::default());
+            }
+            assert_eq!(block_on(store.guard()), Ok(None));
+        }
+    }
+    // A batch under another guard leaves its groups alone.
+    let group = vec![Write::All(vec![unique(5, &a, 5)])];
+    let under = block_on(store.write(Some(guard("x")), group));
+    assert_eq!(under, Err(StoreError::GuardChanged));
+    assert_eq!(all(store), before.0);
+}
+
+pub fn group_limits<S: Store, H: Deref<Target = S>>(make: &impl Fn() -> H) {
+    let store = &*make();
+    let size = |part, len| Err(StoreError::Size { part, len });
+    let plain = |n: usize| insert(token(n), row("r"), &[], false);
+    let many = |from: usize, to: usize| Write::All((from..to).map(plain).collect());
+    let write = |writes| block_on(store.write(None, writes));
+    assert_eq!(write(vec![Write::All(vec![])]), size(Part::All, 0));
+    assert_eq!(
+        write(vec![many(0, MAX_ALL + 1)]),
+        size(Part::All, MAX_ALL + 1)
+    );
+    let nested = Write::All(vec![plain(1), Write::All(vec![plain(2), plain(3)])]);
+    assert_eq!(write(vec![nested]), size(Part::Nested, 2));
+    let keys: Vec<_> = (0..=MAX_INDEX_KEYS).map(index).collect();
+    let crowded = Write::All(vec![insert(token(1), row("r"), &keys, true)]);
+    assert_eq!(write(vec![crowded]), size(Part::IndexKeys, keys.len()));
+    for (add, remove) in [(keys.clone(), vec![]), (vec![], keys.clone())] {
+        let link = Write::Link {
+            token: token(1),
+            add,
+            remove,
+        };
+        assert_eq!(write(vec![link]), size(Part::IndexKeys, keys.len()));
+    }
+    // The writes of groups count one by one.
+    let over = vec![many(0, MAX_ALL), many(0, MAX_ALL), plain(1)];
+    assert_eq!(write(over), size(Part::Batch, 2 * MAX_ALL + 1));
+    assert_eq!(2 * MAX_ALL, MAX_BATCH);
+    assert_eq!(block_on(store.count()), Ok(0));
+    let most = write(vec![many(0, MAX_ALL), many(MAX_ALL, MAX_BATCH)]).unwrap();
+    assert!(most.iter().all(WriteOutcome::is_applied));
+    assert_eq!(block_on(store.count()), Ok(MAX_BATCH as u64));
 }
 
 pub fn one_winner_among_64<S: Store, H: Deref<Target = S>>(make: &impl Fn() -> H) {
@@ -697,7 +940,7 @@ pub fn reads_see_whole_batches<S: Store, H: Deref<Target = S>>(make: &impl Fn() 
                     let rows = block_on(store.rows(vec![token(1), token(2)])).unwrap();
                     assert_eq!(rows[0], rows[1]);
                     assert!(rows[0].is_some());
-                    let scanned = block_on(store.scan(None, 2)).unwrap();
+                    let scanned = block_on(store.scan(None, None, 2)).unwrap();
                     assert_eq!(scanned[0].1, scanned[1].1);
                 }
             });
@@ -841,10 +1084,16 @@ enum Step {
         token: u8,
         expected: u8,
     },
+    Link {
+        token: u8,
+        add: Vec<u8>,
+        remove: Vec<u8>,
+    },
     Guard {
         expected: Option<u8>,
         guard: u8,
     },
+    All(Vec<Self>),
 }
 
 impl Model {
@@ -905,6 +1154,36 @@ impl Model {
                     WriteOutcome::Deleted
                 }
             },
+            Step::Link {
+                token,
+                ref add,
+                ref remove,
+            } => {
+                if !self.rows.contains_key(&token) {
+                    return WriteOutcome::Missing;
+                }
+                self.entries
+                    .retain(|&(key, unique, of)| unique || of != token || !remove.contains(&key));
+                self.entries
+                    .extend(add.iter().map(|key| (*key, false, token)));
+                WriteOutcome::Linked
+            }
+            Step::All(ref steps) => {
+                let mut next = self.clone();
+                let mut outcomes = Vec::new();
+                for (at, step) in steps.iter().enumerate() {
+                    let outcome = next.step(step);
+                    if !outcome.is_applied() {
+                        return WriteOutcome::Refused {
+                            at,
+                            outcome: Box::new(outcome),
+                        };
+                    }
+                    outcomes.push(outcome);
+                }
+                *self = next;
+                WriteOutcome::All(outcomes)
+            }
             Step::Guard { expected, guard } => {
                 if self.guard != expected {
                     return WriteOutcome::GuardChanged(self.guard.map(small_guard));
@@ -953,7 +1232,10 @@ fn step() -> impl Strategy<Value = Step> {
         2 => vec![2 * card, 2 * card + 1],
         _ => vec![2 * card + 1, 2 * card],
     });
+    let link = prop::collection::vec(0u8..8, 0..3);
     prop_oneof![
+        2 => (0u8..12, link.clone(), link)
+            .prop_map(|(token, add, remove)| Step::Link { token, add, remove }),
         6 => (0u8..12, 0u8..3, index, any::<bool>())
             .prop_map(|(token, row, index, unique)| Step::Insert { token, row, index, unique }),
         3 => (0u8..12, 0u8..3, 0u8..3)
@@ -964,8 +1246,34 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Steps, some of them in groups.
+fn steps() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => step(),
+        1 => prop::collection::vec(step(), 1..5).prop_map(Step::All),
+    ]
+}
+
 fn to_write(model: &Model, step: &Step) -> Write {
     match *step {
+        Step::Link {
+            token,
+            ref add,
+            ref remove,
+        } => Write::Link {
+            token: small_token(token),
+            add: add.iter().copied().map(small_index).collect(),
+            remove: remove.iter().copied().map(small_index).collect(),
+        },
+        Step::All(ref steps) => {
+            let mut next = model.clone();
+            let mut writes = Vec::new();
+            for step in steps {
+                writes.push(to_write(&next, step));
+                next.step(step);
+            }
+            Write::All(writes)
+        }
         Step::Insert {
             token,
             row,
@@ -1002,7 +1310,7 @@ pub fn model<S: Store, H: Deref<Target = S>>(make: &impl Fn() -> H) {
     let batches = prop::collection::vec(
         (
             prop::option::weighted(0.2, 0u8..2),
-            prop::collection::vec(step(), 0..12),
+            prop::collection::vec(steps(), 0..12),
         ),
         1..8,
     );

@@ -271,7 +271,9 @@ pub(crate) struct Add {
     #[command(flatten)]
     pub(crate) vault: VaultArgs,
     /// What the key is for
-    #[arg(value_name = "USE", value_parser = ["card", "index", "vaultless", "irreversible"])]
+    #[arg(value_name = "USE", value_parser = [
+        "card", "index", "vaultless", "irreversible", "journal", "ledger",
+    ])]
     pub(crate) usage: String,
     /// Days in which it protects new data, from its activation [default: by use, see the manual]
     #[arg(long, value_name = "DAYS", requires = "open_days")]

@@ -211,12 +211,25 @@ impl Store for Embedded {
         self.read(|snapshot| keys.iter().map(|key| snapshot.find(key)).collect())
     }
 
+    async fn others(
+        &self,
+        key: IndexKey,
+        after: Option<RowKey>,
+        end: Option<RowKey>,
+        limit: usize,
+    ) -> Result<Vec<RowKey>, StoreError> {
+        let limit = limit.min(MAX_BATCH);
+        self.read(|snapshot| snapshot.others(&key, after.as_ref(), end.as_ref(), limit))
+    }
+
     async fn scan(
         &self,
         after: Option<RowKey>,
+        end: Option<RowKey>,
         limit: usize,
     ) -> Result<Vec<(RowKey, Row)>, StoreError> {
-        self.read(|snapshot| snapshot.scan(after.as_ref(), limit.min(MAX_BATCH)))
+        let limit = limit.min(MAX_BATCH);
+        self.read(|snapshot| snapshot.scan(after.as_ref(), end.as_ref(), limit))
     }
 
     async fn guard(&self) -> Result<Option<Guard>, StoreError> {

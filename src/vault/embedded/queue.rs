@@ -11,7 +11,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use futures_channel::oneshot;
 
-use super::super::store::{Guard, StoreError, Write, WriteOutcome};
+use super::super::store::{self, Guard, StoreError, Write, WriteOutcome};
 
 /// What a caller gets to know.
 pub(super) type Answer = Result<Vec<WriteOutcome>, StoreError>;
@@ -122,7 +122,7 @@ fn wake(waiting: BTreeMap<u64, Waker>) {
 }
 
 fn weight(job: &Job) -> usize {
-    job.writes.len().max(1)
+    job.writes.iter().map(store::weight).sum::<usize>().max(1)
 }
 
 struct Put<'a> {

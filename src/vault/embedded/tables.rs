@@ -201,13 +201,50 @@ impl Snapshot {
         Ok(found)
     }
 
+    pub(super) fn others(
+        &self,
+        key: &IndexKey,
+        after: Option<&RowKey>,
+        end: Option<&RowKey>,
+        limit: usize,
+    ) -> Result<Vec<RowKey>, StoreError> {
+        if nothing_between(after, end) {
+            return Ok(Vec::new());
+        }
+        let unique = Entry::unique(key);
+        let prefix = unique.as_bytes();
+        let start = after.map(|token| Entry::other(key, token));
+        // Behind the unique entry, which is the prefix itself.
+        let start = start.as_ref().map_or(prefix, Entry::as_bytes);
+        let end = end.map(|token| Entry::other(key, token));
+        let end = end
+            .as_ref()
+            .map_or(Bound::Unbounded, |end| Bound::Excluded(end.as_bytes()));
+        let range = (Bound::Excluded(start), end);
+        let entries = ReadableTable::range::<&[u8]>(&self.index, range).map_err(from_storage)?;
+        let mut tokens = Vec::new();
+        for entry in entries.take(limit) {
+            let (name, _) = entry.map_err(from_storage)?;
+            let Some(token) = name.value().strip_prefix(prefix) else {
+                break;
+            };
+            tokens.push(row_key(token)?);
+        }
+        Ok(tokens)
+    }
+
     pub(super) fn scan(
         &self,
         after: Option<&RowKey>,
+        end: Option<&RowKey>,
         limit: usize,
     ) -> Result<Vec<(RowKey, Row)>, StoreError> {
+        if nothing_between(after, end) {
+            return Ok(Vec::new());
+        }
         let start = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.as_bytes()));
-        let range = (start, Bound::Unbounded);
+        let end = end.map_or(Bound::Unbounded, |key| Bound::Excluded(key.as_bytes()));
+        let range = (start, end);
         let entries = ReadableTable::range::<&[u8]>(&self.rows, range).map_err(from_storage)?;
         entries
             .take(limit)
@@ -291,6 +328,11 @@ impl Entry {
     fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
     }
+}
+
+/// The engine takes a range that ends before it begins for a mistake.
+fn nothing_between(after: Option<&RowKey>, end: Option<&RowKey>) -> bool {
+    matches!((after, end), (Some(after), Some(end)) if after >= end)
 }
 
 fn row_key(bytes: &[u8]) -> Result<RowKey, StoreError> {

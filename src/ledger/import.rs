@@ -1,0 +1,349 @@
+//! Verified entries of terminals' journals into vault and ledger, all or nothing.
+#![forbid(unsafe_code)]
+
+use core::fmt::Write as _;
+
+use rand_core::TryCryptoRng;
+
+use super::draft::{Draft, name_of};
+use super::error::LedgerError;
+use super::operations::{CONFLICT_TRIES, Ledger, Lookup, MAX_PAGE, add_new, check_entries};
+use super::record::{NewPayment, Payment, PaymentId, RequestRecord, Source};
+use crate::card::CardRecord;
+use crate::keys::Domain;
+use crate::payment::{PaymentKind, Reference, RefundNumber};
+use crate::refund::{Action, Authority, PaymentEvent, RefundEvent, RefundStatus};
+use crate::vault::{RingState, Store};
+
+/// One entry that was verified.
+#[derive(Debug)]
+pub struct ImportEntry {
+    /// The payment. Its token and last digits are filled in from the card.
+    pub payment: NewPayment,
+    /// The card, if the entry has one.
+    pub card: Option<CardRecord>,
+}
+
+/// What an import did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Entries that the ledger did not have.
+    pub new: usize,
+    /// Entries that it had, with the same content.
+    pub known: usize,
+    /// Cards that the vault did not have.
+    pub new_cards: usize,
+    /// New entries that act on a payment and could not be applied to it. They are recorded.
+    pub unapplied: Vec<Unapplied>,
+}
+
+/// An entry that was recorded but changed no other payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unapplied {
+    /// Its place among the entries, from 0.
+    pub at: usize,
+    /// Why.
+    pub why: WhyUnapplied,
+}
+
+/// Why an entry that acts on a payment was not applied to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WhyUnapplied {
+    /// No payment is what it refers to.
+    NoOriginal,
+    /// More than one payment is.
+    Ambiguous,
+    /// Its number stands for another request.
+    NumberReused,
+    /// With it, more than the original would be given back.
+    TotalExceeded,
+    /// The original's state, or what is pending for it, does not allow it.
+    State,
+}
+
+impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
+    /// Takes over at most [`MAX_ENTRIES`](super::MAX_ENTRIES) verified entries: cards into the
+    /// vault, under convergent tokens, payments into the ledger, and what voids, refunds,
+    /// reversals and completions did to their originals. All of it in one transaction or none;
+    /// the same entries again change nothing.
+    ///
+    /// # Errors
+    /// [`LedgerError::OtherContent`] if an identity stands for another payment;
+    /// [`LedgerError::TooMany`]; [`LedgerError::Conflict`]; [`LedgerError::Tampered`]; the
+    /// vault's.
+    pub async fn import(
+        &self,
+        domain: &Domain,
+        entries: &[ImportEntry],
+    ) -> Result<Imported, LedgerError> {
+        check_entries(entries.len())?;
+        for _ in 0..CONFLICT_TRIES {
+            let state = self.vault().state()?;
+            let ids: Vec<_> = entries.iter().map(|entry| entry.payment.id).collect();
+            let known = self.known(&state, domain, &ids).await?;
+            let is_known: Vec<bool> = known.iter().map(Option::is_some).collect();
+            let cards = entries.iter().zip(&is_known).filter(|(_, known)| !**known);
+            let cards: Vec<_> = cards.filter_map(|(entry, _)| entry.card.as_ref()).collect();
+            let (tokens, mut writes) = self.vault().stage(&state, domain, &cards).await?;
+            let new_cards = writes.len();
+            let mut tokens = tokens.into_iter();
+            let payments: Vec<_> = entries
+                .iter()
+                .zip(&is_known)
+                .map(|(entry, known)| match &entry.card {
+                    Some(card) if !known => NewPayment {
+                        token: tokens.next(),
+                        last_four: Some(card.pan.last_four()),
+                        ..entry.payment
+                    },
+                    _ => entry.payment,
+                })
+                .collect();
+            let mut draft = self.draft(&state, domain)?;
+            let new = add_new(&mut draft, &payments, known, Source::Journal)?;
+            let mut imported = Imported {
+                new,
+                known: entries.len() - new,
+                new_cards,
+                unapplied: Vec::new(),
+            };
+            let mut seen = std::collections::BTreeSet::new();
+            for (at, (payment, known)) in payments.iter().zip(&is_known).enumerate() {
+                if !known
+                    && seen.insert(payment.id)
+                    && let Some(action) = action_of(payment.fields.kind)
+                    && let Some(why) = self
+                        .act(&state, domain, &mut draft, payment, action)
+                        .await?
+                {
+                    imported.unapplied.push(Unapplied { at, why });
+                }
+            }
+            writes.extend(draft.writes()?);
+            if self.apply(&state, writes).await? {
+                return Ok(imported);
+            }
+        }
+        Err(LedgerError::Conflict)
+    }
+
+    /// Applies an entry to its original; why not, if it cannot be.
+    async fn act(
+        &self,
+        state: &RingState,
+        domain: &Domain,
+        draft: &mut Draft<'_>,
+        entry: &NewPayment,
+        action: Action,
+    ) -> Result<Option<WhyUnapplied>, LedgerError> {
+        let approved = entry.fields.response.map(|code| match action {
+            Action::Reversal => code.is_reversed(),
+            _ => code.is_approved(),
+        });
+        // What was declined did nothing.
+        if approved == Some(false) {
+            return Ok(None);
+        }
+        let event = match approved {
+            Some(_) => RefundEvent::Accepted,
+            None => RefundEvent::NoAnswer,
+        };
+        let original = match self.original(domain, draft, entry, action).await? {
+            Ok(original) => original,
+            Err(why) => return Ok(Some(why)),
+        };
+        if draft.payment(&original).is_none() {
+            draft.load_payment(self.read_payment(state, domain, &original).await?);
+        }
+        let now = self.vault().now();
+        let record = RequestRecord {
+            number: number_of(entry)?,
+            merchant: entry.fields.merchant,
+            payment: original,
+            action,
+            amount: entry.fields.amount,
+            status: RefundStatus::Requested,
+            authority: Authority::Clerk,
+            terminal: entry.fields.terminal,
+            requested: now,
+            since: now,
+            tries: 1,
+            rrn: entry.fields.rrn,
+        };
+        let (merchant, number) = (&record.merchant, &record.number);
+        let mut earlier = draft.request_like(&record).copied();
+        if earlier.is_none() {
+            match self.read_request(state, domain, merchant, number).await {
+                Ok(read) => {
+                    earlier = Some(read.value);
+                    draft.load_request(read);
+                }
+                Err(LedgerError::UnknownRequest) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some(earlier) = earlier {
+            let same = earlier.payment == original && earlier.action == action;
+            if !same || earlier.amount != record.amount {
+                return Ok(Some(WhyUnapplied::NumberReused));
+            }
+            // The host asked for it, and the terminal tells how it ended, unless that is known.
+            if earlier.status == RefundStatus::Failed {
+                return Ok(Some(WhyUnapplied::State));
+            }
+            if earlier.status.after(action, event).is_ok() {
+                draft.progress(&earlier, event, Source::Journal)?;
+            }
+            return Ok(None);
+        }
+        let payment = draft
+            .payment(&original)
+            .ok_or(LedgerError::UnknownPayment)?;
+        if let Some(why) = refused(payment, &record, event) {
+            return Ok(Some(why));
+        }
+        if record.action == Action::Reversal && payment.pending.is_some() {
+            return Ok(Some(WhyUnapplied::State));
+        }
+        debug_assert_eq!(name_of(&record).requested, now);
+        draft.ask(record, Source::Journal)?;
+        draft.progress(&record, event, Source::Journal)?;
+        Ok(None)
+    }
+
+    /// The payment that an entry refers to.
+    async fn original(
+        &self,
+        domain: &Domain,
+        draft: &Draft<'_>,
+        entry: &NewPayment,
+        action: Action,
+    ) -> Result<Result<PaymentId, WhyUnapplied>, LedgerError> {
+        let fields = &entry.fields;
+        let (by, stan) = match fields.original {
+            Some(Reference::Voucher(original)) => match (original.batch, original.voucher) {
+                (Some(batch), Some(voucher)) => {
+                    (Lookup::Voucher(fields.terminal, batch, voucher), None)
+                }
+                _ => return Ok(Err(WhyUnapplied::NoOriginal)),
+            },
+            Some(Reference::Rrn { rrn, date }) => match date.on_or_before(entry.date) {
+                Some(date) => (Lookup::Rrn(rrn, date), None),
+                None => return Ok(Err(WhyUnapplied::NoOriginal)),
+            },
+            Some(Reference::Order(order)) => (Lookup::Order(order), None),
+            Some(Reference::Message(message)) => (
+                Lookup::Batch(fields.terminal, fields.batch),
+                Some(message.stan),
+            ),
+            None => return Ok(Err(WhyUnapplied::NoOriginal)),
+        };
+        let fits = |payment: &Payment| {
+            by.names(payment)
+                && is_original(payment.fields.kind, fields.kind, action)
+                && payment.fields.merchant == fields.merchant
+                && stan.is_none_or(|stan| payment.fields.stan == stan)
+                && payment.id != entry.id
+        };
+        let mut found: Vec<PaymentId> = draft
+            .payments()
+            .filter(|payment| fits(payment))
+            .map(|payment| payment.id)
+            .collect();
+        let mut after = None;
+        loop {
+            let page = self.find(domain, &by, after, MAX_PAGE).await?;
+            let ids = page.items.iter().filter(|payment| fits(payment));
+            found.extend(ids.map(|payment| payment.id));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        Ok(match found.as_slice() {
+            [] => Err(WhyUnapplied::NoOriginal),
+            [one] => Ok(*one),
+            _ => Err(WhyUnapplied::Ambiguous),
+        })
+    }
+}
+
+/// What a kind of entry does to another payment.
+fn action_of(kind: PaymentKind) -> Option<Action> {
+    if kind.is_void() {
+        Some(Action::Void)
+    } else if kind.is_refund() {
+        Some(Action::Refund)
+    } else if kind == PaymentKind::Reversal {
+        Some(Action::Reversal)
+    } else if kind == PaymentKind::Completion {
+        Some(Action::Completion)
+    } else {
+        None
+    }
+}
+
+/// Whether an entry of kind `acting` can act on a payment of kind `original`.
+fn is_original(original: PaymentKind, acting: PaymentKind, action: Action) -> bool {
+    match action {
+        Action::Void => original.void() == Some(acting),
+        Action::Refund => original.refund() == Some(acting),
+        Action::Completion => original == PaymentKind::PreAuthorization,
+        // The reversal of a void or of a completion's void is left to the desk.
+        _ => original.refund().is_some() || original == PaymentKind::PreAuthorization,
+    }
+}
+
+/// Why what a terminal did cannot be recorded as done to `payment`.
+fn refused(payment: &Payment, record: &RequestRecord, event: RefundEvent) -> Option<WhyUnapplied> {
+    let kind = payment.fields.kind;
+    if payment.pending.is_some() {
+        return Some(WhyUnapplied::State);
+    }
+    let outcome = match record.action {
+        Action::Refund => {
+            let counted = payment.refunds.counted().ok();
+            let total = counted.and_then(|counted| counted.checked_add(record.amount).ok());
+            if total.is_none_or(|total| total.minor() > payment.fields.amount.minor()) {
+                return Some(WhyUnapplied::TotalExceeded);
+            }
+            let status = match event {
+                RefundEvent::Accepted => RefundStatus::Accepted,
+                _ => RefundStatus::InDoubt,
+            };
+            let totals = payment.refunds.with(record.amount, status).ok()?;
+            PaymentEvent::Refunds(totals.level(payment.fields.amount))
+        }
+        Action::Void => PaymentEvent::Voided,
+        Action::Completion => PaymentEvent::Completed,
+        _ => PaymentEvent::Reversed,
+    };
+    let follows = payment.state.after(kind, outcome).is_ok();
+    (!follows).then_some(WhyUnapplied::State)
+}
+
+/// The number of an entry's request: the merchant's, or one made of the entry's identity.
+fn number_of(entry: &NewPayment) -> Result<RefundNumber, LedgerError> {
+    if let Some(number) = entry.fields.refund {
+        return Ok(number);
+    }
+    let mut text = String::new();
+    let (head, bytes): (_, &[u8]) = match &entry.id {
+        PaymentId::Journal { terminal, .. } => ("J-", terminal.as_bytes()),
+        PaymentId::Host(id) => ("H-", id),
+    };
+    text.push_str(head);
+    for byte in bytes {
+        let _ = write!(text, "{byte:02x}");
+    }
+    if let PaymentId::Journal {
+        epoch, sequence, ..
+    } = &entry.id
+    {
+        let _ = write!(text, "-{epoch}-{sequence}");
+    }
+    RefundNumber::parse(text.as_bytes()).map_err(|_| LedgerError::Tampered)
+}
