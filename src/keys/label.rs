@@ -54,7 +54,7 @@ pub(crate) const JOURNAL_RECEIPT: &[u8] = b"cardvault/1/journal-receipt";
 mod tests {
     use super::*;
 
-    const ALL: [&[u8]; 20] = [
+    const ALL: [&[u8]; 21] = [
         EXTRACT,
         CARD,
         FINGERPRINT,

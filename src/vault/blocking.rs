@@ -48,7 +48,8 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> BlockingVault<S, R> {
         random: fn() -> R,
         clock: fn() -> UnixSeconds,
     ) -> Result<Self, VaultError> {
-        block_on(Vault::open_with(store, ring, log, random, clock)).map(|vault| Self(Arc::new(vault)))
+        block_on(Vault::open_with(store, ring, log, random, clock))
+            .map(|vault| Self(Arc::new(vault)))
     }
 
     /// See [`Vault::into_store`]; `None` while a ledger shares the vault.

@@ -1041,7 +1041,7 @@ async fn admit<S: Store>(store: &S, state: &RingState) -> Result<(), VaultError>
                 return Ok(());
             }
             if let Err(error) = seen.check_index(&state.seen)
-                && !store.scan(None, None, 1).await?.is_empty()
+                && !store.scan(None, Some(vault_end()?), 1).await?.is_empty()
             {
                 return Err(error);
             }
