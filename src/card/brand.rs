@@ -252,7 +252,7 @@ impl core::error::Error for IinRangeError {}
 ///     Err(_) => panic!("checked when compiled"),
 /// };
 /// let table = BrandTable::with_domestic(&LOYALTY);
-/// assert_eq!(table.brand(&Pan::parse(b"9001000000000003")?), Brand::Domestic(1));
+/// assert_eq!(table.brand(&Pan::parse(b"9001000000000000")?), Brand::Domestic(1));
 /// # Ok::<(), cardvault::card::PanError>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default)]
