@@ -1,4 +1,4 @@
-//! New durable mappings: the embedded store against its bare engine, in one run.
+//! New durable mappings: the vault and its embedded store against the bare engine, in one run.
 //!
 //! The bare engine writes the same tables and bytes with the same settings. Contenders take turns,
 //! so that a slow moment of the disk meets all of them; read the ratios. `CARDVAULT_BENCH_ROWS` is
@@ -23,13 +23,22 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Instant;
 
+use cardvault::card::{CardRecord, Pan, luhn};
+use cardvault::keys::{Cryptoperiod, Domain, KeyRing, KeyUse, RingMark};
 use cardvault::vault::{
-    Embedded, EmbeddedOptions, IndexKey, Row, RowKey, Store, Write, WriteOutcome,
+    Embedded, EmbeddedOptions, IndexKey, LineLog, ROW_LEN, Row, RowKey, Store, Tokenize, Vault,
+    Write, WriteOutcome,
 };
+use cardvault::{SystemRandom, UnixSeconds};
 use pollster::block_on;
 use redb::{Database, ReadableDatabase, TableDefinition};
 
 const CALLERS: usize = 256;
+const DOMAIN: &str = "merchant";
+/// The lengths of a vault's keys in this domain: its name behind its length, and an opaque token;
+/// or an index version and a fingerprint.
+const ROW_KEY_LEN: usize = 1 + DOMAIN.len() + 17;
+const INDEX_KEY_LEN: usize = 1 + DOMAIN.len() + 4 + 32;
 /// Mappings of one turn.
 const TURN: u64 = 20_000;
 
@@ -45,6 +54,11 @@ fn main() {
     let (hundreds, bulk_engine) = (bare("hundreds.redb"), bare("bulk.redb"));
     let (threads, tasks, batches_store) =
         (embedded("threads"), embedded("tasks"), embedded("batches"));
+    let (vault_threads, vault_tasks, vault_batches) = (
+        new_vault(embedded("vault-threads")),
+        new_vault(embedded("vault-tasks")),
+        new_vault(embedded("vault-batches")),
+    );
     let mut contenders = [
         Contender::new("bare engine, transactions of 100", |range| {
             hundreds.insert(range, 100)
@@ -61,11 +75,23 @@ fn main() {
         Contender::new("batches of 10,000", |range| {
             insert_batches(&batches_store, range, 10_000)
         }),
+        Contender::new("vault, 256 threads, one card each", |range| {
+            by_threads(range, |n| block_on(tokenize_one(&vault_threads, n)));
+        }),
+        Contender::new("vault, 256 tasks on a thread, one card each", |range| {
+            by_tasks(range, |n| tokenize_one(&vault_tasks, n));
+        }),
+        Contender::new("vault, batches of 10,000", |range| {
+            tokenize_batches(&vault_batches, range, 10_000)
+        }),
     ];
     hundreds.insert(0..rows, 10_000);
     bulk_engine.insert(0..rows, 10_000);
     for store in [&threads, &tasks, &batches_store] {
         insert_batches(store, 0..rows, 10_000);
+    }
+    for vault in [&vault_threads, &vault_tasks, &vault_batches] {
+        tokenize_batches(vault, 0..rows, 10_000);
     }
     for round in 0..rounds {
         let start = rows + round * TURN;
@@ -77,11 +103,15 @@ fn main() {
     for contender in &contenders {
         println!("{:>10.0}/s  {}", contender.rate(), contender.name);
     }
-    let [hundreds, threads, tasks, bulk, batches] = contenders;
-    ratio(&threads, &hundreds, 0.5);
-    ratio(&tasks, &hundreds, 0.5);
-    ratio(&batches, &bulk, 0.8);
-    drop((hundreds, threads, tasks, bulk, batches));
+    let [hundreds, threads, tasks, bulk, batches, ..] = &contenders;
+    let [.., vault_by_threads, vault_by_tasks, vault_in_batches] = &contenders;
+    for singles in [threads, tasks, vault_by_threads, vault_by_tasks] {
+        ratio(singles, hundreds, 0.5);
+    }
+    for bulks in [batches, vault_in_batches] {
+        ratio(bulks, bulk, 0.8);
+    }
+    drop(contenders);
 
     let end = rows + rounds * TURN;
     latency("store, find by index", end, |n| {
@@ -274,6 +304,41 @@ fn insert_batches(store: &Embedded, range: core::ops::Range<u64>, per: u64) {
     }
 }
 
+fn new_vault(store: Embedded) -> Vault<Embedded> {
+    let now = UnixSeconds::now();
+    let mut ring = KeyRing::new(RingMark::Development, &mut SystemRandom).unwrap();
+    for usage in KeyUse::ALL {
+        let period = Cryptoperiod::default_of(usage);
+        let name = ring.add(usage, period, now, &mut SystemRandom).unwrap();
+        ring.activate(name, now).unwrap();
+    }
+    block_on(Vault::open(store, ring, LineLog::new(std::io::sink()))).unwrap()
+}
+
+async fn tokenize_one(vault: &Vault<Embedded>, n: u64) {
+    let domain: Domain = DOMAIN.parse().unwrap();
+    let tokenized = vault
+        .tokenize(&domain, &card(n), &Tokenize::convergent())
+        .await;
+    assert!(!tokenized.unwrap().existing);
+}
+
+fn tokenize_batches(vault: &Vault<Embedded>, range: core::ops::Range<u64>, per: u64) {
+    let domain: Domain = DOMAIN.parse().unwrap();
+    for start in range.clone().step_by(usize::try_from(per).unwrap()) {
+        let cards: Vec<_> = (start..range.end.min(start + per)).map(card).collect();
+        let results = block_on(vault.tokenize_batch(&domain, &cards, &Tokenize::convergent()));
+        assert!(results.iter().all(|result| !result.unwrap().existing));
+    }
+}
+
+/// The card of this number: a 16-digit one that passes Luhn.
+fn card(n: u64) -> CardRecord {
+    let mut digits = format!("4{n:014}").into_bytes();
+    digits.push(b'0' + luhn::check_digit(&digits).unwrap());
+    CardRecord::new(Pan::parse(&digits).unwrap())
+}
+
 fn mapping(n: u64) -> Write {
     let Bytes { token, row, index } = Bytes::new(n);
     Write::Insert {
@@ -286,22 +351,28 @@ fn mapping(n: u64) -> Write {
 
 /// A mapping as a vault has it: random tokens, fingerprints and sealed records under one domain.
 struct Bytes {
-    token: [u8; 50],
-    row: [u8; 170],
-    index: [u8; 50],
+    token: [u8; ROW_KEY_LEN],
+    row: [u8; ROW_LEN],
+    index: [u8; INDEX_KEY_LEN],
 }
 
 impl Bytes {
     fn new(n: u64) -> Self {
         let mut bytes = Self {
-            token: [b'd'; 50],
-            row: [0; 170],
-            index: [b'd'; 50],
+            token: [b'd'; ROW_KEY_LEN],
+            row: [0; ROW_LEN],
+            index: [b'd'; INDEX_KEY_LEN],
         };
-        fill(3 * n, &mut bytes.token[25..]);
+        fill(3 * n, &mut bytes.token[ROW_KEY_LEN - 16..]);
         fill(3 * n + 1, &mut bytes.row);
-        fill(3 * n + 2, &mut bytes.index[18..]);
+        fill(3 * n + 2, &mut bytes.index[INDEX_KEY_LEN - 32..]);
         bytes
+    }
+
+    /// The index key as the store keeps it: behind its length.
+    fn entry(&self) -> Vec<u8> {
+        let len = u8::try_from(INDEX_KEY_LEN).unwrap();
+        [&[len], &self.index[..]].concat()
     }
 }
 
@@ -339,8 +410,7 @@ impl Bare {
         let transaction = self.0.begin_read().unwrap();
         let index = transaction.open_table(INDEX).unwrap();
         let rows = transaction.open_table(ROWS).unwrap();
-        let entry = [&[50], &bytes.index[..]].concat();
-        let token = index.get(&entry[..]).unwrap().unwrap();
+        let token = index.get(&bytes.entry()[..]).unwrap().unwrap();
         rows.get(token.value()).unwrap().unwrap().value() == bytes.row
     }
 
@@ -354,8 +424,7 @@ impl Bare {
                 for n in start..range.end.min(start + per as u64) {
                     let bytes = Bytes::new(n);
                     rows.insert(&bytes.token[..], &bytes.row[..]).unwrap();
-                    let entry = [&[50], &bytes.index[..]].concat();
-                    index.insert(&entry[..], &bytes.token[..]).unwrap();
+                    index.insert(&bytes.entry()[..], &bytes.token[..]).unwrap();
                 }
             }
             transaction.commit().unwrap();

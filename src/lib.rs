@@ -12,6 +12,7 @@
 //! | keep cards durably behind tokens | `vault` (feature `vault`) |
 //! | read and write what a payment is made of | [`payment`] |
 //! | decide on a void, a refund or a reversal | [`refund`] |
+//! | keep a terminal's payments so that the host alone can read the cards | [`journal`] |
 //! | know why it is as it is | [`manual`] |
 //!
 //! # A card in, a token out
@@ -20,7 +21,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use cardvault::card::{CardRecord, Pan};
 //! use cardvault::keys::{Cryptoperiod, Domain, KeyRing, KeyUse, RingMark};
-//! use cardvault::vault::{Access, LineLog, Memory, Tokenize, Vault};
+//! use cardvault::vault::{Access, BlockingVault, LineLog, Memory, Tokenize};
 //! use cardvault::{SystemRandom, UnixSeconds};
 //!
 //! let mut ring = KeyRing::new(RingMark::Development, &mut SystemRandom)?;
@@ -31,7 +32,7 @@
 //!     ring.activate(name, now)?;
 //! }
 //! let log = LineLog::new(std::io::sink());
-//! let vault = pollster::block_on(Vault::open(Memory::new(), ring, log))?.blocking();
+//! let vault = BlockingVault::open(Memory::new(), ring, log)?;
 //!
 //! let shop: Domain = "shop-1".parse()?;
 //! let card = CardRecord::new(Pan::parse(b"4111 1111 1111 1111")?);

@@ -97,7 +97,7 @@ fn sources() -> Vec<Source> {
 
 /// The source without comments and without what follows its unit tests' mark.
 fn code(text: &str) -> String {
-    let text = text.split("\n#[cfg(test)]\nmod ").next().unwrap();
+    let text = text.split("\nmod tests {").next().unwrap();
     let lines = text.lines().map(|line| line.split("//").next().unwrap());
     lines.collect::<Vec<_>>().join("\n")
 }

@@ -1,8 +1,8 @@
 //! The journal's face: frozen bytes, limits, pages that come round again, files, arbitrary bytes.
 #![allow(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
     clippy::string_slice,
+    clippy::indexing_slicing,
     clippy::panic,
     clippy::cast_possible_truncation
 )]

@@ -880,6 +880,7 @@ const LISTED: &[&str] = &[
     "Found",
     "Guard",
     "IndexKey",
+    "FileLog",
     "LineLog",
     "Memory",
     "Metadata",

@@ -249,3 +249,57 @@ fn keys_leave_no_trace_in_freed_memory() {
     let (_, found) = watch(&roots, || boxed(ring()));
     assert_eq!(found, 0, "a root stays in freed memory");
 }
+
+#[cfg(feature = "vault")]
+#[test]
+fn cards_that_leave_the_vault_leave_no_trace_in_freed_memory() {
+    use cardvault::SystemRandom;
+    use cardvault::vault::{Access, BlockingVault, LineLog, Memory, Tokenize};
+    let now = UnixSeconds::now();
+    let mut ring = KeyRing::new(RingMark::Development, &mut SystemRandom).unwrap();
+    for usage in KeyUse::ALL {
+        let period = Cryptoperiod::default_of(usage);
+        let name = ring.add(usage, period, now, &mut SystemRandom).unwrap();
+        ring.activate(name, now).unwrap();
+    }
+    let log = LineLog::new(std::io::sink());
+    let vault = BlockingVault::open(Memory::new(), ring, log).unwrap();
+    let domain = Domain::new(b"merchant-7").unwrap();
+    let access = Access::new("desk-3", "refund").unwrap();
+    let card = CardRecord::new(common::pan(DIGITS));
+    let how = Tokenize::convergent();
+    let cards = [card.clone(), card.clone()];
+    let mut tokens = Vec::new();
+    let (freed, found) = watch(&forms(), || {
+        tokens.push(vault.tokenize(&domain, &card, &how).unwrap().token);
+        vault.tokenize_batch(&domain, &cards, &how);
+        vault.find(&access, &domain, &card.pan).unwrap();
+        vault.set_expiry(&domain, &tokens[0], None).unwrap();
+        vault.rewrap(None, 10).unwrap();
+    });
+    assert!(freed > 0);
+    assert_eq!(found, 0, "what takes a card leaves it in freed memory");
+    let (freed, found) = watch(&forms(), || {
+        drop(black_box(
+            vault.detokenize(&access, &domain, &tokens[0]).unwrap(),
+        ));
+    });
+    assert!(freed > 0);
+    assert_eq!(found, 0, "detokenize leaves the card in freed memory");
+    let asked = vec![tokens[0]; 100];
+    let (freed, found) = watch(&forms(), || {
+        for result in &vault.detokenize_batch(&access, &domain, &asked) {
+            black_box(result.as_ref().unwrap().pan.mask());
+        }
+    });
+    assert!(freed > 0);
+    assert_eq!(found, 0, "a batch leaves cards in freed memory");
+    // The watch sees what the documentation warns of.
+    let (_, found) = watch(&forms(), || {
+        let results = vault.detokenize_batch(&access, &domain, &asked);
+        results
+            .into_iter()
+            .for_each(|result| drop(black_box(result)));
+    });
+    assert!(found > 0, "the watch misses a card that was moved out");
+}

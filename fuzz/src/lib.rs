@@ -12,6 +12,9 @@ use cardvault::seal::{
     open_ring_with_kek, seal_ring_with_kek, sealed_key_id,
 };
 use cardvault::token::{KeepFirst, KeepLast, Token, TokenKind, Vaultless, VaultlessFormat};
+use cardvault::vault::{
+    Access, BlockingVault, Guard, LineLog, Memory, Row, Store, Tokenize, VaultError, Write,
+};
 use cardvault::{Secret, UnixSeconds};
 use fpe::ff1::{FF1, FlexibleNumeralString};
 use rand_chacha::ChaCha20Rng;
@@ -246,6 +249,79 @@ pub fn ring(data: &[u8]) {
     assert_eq!(open_ring_with_kek(sealed, &kek).is_ok(), sealed == good);
 }
 
+/// A vault's row and guard: any bytes in their place, and the good ones with the input laid over
+/// them. Nothing but the good row opens, and what does not can be deleted.
+pub fn vault(data: &[u8]) {
+    type Shared = std::sync::Arc<Memory>;
+    let rng = || ChaCha20Rng::from_seed([7; 32]);
+    let open = |store: &Shared| {
+        let log = LineLog::new(std::io::sink());
+        let ring = ring_of(&mut rng());
+        BlockingVault::open_with(
+            store.clone(),
+            ring,
+            log,
+            || ChaCha20Rng::from_seed([8; 32]),
+            || NOW,
+        )
+    };
+    let store = Shared::default();
+    let vault = open(&store).expect("a new vault");
+    let domain = Domain::new(b"merchant-7").expect("a domain");
+    let access = Access::new("fuzz", "row").expect("an access");
+    let pan = Pan::parse(b"4111111111111111").expect("a card");
+    let card = CardRecord::new(pan.clone());
+    let how = Tokenize::convergent();
+    let token = vault.tokenize(&domain, &card, &how).expect("a token").token;
+    let (key, good) = pollster::block_on(store.scan(None, 1))
+        .expect("a row")
+        .remove(0);
+    let mut laid_over = good.as_bytes().to_vec();
+    overlay(&mut laid_over, data);
+    let mut before = good.clone();
+    for bytes in [data, &laid_over] {
+        let Ok(row) = Row::new(bytes) else { continue };
+        let write = Write::Replace {
+            token: key,
+            expected: before,
+            row: row.clone(),
+        };
+        pollster::block_on(store.write(None, vec![write])).expect("replaced");
+        let opened = vault.detokenize(&access, &domain, &token);
+        assert_eq!(opened.is_ok(), row == good);
+        let found = vault.find(&access, &domain, &pan).expect("found");
+        assert_eq!(found.tokens.len() + found.unopenable.len(), 1);
+        vault.stats().expect("counted");
+        vault.rewrap(None, 10).expect("looked at");
+        before = row;
+    }
+    vault.delete(&access, &domain, &token).expect("deleted");
+    assert_ne!(
+        vault.tokenize(&domain, &card, &how),
+        Err(VaultError::Tampered)
+    );
+    let expected = pollster::block_on(store.guard()).expect("a guard");
+    let mut laid_over = expected.as_ref().expect("a guard").as_bytes().to_vec();
+    overlay(&mut laid_over, data);
+    let mut before = expected.clone();
+    for bytes in [data, &laid_over] {
+        let Ok(guard) = Guard::new(bytes) else {
+            continue;
+        };
+        let write = Write::Guard {
+            expected: before,
+            guard: guard.clone(),
+        };
+        pollster::block_on(store.write(None, vec![write])).expect("guarded");
+        if Some(&guard) == expected.as_ref() {
+            open(&store).expect("the same guard");
+        } else {
+            let _ = open(&store);
+        }
+        before = pollster::block_on(store.guard()).expect("a guard");
+    }
+}
+
 fn ring_of(rng: &mut ChaCha20Rng) -> KeyRing {
     let mut ring = KeyRing::new(RingMark::Production, rng).expect("a ring");
     for usage in KeyUse::ALL {
@@ -280,7 +356,7 @@ pub fn canary(data: &[u8]) {
 mod tests {
     use super::*;
 
-    const ALL: [(&str, fn(&[u8])); 10] = [
+    const ALL: [(&str, fn(&[u8])); 11] = [
         ("pan", pan),
         ("track", track),
         ("emv", emv),
@@ -291,6 +367,7 @@ mod tests {
         ("sealed_record", sealed_record),
         ("ring", ring),
         ("token", token),
+        ("vault", vault),
     ];
 
     #[test]

@@ -5,15 +5,12 @@
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use super::packed::{PAN_BCD_LEN, Packed};
+
 /// The longest card number, in digits (ISO/IEC 7812-1).
 pub const PAN_MAX_DIGITS: usize = 19;
 /// The shortest card number, in digits (ISO/IEC 7812-1).
 pub const PAN_MIN_DIGITS: usize = 8;
-
-/// Bytes of the packed form: 20 nibbles.
-pub(crate) const PAN_BCD_LEN: usize = 10;
-/// Bits of the packed form.
-const BCD_BITS: u32 = 80;
 
 /// Bytes of the right-aligned form.
 const WIDTH: usize = 24;
@@ -90,19 +87,6 @@ impl Digits {
         }
     }
 
-    /// [`Digits::from_number`] for a `value` that is below 10^`len`.
-    #[inline]
-    pub(crate) fn from_fitting_number(value: u64, len: usize) -> Self {
-        let (rest, low) = div_rem_1e8(value);
-        let words = if len <= 2 * WORD {
-            [0, spread_8(rest), spread_8(low)]
-        } else {
-            let (high, middle) = div_rem_1e8(rest);
-            [spread_8(high), spread_8(middle), spread_8(low)]
-        };
-        Self { words, len }
-    }
-
     /// How many digits there are.
     #[inline]
     pub(crate) const fn len(&self) -> usize {
@@ -129,16 +113,6 @@ impl Digits {
         }
         let [high, middle, low] = Self { words, len: 0 }.low_digits(to - from);
         (join_8(high) * 100_000_000 + join_8(middle)) * 100_000_000 + join_8(low)
-    }
-
-    /// The digits `from..to`, at most eight, as packed BCD, right-aligned.
-    #[inline]
-    pub(crate) fn bcd_number(&self, from: usize, to: usize) -> u32 {
-        if from >= to || to > self.len() {
-            return 0;
-        }
-        let [.., low] = shift_right(&self.words, self.len() - to);
-        pack_8(last_of_word(low, to - from))
     }
 
     /// The digits of `self` followed by those of `other`; `None` beyond 19.
@@ -179,51 +153,39 @@ impl Digits {
         self.len()
     }
 
+    /// The digits as nibbles.
+    #[inline]
+    pub(crate) fn packed(&self) -> Packed {
+        let [high, middle, low] = self.words;
+        Packed {
+            // Most numbers have none so far up.
+            high: if self.len > 2 * WORD { pack_8(high) } else { 0 },
+            low: pack_8(middle) << 32 | pack_8(low),
+        }
+    }
+
+    /// The last `len` digits of `packed`, the only ones above 0.
+    #[inline]
+    pub(crate) const fn from_packed(packed: Packed, len: usize) -> Self {
+        let words = [
+            unpack_8(packed.high),
+            unpack_8(packed.low >> 32),
+            unpack_8(packed.low),
+        ];
+        Self { words, len }
+    }
+
     /// Packed BCD from the left, padded with `F`.
     #[inline]
     pub(crate) fn to_bcd(&self) -> [u8; PAN_BCD_LEN] {
-        if let (16, [_, middle, low]) = (self.len, self.words) {
-            // The usual length needs no shifts.
-            let packed = u64::from(pack_8(middle)) << 32 | u64::from(pack_8(low));
-            let [b0, b1, b2, b3, b4, b5, b6, b7] = packed.to_be_bytes();
-            return [b0, b1, b2, b3, b4, b5, b6, b7, 0xff, 0xff];
-        }
-        let [high, middle, low] = self.words.map(|word| u128::from(pack_8(word)));
-        let padding = 4 * (2 * PAN_BCD_LEN).saturating_sub(self.len());
-        let packed = ((high << 64 | middle << 32 | low) << padding) | ((1 << padding) - 1);
-        let [_, _, _, _, _, _, bcd @ ..] = packed.to_be_bytes();
-        bcd
+        self.packed().to_bytes(self.len)
     }
 
-    /// Reads packed BCD padded with `F`; `None` without digits, with more than 19, or with a
-    /// nibble that is neither.
+    /// Reads packed BCD padded with `F`; `None` if it is not 8 to 19 digits.
     #[inline]
     pub(crate) fn from_bcd(bcd: &[u8; PAN_BCD_LEN]) -> Option<Self> {
-        let [b0, b1, b2, b3, b4, b5, b6, b7, b8, b9] = *bcd;
-        let packed =
-            u128::from_be_bytes([0, 0, 0, 0, 0, 0, b0, b1, b2, b3, b4, b5, b6, b7, b8, b9]);
-        let padding = packed.trailing_ones() & !3;
-        let len = usize::try_from(BCD_BITS.checked_sub(padding)? / 4).ok()?;
-        if len == 0 || padding == 0 {
-            return None;
-        }
-        let packed = packed >> padding;
-        let words = [
-            unpack_8(packed >> 64),
-            unpack_8(packed >> 32),
-            unpack_8(packed),
-        ];
-        let bad = words.iter().fold(0, |bad, &word| bad | not_digits(word));
-        (bad == 0).then_some(Self { words, len })
-    }
-
-    /// Puts `digit` at `place`, counted from the right from 0, where a zero stands.
-    #[inline]
-    pub(crate) fn put(&mut self, place: usize, digit: u32) {
-        let at = WIDTH.saturating_sub(1 + place);
-        if let Some(word) = self.words.get_mut(at / WORD) {
-            *word |= u64::from(digit) << (8 * (at % WORD));
-        }
+        let (packed, len) = Packed::from_bytes(bcd)?;
+        Some(Self::from_packed(packed, len))
     }
 
     /// The Luhn sum modulo 10: 0 for a number that passes (ISO/IEC 7812-1 Annex B).
@@ -356,22 +318,17 @@ const fn spread_8(value: u64) -> u64 {
 
 /// Eight digit values, the first in the lowest byte, as eight nibbles, the first on top.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "32 bits are left")]
-const fn pack_8(word: u64) -> u32 {
+const fn pack_8(word: u64) -> u64 {
     let pairs = word.swap_bytes();
     let pairs = (pairs | pairs >> 4) & LANES;
     let fours = (pairs | pairs >> 8) & 0x0000_ffff_0000_ffff;
-    (fours | fours >> 16) as u32
+    (fours | fours >> 16) & 0xffff_ffff
 }
 
 /// The inverse of [`pack_8`], of the lowest eight nibbles.
 #[inline]
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the lowest 32 bits are meant"
-)]
-const fn unpack_8(nibbles: u128) -> u64 {
-    let fours = nibbles as u32 as u64;
+const fn unpack_8(nibbles: u64) -> u64 {
+    let fours = nibbles & 0xffff_ffff;
     let fours = (fours | fours << 16) & 0x0000_ffff_0000_ffff;
     let pairs = (fours | fours << 8) & LANES;
     ((pairs | pairs << 4) & 0x0f0f_0f0f_0f0f_0f0f).swap_bytes()

@@ -8,6 +8,7 @@ mod emv;
 mod expiry;
 pub mod luhn;
 mod mask;
+pub(crate) mod packed;
 mod pan;
 mod record;
 mod track;

@@ -9,6 +9,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::brand::{Brand, brand_of, in_luhn_exempt_range};
 use super::digits::{Digits, PAN_MAX_DIGITS, PAN_MIN_DIGITS};
+use super::packed::Packed;
 
 /// The longest input that [`Pan::parse`] reads, in bytes: every digit with a separator before it.
 pub const PAN_MAX_INPUT: usize = 2 * PAN_MAX_DIGITS - 1;
@@ -119,10 +120,16 @@ impl Pan {
         &self.0
     }
 
-    /// A number that came out of a sealed record or a token; `None` if it is too short.
+    /// A number that came out of a sealed record; `None` if it is too short.
     #[inline]
     pub(crate) fn from_digits(digits: Digits) -> Option<Self> {
         (digits.len() >= PAN_MIN_DIGITS).then_some(Self(digits))
+    }
+
+    /// The number that came out of a token: `len` digits, 8 to 19.
+    #[inline]
+    pub(crate) const fn from_packed(digits: Packed, len: usize) -> Self {
+        Self(Digits::from_packed(digits, len))
     }
 
     /// Whether digits that fail Luhn are a number of a brand whose cards may.

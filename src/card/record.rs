@@ -16,7 +16,7 @@ use core::fmt;
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::digits::{Digits, PAN_BCD_LEN, PAN_MIN_DIGITS};
+use super::digits::Digits;
 use super::expiry::{Expiry, PanSequence};
 use super::pan::Pan;
 use crate::secret::Secret;
@@ -78,7 +78,7 @@ impl CardRecord {
         if *version != VERSION {
             return Err(RecordError::Version { found: *version });
         }
-        let digits = read_bcd(pan).ok_or(RecordError::Pan)?;
+        let digits = Digits::from_bcd(pan).ok_or(RecordError::Pan)?;
         let pan = Pan::from_digits(digits).ok_or(RecordError::Pan)?;
         let expiry = match [*e1, *e2] {
             [ABSENT, ABSENT] => None,
@@ -111,11 +111,6 @@ impl ConstantTimeEq for CardRecord {
 #[inline]
 fn flags(pan: &Pan) -> u16 {
     u16::from(!pan.passes_luhn()) * FLAG_FAILS_LUHN
-}
-
-#[inline]
-fn read_bcd(bcd: &[u8; PAN_BCD_LEN]) -> Option<Digits> {
-    Digits::from_bcd(bcd).filter(|digits| digits.len() >= PAN_MIN_DIGITS)
 }
 
 /// Why 16 bytes are no card record. Names the field, never its content.

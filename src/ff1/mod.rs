@@ -17,6 +17,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use crate::card::digits::Digits;
 use crate::secret::Secret;
 use modulus::Modulus;
+pub(crate) use rounds::Numbers;
 use rounds::{Many, One, join, split};
 
 /// The shortest number, in digits: SP 800-38G Revision 1 demands 1,000,000 values.
@@ -126,23 +127,6 @@ impl Ff1 {
         Item::new(shape, halves, self.prefix(shape, tweak))
     }
 
-    /// [`Ff1::item`] for a tweak that fits Q's block beside the round's bytes, given as two
-    /// big-endian numbers with zeros behind it.
-    #[inline]
-    pub(crate) fn item_of_block(
-        shape: &Shape,
-        [high, low]: [u64; 2],
-        halves: [u64; 2],
-    ) -> Result<Item, Ff1Error> {
-        if shape.tweak_len() > shape.tweak_room() {
-            return Err(Ff1Error::Tweak {
-                bytes: shape.tweak_len(),
-            });
-        }
-        let [a, b] = shape.chain;
-        Item::new(shape, halves, [a ^ high, b ^ low])
-    }
-
     /// Encrypts one number. Constant time.
     #[inline]
     pub fn encrypt_item(&self, shape: &Shape, item: &mut Item) {
@@ -158,17 +142,27 @@ impl Ff1 {
     }
 
     /// Encrypts many numbers of one shape, [`FF1_LANES`] side by side. Constant time for one
-    /// count of numbers; takes about 4 KiB of stack.
+    /// count of numbers; takes about 5 KiB of stack.
     pub fn encrypt_items(&self, shape: &Shape, items: &mut [Item]) {
+        self.encrypt_numbers(shape, items);
+    }
+
+    /// [`Ff1::encrypt_items`] for numbers that are kept in another form.
+    pub(crate) fn encrypt_numbers(&self, shape: &Shape, numbers: &mut (impl Numbers + ?Sized)) {
         self.cipher
-            .encrypt_with_backend(Many::<false> { shape, items });
+            .encrypt_with_backend(Many::<_, false> { shape, numbers });
     }
 
     /// Decrypts many numbers of one shape, [`FF1_LANES`] side by side. Constant time for one
-    /// count of numbers; takes about 4 KiB of stack.
+    /// count of numbers; takes about 5 KiB of stack.
     pub fn decrypt_items(&self, shape: &Shape, items: &mut [Item]) {
+        self.decrypt_numbers(shape, items);
+    }
+
+    /// [`Ff1::decrypt_items`] for numbers that are kept in another form.
+    pub(crate) fn decrypt_numbers(&self, shape: &Shape, numbers: &mut (impl Numbers + ?Sized)) {
         self.cipher
-            .encrypt_with_backend(Many::<true> { shape, items });
+            .encrypt_with_backend(Many::<_, true> { shape, numbers });
     }
 
     /// What all ten rounds feed to the cipher's last call: the chained blocks of P || Q so far,
@@ -292,39 +286,52 @@ impl fmt::Debug for Shape {
 
 /// One number on its way through FF1. Wiped when dropped.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct Item {
-    left: u64,
-    right: u64,
-    prefix: [u64; 2],
-}
+pub struct Item(Lane);
 
 impl Item {
-    /// A place for an item.
-    pub(crate) const EMPTY: Self = Self {
-        left: 0,
-        right: 0,
-        prefix: [0; 2],
-    };
-
     #[inline]
-    fn new(shape: &Shape, [left, right]: [u64; 2], prefix: [u64; 2]) -> Result<Self, Ff1Error> {
+    fn new(shape: &Shape, halves: [u64; 2], prefix: [u64; 2]) -> Result<Self, Ff1Error> {
         // A negative difference has its top bit set.
+        let [left, right] = halves;
         let fits = left.wrapping_sub(shape.left.value()) & right.wrapping_sub(shape.right.value());
         if (fits & !left & !right) >> 63 == 0 {
             return Err(Ff1Error::Half);
         }
-        Ok(Self {
-            left,
-            right,
-            prefix,
-        })
+        Ok(Self(Lane { halves, prefix }))
     }
 
     /// The first and the second half, as numbers.
     #[must_use]
     #[inline]
     pub const fn halves(&self) -> [u64; 2] {
-        [self.left, self.right]
+        self.0.halves
+    }
+}
+
+impl From<Lane> for Item {
+    #[inline]
+    fn from(lane: Lane) -> Self {
+        Self(lane)
+    }
+}
+
+/// What an [`Item`] holds, in passing and not wiped.
+#[derive(Clone, Copy, Zeroize)]
+pub(crate) struct Lane {
+    halves: [u64; 2],
+    prefix: [u64; 2],
+}
+
+impl Lane {
+    /// [`Ff1::item`] for halves that are known to fit the shape, and a tweak that fits Q's block
+    /// beside the round's bytes, given as two big-endian numbers with zeros behind it.
+    #[inline(always)]
+    pub(crate) const fn new(shape: &Shape, [high, low]: [u64; 2], halves: [u64; 2]) -> Self {
+        let [a, b] = shape.chain;
+        Self {
+            halves,
+            prefix: [a ^ high, b ^ low],
+        }
     }
 }
 

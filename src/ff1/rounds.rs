@@ -1,6 +1,8 @@
 //! The ten Feistel rounds of FF1, for one number and for many side by side.
 #![forbid(unsafe_code)]
 
+use core::ops::Range;
+
 use aes::Block;
 use cipher::{
     BlockCipherEncBackend, BlockCipherEncClosure, BlockSizeUser, InOut, InOutBuf, ParBlocks,
@@ -9,7 +11,7 @@ use cipher::{
 use zeroize::optimization_barrier;
 
 use super::modulus::Modulus;
-use super::{Item, Shape};
+use super::{Item, Lane, Shape};
 
 /// How many numbers run side by side: what `aes` does in one step on the widest processor.
 pub(super) const LANES: usize = 64;
@@ -27,16 +29,50 @@ pub(super) struct One<'a, const DECRYPT: bool> {
 }
 
 /// Runs any count of numbers through the rounds, [`LANES`] at a time.
-pub(super) struct Many<'a, const DECRYPT: bool> {
+pub(super) struct Many<'a, T: Numbers + ?Sized, const DECRYPT: bool> {
     pub(super) shape: &'a Shape,
-    pub(super) items: &'a mut [Item],
+    pub(super) numbers: &'a mut T,
+}
+
+/// Numbers of one shape that go through FF1 side by side. Both ways are compiled into the
+/// cipher's code, with the vector instructions that it found: loops over rows go fastest.
+pub(crate) trait Numbers {
+    /// How many there are.
+    fn count(&self) -> usize;
+
+    /// The numbers from `start` on: `N`, or as many as there are.
+    fn load<const N: usize>(&self, start: usize) -> impl Iterator<Item = Lane>;
+
+    /// Takes the halves of the same numbers back.
+    fn store<const N: usize>(&mut self, start: usize, halves: impl Iterator<Item = [u64; 2]>);
+}
+
+impl Numbers for [Item] {
+    #[inline(always)]
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    #[inline(always)]
+    fn load<const N: usize>(&self, start: usize) -> impl Iterator<Item = Lane> {
+        let items = self.get(start..).unwrap_or_default();
+        items.iter().take(N).map(|item| item.0)
+    }
+
+    #[inline(always)]
+    fn store<const N: usize>(&mut self, start: usize, halves: impl Iterator<Item = [u64; 2]>) {
+        let items = self.get_mut(start..).unwrap_or_default();
+        for (item, halves) in items.iter_mut().take(N).zip(halves) {
+            item.0.halves = halves;
+        }
+    }
 }
 
 impl<const DECRYPT: bool> BlockSizeUser for One<'_, DECRYPT> {
     type BlockSize = U16;
 }
 
-impl<const DECRYPT: bool> BlockSizeUser for Many<'_, DECRYPT> {
+impl<T: Numbers + ?Sized, const DECRYPT: bool> BlockSizeUser for Many<'_, T, DECRYPT> {
     type BlockSize = U16;
 }
 
@@ -51,23 +87,24 @@ impl<const DECRYPT: bool> BlockCipherEncClosure for One<'_, DECRYPT> {
     }
 }
 
-impl<const DECRYPT: bool> BlockCipherEncClosure for Many<'_, DECRYPT> {
+impl<T: Numbers + ?Sized, const DECRYPT: bool> BlockCipherEncClosure for Many<'_, T, DECRYPT> {
     #[inline(always)]
     fn call<B: BlockCipherEncBackend<BlockSize = U16>>(self, backend: &B) {
-        let Self { shape, items } = self;
+        let Self { shape, numbers } = self;
+        let count = numbers.count();
         if shape.wide {
-            side_by_side::<B, DECRYPT, true, FEW_LANES>(backend, shape, items);
+            side_by_side::<B, T, DECRYPT, true, FEW_LANES>(backend, shape, numbers, 0..count);
             return;
         }
-        let left_over = items.len() % LANES;
+        let left_over = count % LANES;
         let few = if left_over < WORTH_FILLING {
             left_over
         } else {
             0
         };
-        let (groups, rest) = items.split_at_mut(items.len() - few);
-        side_by_side::<B, DECRYPT, false, LANES>(backend, shape, groups);
-        side_by_side::<B, DECRYPT, false, FEW_LANES>(backend, shape, rest);
+        let groups = count - few;
+        side_by_side::<B, T, DECRYPT, false, LANES>(backend, shape, numbers, 0..groups);
+        side_by_side::<B, T, DECRYPT, false, FEW_LANES>(backend, shape, numbers, groups..count);
     }
 }
 
@@ -84,15 +121,16 @@ where
         for parity in 0..2 {
             let round = round_number::<DECRYPT>(2 * step + parity);
             let left_changes = round & 1 == 0;
+            let [first, second] = &mut item.0.halves;
             let (changed, other, modulus) = if left_changes {
-                (&mut item.left, item.right, &left)
+                (first, *second, &left)
             } else {
-                (&mut item.right, item.left, &right)
+                (second, *first, &right)
             };
             // 6.i, 6.ii
-            let low = item.prefix[1] ^ shape.round_mark(round) ^ other;
+            let low = item.0.prefix[1] ^ shape.round_mark(round) ^ other;
             // The block's address is never given away, so that it lives in registers alone.
-            let mut block = join(item.prefix[0], low);
+            let mut block = join(item.0.prefix[0], low);
             backend.encrypt_block(InOut::from(&mut block));
             // 6.iii to 6.vii
             let (top, y) = first_bytes::<WIDE>(&block);
@@ -105,28 +143,30 @@ where
     }
 }
 
-/// The same for any count of numbers, `N` at a time.
+/// The same for many numbers, `N` at a time.
 #[inline(always)]
-fn side_by_side<B, const DECRYPT: bool, const WIDE: bool, const N: usize>(
+fn side_by_side<B, T, const DECRYPT: bool, const WIDE: bool, const N: usize>(
     backend: &B,
     shape: &Shape,
-    items: &mut [Item],
+    numbers: &mut T,
+    range: Range<usize>,
 ) where
     B: BlockCipherEncBackend<BlockSize = U16>,
+    T: Numbers + ?Sized,
 {
-    if items.is_empty() {
+    if range.is_empty() {
         return;
     }
     // Copies, so that no store makes the compiler load them again.
     let moduli = [*shape.left, *shape.right];
     let mut lanes = Lanes::<N>::new();
-    for group in items.chunks_mut(N) {
-        lanes.load(group);
+    for start in range.step_by(N) {
+        lanes.load(numbers.load::<N>(start));
         for pair in 0..5 {
             lanes.round::<B, DECRYPT, WIDE>(backend, shape, &moduli, 2 * pair);
             lanes.round::<B, DECRYPT, WIDE>(backend, shape, &moduli, 2 * pair + 1);
         }
-        lanes.store(group);
+        numbers.store::<N>(start, lanes.halves());
     }
     lanes.wipe();
 }
@@ -138,6 +178,9 @@ struct Lanes<const N: usize> {
     prefix: [[u64; N]; 2],
     input: [Block; N],
     output: [Block; N],
+    /// The second halves of the output, which are not used. Taken out all the same: vector loads
+    /// of every other word would leave the last lanes to a slow loop.
+    unused: [u64; N],
 }
 
 impl<const N: usize> Lanes<N> {
@@ -149,18 +192,18 @@ impl<const N: usize> Lanes<N> {
             prefix: [[0; N]; 2],
             input: [Block::default(); N],
             output: [Block::default(); N],
+            unused: [0; N],
         }
     }
 
     #[inline(always)]
-    fn load(&mut self, group: &[Item]) {
+    fn load(&mut self, numbers: impl Iterator<Item = Lane>) {
         let [high, low] = &mut self.prefix;
         let halves = self.left.iter_mut().zip(&mut self.right);
         let prefixes = high.iter_mut().zip(low);
-        for (((left, right), (high, low)), item) in halves.zip(prefixes).zip(group) {
-            *left = item.left;
-            *right = item.right;
-            [*high, *low] = item.prefix;
+        for (((left, right), (high, low)), lane) in halves.zip(prefixes).zip(numbers) {
+            [*left, *right] = lane.halves;
+            [*high, *low] = lane.prefix;
         }
     }
 
@@ -188,7 +231,9 @@ impl<const N: usize> Lanes<N> {
         }
         encrypt(backend, &self.input, &mut self.output);
         // 6.iii to 6.vii
-        for (half, block) in changed.iter_mut().zip(&self.output) {
+        let outputs = self.output.iter().zip(&mut self.unused);
+        for (half, (block, unused)) in changed.iter_mut().zip(outputs) {
+            *unused = split(block)[1];
             let (top, y) = first_bytes::<WIDE>(block);
             *half = if DECRYPT {
                 modulus.subtract::<WIDE>(*half, top, y)
@@ -199,11 +244,9 @@ impl<const N: usize> Lanes<N> {
     }
 
     #[inline(always)]
-    fn store(&self, group: &mut [Item]) {
-        for ((left, right), item) in self.left.iter().zip(&self.right).zip(group) {
-            item.left = *left;
-            item.right = *right;
-        }
+    fn halves(&self) -> impl Iterator<Item = [u64; 2]> {
+        let halves = self.left.iter().zip(&self.right);
+        halves.map(|(left, right)| [*left, *right])
     }
 
     fn wipe(&mut self) {

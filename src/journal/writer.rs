@@ -750,7 +750,7 @@ fn damaged_pages<F: NorFlash, S>(
     Ok(damaged)
 }
 
-/// First number and count of acknowledged frames that are missing from the last page.
+/// The acknowledged frames that are missing from the last page.
 fn lost_in_last_page<F: NorFlash, S>(
     log: &mut Log<F>,
     state: &State,

@@ -26,6 +26,8 @@ pub(super) const RING_KEK: &[u8] = b"cardvault/1/ring-under-kek";
 pub(super) const RING_WRAPPED: &[u8] = b"cardvault/1/ring-under-wrapped-key";
 /// Seals a development key ring under a passphrase.
 pub(super) const RING_PASSPHRASE: &[u8] = b"cardvault/1/ring-under-passphrase";
+/// Commits to what may be known of a ring.
+pub(super) const RING_COMMITMENT: &[u8] = b"cardvault/1/ring-commitment";
 
 // The journal's ratchet.
 
@@ -50,7 +52,7 @@ pub(crate) const JOURNAL_RECEIPT: &[u8] = b"cardvault/1/journal-receipt";
 mod tests {
     use super::*;
 
-    const ALL: [&[u8]; 19] = [
+    const ALL: [&[u8]; 20] = [
         EXTRACT,
         CARD,
         FINGERPRINT,
@@ -61,6 +63,7 @@ mod tests {
         RING_KEK,
         RING_WRAPPED,
         RING_PASSPHRASE,
+        RING_COMMITMENT,
         JOURNAL,
         JOURNAL_CHAIN,
         JOURNAL_ID,

@@ -24,6 +24,7 @@
 
 mod ceremony;
 mod check;
+mod commitment;
 mod derived;
 mod domain;
 mod encoding;
@@ -38,6 +39,7 @@ pub use ceremony::{
     ComponentError, Kek,
 };
 pub use check::{CHECK_VALUE_LEN, CheckValue, CheckValueError};
+pub use commitment::RING_COMMITMENT_LEN;
 pub use derived::{
     FingerprintKey, IrreversibleKey, JournalKey, JournalReadingKey, KEY_ID_LEN, KeyId, OpeningKey,
     RetiredFingerprintKey, SealingKey, VaultlessKey, VaultlessOpeningKey,

@@ -391,7 +391,7 @@ impl KeyRing {
     ///
     /// An index version must have been filled beside the active one; the same goes for one that was
     /// suspended while another was written. Without an active or suspended one, as after a
-    /// compromise, it becomes active empty: the vault fills it before it answers. Of the vaultless key the
+    /// compromise, it becomes active empty; a vault that has rows refuses such a ring. Of the vaultless key the
     /// active generation and one before it are live; a third does not become active before the
     /// oldest is destroyed, since tokens name their generation by a Luhn residue alone.
     ///
@@ -454,8 +454,8 @@ impl KeyRing {
         self.change(name, KeyState::Destroyed, now)
     }
 
-    /// Begins to write a new index version beside the active one. Once every row of the vault is
-    /// in it, [`KeyRing::activate`] makes it the one that is read.
+    /// Begins to write a new index version beside the active one. [`KeyRing::activate`] makes it
+    /// the one that is read; a vault refuses that while it has rows that do not stand under it.
     ///
     /// # Errors
     /// [`KeyError::UnknownVersion`], [`KeyError::State`] if it is no index version before its

@@ -194,9 +194,6 @@ impl VaultlessFormat {
         if self.0.first != KeepFirst::None && pan.in_luhn_exempt_range() {
             return Err(TokenizeError::ExemptIin);
         }
-        if !pan.passes_luhn() {
-            return Err(TokenizeError::FailsLuhn);
-        }
         Ok(())
     }
 }

@@ -14,8 +14,9 @@ mod vaultless;
 use core::fmt;
 use core::str::FromStr;
 
-use crate::card::digits::{Digits, PAN_BCD_LEN};
-use crate::card::{PAN_MAX_DIGITS, PAN_MIN_DIGITS};
+use crate::card::PAN_MAX_DIGITS;
+use crate::card::digits::Digits;
+use crate::card::packed::{PAN_BCD_LEN, Packed};
 
 pub use format::{
     FormatError, KeepFirst, KeepLast, Rotation, TokenFormat, TokenValues, VAULTLESS_MIN_DIGITS,
@@ -89,7 +90,8 @@ impl Token {
             Err(TokenError::Symbol { at })
         } else {
             let digits = Digits::from_ascii(text.as_bytes());
-            Self::card_shaped(&digits.ok_or(TokenError::Length { len: text.len() })?)
+            let digits = digits.ok_or(TokenError::Length { len: text.len() })?;
+            Self::card_shaped(digits.packed(), digits.len())
         }
     }
 
@@ -107,11 +109,8 @@ impl Token {
         let token = Self::new(kind, payload);
         match kind {
             TokenKind::CardShaped => {
-                let digits = token.digits().ok_or(TokenError::Digits)?;
-                if digits.len() < PAN_MIN_DIGITS {
-                    return Err(TokenError::Digits);
-                }
-                Self::card_shaped(&digits)
+                let (digits, len) = token.digits().ok_or(TokenError::Digits)?;
+                Self::card_shaped(digits, len)
             }
             _ if token.text().has_digit_run() => Err(TokenError::DigitRun),
             _ => Ok(token),
@@ -137,7 +136,9 @@ impl Token {
             TokenKind::Irreversible => IRREVERSIBLE_SYMBOLS,
             TokenKind::CardShaped => {
                 let mut digits = [0; PAN_MAX_DIGITS];
-                let len = self.digits().map_or(0, |d| d.write_ascii(&mut digits));
+                let len = self.digits().map_or(0, |(packed, len)| {
+                    Digits::from_packed(packed, len).write_ascii(&mut digits)
+                });
                 text.push(digits.get(..len).unwrap_or_default());
                 return text;
             }
@@ -160,8 +161,9 @@ impl Token {
 
     /// For a card-shaped token, how many digits it has.
     #[must_use]
+    #[inline]
     pub fn digit_count(&self) -> Option<usize> {
-        self.digits().map(|digits| digits.len())
+        self.digits().map(|(_, len)| len)
     }
 
     /// `payload` must have the kind's length.
@@ -177,30 +179,31 @@ impl Token {
 
     /// The token of these digits.
     #[inline]
-    fn card_shaped(digits: &Digits) -> Result<Self, TokenError> {
+    fn card_shaped(digits: Packed, len: usize) -> Result<Self, TokenError> {
         if digits.luhn_residue() == 0 {
             return Err(TokenError::PassesLuhn);
         }
-        Ok(Self::of_digits(digits))
+        Ok(Self::of_digits(digits, len))
     }
 
     /// The token of digits that are known to fail Luhn.
     #[inline]
-    fn of_digits(digits: &Digits) -> Self {
+    fn of_digits(digits: Packed, len: usize) -> Self {
         let mut bytes = [0; TOKEN_MAX_LEN];
         let [kind, place @ .., _, _, _, _, _, _, _, _, _, _] = &mut bytes;
         *kind = TokenKind::CardShaped.byte();
-        *place = digits.to_bcd();
+        *place = digits.to_bytes(len);
         Self { bytes }
     }
 
+    /// The digits of a card-shaped token, and how many they are.
     #[inline]
-    fn digits(&self) -> Option<Digits> {
-        if self.kind() != TokenKind::CardShaped {
+    fn digits(&self) -> Option<(Packed, usize)> {
+        let [kind, payload @ .., _, _, _, _, _, _, _, _, _, _] = &self.bytes;
+        if *kind != TokenKind::CardShaped.byte() {
             return None;
         }
-        let (_, payload) = self.bytes.split_first()?;
-        Digits::from_bcd(payload.first_chunk()?)
+        Packed::from_bytes(payload)
     }
 
     fn payload(&self) -> &[u8] {

@@ -39,8 +39,7 @@ impl Token {
     ///
     /// # Errors
     /// [`TokenizeError::Short`] and [`TokenizeError::Truncation`] if `pan` does not fit `format`;
-    /// [`TokenizeError::FailsLuhn`];
-    /// [`TokenizeError::Random`]; [`TokenizeError::Draws`] after [`TOKEN_MAX_DRAWS`] tokens that
+    /// [`TokenizeError::FailsLuhn`]; [`TokenizeError::Random`]; [`TokenizeError::Draws`] after [`TOKEN_MAX_DRAWS`] tokens that
     /// may not be used.
     pub fn card_shaped_for<R: TryCryptoRng + ?Sized>(
         pan: &Pan,
@@ -73,7 +72,7 @@ impl Token {
             if same || token.in_luhn_exempt_range() {
                 continue;
             }
-            if let Ok(token) = Self::card_shaped(token.digits()) {
+            if let Ok(token) = Self::card_shaped(token.digits().packed(), len) {
                 return Ok(token);
             }
         }

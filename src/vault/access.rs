@@ -2,14 +2,21 @@
 #![forbid(unsafe_code)]
 
 use core::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
 use std::sync::Mutex;
 
+use crate::card::{Brand, Pan};
 use crate::keys::Domain;
 use crate::time::UnixSeconds;
 use crate::token::Token;
 
 /// The longest actor and the longest purpose, in bytes.
 pub const ACCESS_TEXT_MAX: usize = 64;
+
+/// From this many digits in a row on a text is refused, whatever they are.
+const REFUSED_DIGITS: usize = 13;
 
 /// Who asks and for what, as asserted by the host program (PCI DSS v4.0.1, 10.2.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,8 +26,10 @@ pub struct Access {
 }
 
 impl Access {
-    /// `actor` and `purpose` have 1 to [`ACCESS_TEXT_MAX`] bytes of printable ASCII, and no eight
-    /// digits: a card number has no business here.
+    /// `actor` and `purpose` have 1 to [`ACCESS_TEXT_MAX`] bytes of printable ASCII, and hold
+    /// nothing that looks like a card number: no run of 13 or more digits, single spaces and dashes
+    /// between them not counted, and no run of 8 to 12 digits that passes the Luhn check and is of
+    /// a known brand. Dates, times and short order numbers are fine.
     ///
     /// # Errors
     /// [`AccessError`] names the part that is not like that.
@@ -51,10 +60,36 @@ impl Access {
 }
 
 fn is_plain(text: &str) -> bool {
-    let digits = text.bytes().filter(u8::is_ascii_digit).count();
     (1..=ACCESS_TEXT_MAX).contains(&text.len())
         && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
-        && digits < crate::card::PAN_MIN_DIGITS
+        && !has_card_number(text.as_bytes())
+}
+
+fn has_card_number(text: &[u8]) -> bool {
+    let mut run = Vec::with_capacity(text.len());
+    let mut gap = false;
+    for byte in text {
+        match byte {
+            b'0'..=b'9' => {
+                gap = false;
+                run.push(*byte);
+            }
+            b' ' | b'-' if !gap => gap = true,
+            _ => {
+                if is_card_number(&run) {
+                    return true;
+                }
+                gap = false;
+                run.clear();
+            }
+        }
+    }
+    is_card_number(&run)
+}
+
+fn is_card_number(digits: &[u8]) -> bool {
+    digits.len() >= REFUSED_DIGITS
+        || Pan::parse(digits).is_ok_and(|pan| pan.brand() != Brand::Unknown)
 }
 
 /// What was asked.
@@ -118,7 +153,8 @@ impl fmt::Display for AccessEvent<'_> {
     }
 }
 
-/// Where accesses are written down. The vault hands out nothing that could not be logged.
+/// Where accesses are written down: calls that hand out a card, name a card's tokens or remove
+/// one. The vault hands out nothing that could not be logged.
 pub trait AccessLog: Send + Sync + 'static {
     /// Writes all of `events` down, durably, before it returns.
     ///
@@ -139,30 +175,101 @@ impl fmt::Display for AccessLogError {
 
 impl core::error::Error for AccessLogError {}
 
-/// Appends each event as a line to `W`, a file for instance, and flushes.
+/// Appends each event as a line to `W` and flushes it: the lines are as durable as `W` makes them
+/// when it is flushed. For a file take [`FileLog`].
 #[derive(Debug)]
 pub struct LineLog<W>(Mutex<W>);
 
-impl<W: std::io::Write + Send + 'static> LineLog<W> {
+impl<W: Write + Send + 'static> LineLog<W> {
     /// Logs to `writer`.
     pub const fn new(writer: W) -> Self {
         Self(Mutex::new(writer))
     }
 }
 
-impl<W: std::io::Write + Send + 'static> AccessLog for LineLog<W> {
+impl<W: Write + Send + 'static> AccessLog for LineLog<W> {
     fn record(&self, events: &[AccessEvent<'_>]) -> Result<(), AccessLogError> {
         let mut writer = self.0.lock().map_err(|_| AccessLogError)?;
-        let mut lines = String::new();
-        for event in events {
-            fmt::Write::write_fmt(&mut lines, format_args!("{event}\n"))
-                .map_err(|_| AccessLogError)?;
-        }
+        let lines = lines(events);
         writer
             .write_all(lines.as_bytes())
             .map_err(|_| AccessLogError)?;
         writer.flush().map_err(|_| AccessLogError)
     }
+}
+
+/// Appends each event as a line to a file, and syncs the file before the vault goes on.
+#[derive(Debug)]
+pub struct FileLog(Mutex<Appending>);
+
+#[derive(Debug)]
+struct Appending {
+    file: File,
+    /// Whether the last line may lack its end.
+    torn: bool,
+}
+
+impl FileLog {
+    /// Opens the file at `path`, to append to it, or makes it; on Unix the owner alone may read
+    /// one that is made. If the last line lacks its end, as after a crash, it gets one.
+    ///
+    /// # Errors
+    /// What the system reports.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(path)?;
+        let mut torn = false;
+        if file.seek(SeekFrom::End(0))? == 0 {
+            sync_parent(path)?;
+        } else {
+            let mut last = [0];
+            file.seek(SeekFrom::End(-1))?;
+            file.read_exact(&mut last)?;
+            torn = last != *b"\n";
+        }
+        Ok(Self(Mutex::new(Appending { file, torn })))
+    }
+}
+
+impl AccessLog for FileLog {
+    fn record(&self, events: &[AccessEvent<'_>]) -> Result<(), AccessLogError> {
+        let mut log = self.0.lock().map_err(|_| AccessLogError)?;
+        log.append(lines(events)).map_err(|_| AccessLogError)
+    }
+}
+
+impl Appending {
+    fn append(&mut self, mut lines: String) -> io::Result<()> {
+        if self.torn {
+            lines.insert(0, '\n');
+        }
+        self.torn = true;
+        self.file.write_all(lines.as_bytes())?;
+        self.file.sync_data()?;
+        self.torn = false;
+        Ok(())
+    }
+}
+
+fn lines(events: &[AccessEvent<'_>]) -> String {
+    events.iter().map(|event| format!("{event}\n")).collect()
+}
+
+/// Makes a new file's name durable.
+fn sync_parent(path: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        let parent = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    #[cfg(not(unix))]
+    let _ = path;
+    Ok(())
 }
 
 /// Why an [`Access`] was refused.
@@ -183,7 +290,7 @@ impl fmt::Display for AccessError {
         };
         write!(
             f,
-            "{part} must be 1 to {ACCESS_TEXT_MAX} printable ASCII characters with fewer than 8 digits"
+            "{part} must be 1 to {ACCESS_TEXT_MAX} printable ASCII characters without a card number"
         )
     }
 }

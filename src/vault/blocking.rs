@@ -4,7 +4,7 @@
 use pollster::block_on;
 use rand_core::TryCryptoRng;
 
-use super::access::Access;
+use super::access::{Access, AccessLog};
 use super::error::VaultError;
 use super::operations::Vault;
 use super::request::{CardTokens, Metadata, Rewrapped, Tokenize, Tokenized, VaultStats};
@@ -28,7 +28,33 @@ macro_rules! blocking {
     )*};
 }
 
+impl<S: Store> BlockingVault<S> {
+    /// # Errors
+    /// See [`Vault::open`].
+    pub fn open(store: S, ring: KeyRing, log: impl AccessLog) -> Result<Self, VaultError> {
+        block_on(Vault::open(store, ring, log)).map(Self)
+    }
+}
+
 impl<S: Store, R: TryCryptoRng + Send + 'static> BlockingVault<S, R> {
+    /// # Errors
+    /// See [`Vault::open_with`].
+    pub fn open_with(
+        store: S,
+        ring: KeyRing,
+        log: impl AccessLog,
+        random: fn() -> R,
+        clock: fn() -> UnixSeconds,
+    ) -> Result<Self, VaultError> {
+        block_on(Vault::open_with(store, ring, log, random, clock)).map(Self)
+    }
+
+    /// See [`Vault::into_store`].
+    #[must_use]
+    pub fn into_store(self) -> S {
+        self.0.into_store()
+    }
+
     blocking! {
         /// # Errors
         /// See [`Vault::set_ring`].

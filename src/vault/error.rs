@@ -8,7 +8,7 @@ use super::store::StoreError;
 use crate::keys::KeyError;
 use crate::seal::SealError;
 use crate::secret::RandomError;
-use crate::token::TokenizeError;
+use crate::token::{Token, TokenizeError};
 
 /// Why the vault did not do what it was asked. Nothing was changed, unless it is a
 /// [`StoreError`] of a failed commit, after which all of a batch may be there.
@@ -19,10 +19,23 @@ pub enum VaultError {
     UnknownToken,
     /// The token has expired.
     Expired,
-    /// The card has a token in this domain already, of another format.
+    /// The card has a token in this domain already, of another shape: opaque, or card-shaped with
+    /// other digits kept.
     OtherFormat,
     /// The row under this token is not what the vault wrote there.
     Tampered,
+    /// A newer version of this crate wrote the row, the record in it or the guard; or its version
+    /// byte was changed, which the seal of a version that is not known cannot tell.
+    NewerFormat {
+        /// The version.
+        found: u8,
+    },
+    /// The card has this token in the domain, but no key of the ring opens its record any more.
+    /// Delete the token; then the card gets a new one.
+    Unopenable {
+        /// The token.
+        token: Token,
+    },
     /// No free token was found in the format's range: it is nearly used up.
     TokensUsedUp,
     /// The row was changed by somebody else meanwhile; try again.
@@ -35,6 +48,20 @@ pub enum VaultError {
         ring: u64,
         /// The newest generation that the vault has seen.
         seen: u64,
+    },
+    /// The vault has seen another key ring of this generation: two copies of one ring were changed
+    /// apart from each other.
+    ForkedRing {
+        /// The generation of both.
+        generation: u64,
+    },
+    /// The ring reads an index version that the vault's rows do not stand under, so that no card
+    /// would be found again.
+    IndexNotFilled {
+        /// The version that the ring reads.
+        reads: u32,
+        /// The version that the rows stand under.
+        filled: u32,
     },
     /// A thread died while it held this vault's state.
     Broken,
@@ -61,6 +88,15 @@ impl fmt::Display for VaultError {
                 f.write_str("the card has a token of another format in this domain")
             }
             Self::Tampered => f.write_str("the row is not what the vault wrote"),
+            Self::NewerFormat { found } => {
+                write!(
+                    f,
+                    "version {found} of the format is newer than this release"
+                )
+            }
+            Self::Unopenable { .. } => f.write_str(
+                "no key of the ring opens the record under the card's token: delete the token",
+            ),
             Self::TokensUsedUp => f.write_str("the token format has no free token left"),
             Self::Conflict => f.write_str("the row was changed meanwhile; try again"),
             Self::OtherRing => f.write_str("the vault belongs to another key ring"),
@@ -70,6 +106,14 @@ impl fmt::Display for VaultError {
                     "key ring generation {ring} is behind {seen}, which the vault has seen"
                 )
             }
+            Self::ForkedRing { generation } => write!(
+                f,
+                "the vault has seen another key ring of generation {generation}"
+            ),
+            Self::IndexNotFilled { reads, filled } => write!(
+                f,
+                "the key ring reads index version {reads}, the vault's rows stand under {filled}"
+            ),
             Self::Broken => f.write_str("a thread died while it held the vault"),
             Self::Key(error) => error.fmt(f),
             Self::Seal(error) => error.fmt(f),

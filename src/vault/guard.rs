@@ -7,14 +7,15 @@
 //! | 2..18 | ring id |
 //! | 18..26 | ring generation, big-endian |
 //! | 26..30 | index version that is read, big-endian |
+//! | 30..46 | commitment to the ring, see [`KeyRing::commitment`] |
 #![forbid(unsafe_code)]
 
 use super::error::VaultError;
 use super::store::{Guard, StoreError};
 use crate::codec::{CodecError, Reader, Writer};
-use crate::keys::{KeyRing, RING_ID_LEN, RingMark};
+use crate::keys::{KeyRing, RING_COMMITMENT_LEN, RING_ID_LEN, RingMark};
 
-const GUARD_LEN: usize = 30;
+const GUARD_LEN: usize = 46;
 const VERSION: u8 = 1;
 
 /// What the vault knows of its ring.
@@ -24,6 +25,7 @@ pub(super) struct RingSeen {
     ring: [u8; RING_ID_LEN],
     generation: u64,
     index_version: u32,
+    commitment: [u8; RING_COMMITMENT_LEN],
 }
 
 impl RingSeen {
@@ -34,6 +36,7 @@ impl RingSeen {
             ring: *ring.id().as_bytes(),
             generation: ring.generation(),
             index_version: ring.index_versions()?.read,
+            commitment: ring.commitment(),
         })
     }
 
@@ -48,7 +51,28 @@ impl RingSeen {
                 seen: self.generation,
             });
         }
+        if ring.generation == self.generation && ring.commitment != self.commitment {
+            return Err(VaultError::ForkedRing {
+                generation: ring.generation,
+            });
+        }
         Ok(())
+    }
+
+    /// Whether the index that a vault which has seen `self` filled is the one that `ring` reads.
+    pub(super) const fn check_index(&self, ring: &Self) -> Result<(), VaultError> {
+        if self.index_version == ring.index_version {
+            Ok(())
+        } else {
+            Err(VaultError::IndexNotFilled {
+                reads: ring.index_version,
+                filled: self.index_version,
+            })
+        }
+    }
+
+    pub(super) const fn generation(&self) -> u64 {
+        self.generation
     }
 
     pub(super) fn to_guard(self) -> Result<Guard, StoreError> {
@@ -56,15 +80,23 @@ impl RingSeen {
         let mut writer = Writer::new(&mut bytes);
         let written = writer
             .u8(VERSION)
-            .and_then(|()| writer.u8(mark_code(self.mark)))
+            .and_then(|()| writer.u8(self.mark.number()))
             .and_then(|()| writer.put(&self.ring))
             .and_then(|()| writer.u64(self.generation))
-            .and_then(|()| writer.u32(self.index_version));
+            .and_then(|()| writer.u32(self.index_version))
+            .and_then(|()| writer.put(&self.commitment));
         written.map_err(|_| StoreError::Corrupt)?;
         Guard::new(&bytes)
     }
 
+    /// # Errors
+    /// [`VaultError::NewerFormat`], [`StoreError::Corrupt`].
     pub(super) fn from_guard(guard: &Guard) -> Result<Self, VaultError> {
+        if let Some(&found) = guard.as_bytes().first()
+            && found > VERSION
+        {
+            return Err(VaultError::NewerFormat { found });
+        }
         Self::read(guard.as_bytes()).map_err(|_| VaultError::Store(StoreError::Corrupt))
     }
 
@@ -73,27 +105,18 @@ impl RingSeen {
         if reader.u8()? != VERSION {
             return Err(CodecError::Invalid { at: 0 });
         }
-        let mark = match reader.u8()? {
-            1 => RingMark::Production,
-            2 => RingMark::Development,
-            _ => return Err(CodecError::Invalid { at: 1 }),
-        };
+        let mark = RingMark::from_number(reader.u8()?).ok_or(CodecError::Invalid { at: 1 })?;
         let ring = reader.array()?;
         let generation = reader.u64()?;
         let index_version = reader.u32()?;
+        let commitment = reader.array()?;
         reader.finish()?;
         Ok(Self {
             mark,
             ring,
             generation,
             index_version,
+            commitment,
         })
-    }
-}
-
-const fn mark_code(mark: RingMark) -> u8 {
-    match mark {
-        RingMark::Production => 1,
-        RingMark::Development => 2,
     }
 }

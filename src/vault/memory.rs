@@ -65,7 +65,7 @@ impl Store for Memory {
     async fn find(&self, keys: Vec<IndexKey>) -> Result<Vec<Found>, StoreError> {
         check_count(keys.len())?;
         let state = self.read();
-        keys.iter().map(|key| state.find(key)).collect()
+        Ok(keys.iter().map(|key| state.find(key)).collect())
     }
 
     async fn scan(
@@ -127,17 +127,11 @@ impl State {
         self.guard = staged.guard.or(self.guard.take());
     }
 
-    fn find(&self, key: &IndexKey) -> Result<Found, StoreError> {
-        let unique = match self.unique.get(key) {
-            None => None,
-            Some(token) => Some((
-                *token,
-                self.rows.get(token).cloned().ok_or(StoreError::Corrupt)?,
-            )),
-        };
+    fn find(&self, key: &IndexKey) -> Found {
+        let unique = self.unique.get(key);
         let others = self.others.get(key);
-        Ok(Found {
-            unique,
+        Found {
+            unique: unique.and_then(|token| Some((*token, self.rows.get(token)?.clone()))),
             others: others
                 .into_iter()
                 .flatten()
@@ -145,7 +139,7 @@ impl State {
                 .copied()
                 .collect(),
             more: others.is_some_and(|tokens| tokens.len() > MAX_FOUND),
-        })
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! The vault: card records under tokens, sealed, in a store.
 //!
 //! [`Vault`] does the work over any [`Store`]: [`Memory`], or [`Embedded`] on disk with the
-//! feature `embedded`. It is `async` without needing a runtime; [`Vault::blocking`] is the same
-//! for callers that rather wait.
+//! feature `embedded`. It is `async` without needing a runtime; [`BlockingVault`] is the
+//! same for callers that rather wait.
 //!
 //! Concurrent calls are committed together, so many callers share one write to the medium. What
 //! a call has returned is durable.
@@ -23,7 +23,7 @@ mod staged;
 mod store;
 
 pub use access::{
-    ACCESS_TEXT_MAX, Access, AccessError, AccessEvent, AccessLog, AccessLogError, LineLog,
+    ACCESS_TEXT_MAX, Access, AccessError, AccessEvent, AccessLog, AccessLogError, FileLog, LineLog,
     Operation,
 };
 pub use blocking::BlockingVault;

@@ -2,7 +2,8 @@
 #![forbid(unsafe_code)]
 
 use core::fmt;
-use std::sync::{Arc, Mutex, RwLock};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 use getrandom::SysRng;
 use rand_core::TryCryptoRng;
@@ -12,20 +13,23 @@ use super::access::{Access, AccessEvent, AccessLog, Operation};
 use super::error::VaultError;
 use super::guard::RingSeen;
 use super::request::{CardTokens, Metadata, Rewrapped, Tokenize, Tokenized, VaultStats};
-use super::ring_state::{DomainKeys, RingState};
+use super::ring_state::{DomainKeys, RingState, Rings};
 use super::row::{Columns, RowParts, build_row, index_key, read_row_key, row_key};
-use super::store::{IndexKey, MAX_BATCH, Row, RowKey, Store, StoreError, Write, WriteOutcome};
-use crate::card::{CardRecord, Pan};
+use super::store::{
+    Found, IndexKey, MAX_BATCH, Row, RowKey, Store, StoreError, Write, WriteOutcome,
+};
+use crate::card::{CardRecord, Pan, RecordError};
 use crate::fingerprint::FINGERPRINT_LEN;
-use crate::keys::{Domain, KeyId, KeyRing};
-use crate::seal::{Binding, NonceSource, SEALED_RECORD_LEN, Sealer, sealed_key_id};
+use crate::keys::{Domain, KeyError, KeyId, KeyRing};
+use crate::seal::{
+    Binding, NonceSource, SEALED_RECORD_LEN, SealError, SealedRecord, Sealer, sealed_key_id,
+};
 use crate::time::UnixSeconds;
 use crate::token::Token;
 
-/// How often a token is drawn for a card while the drawn ones are taken.
-const DRAWS: usize = 16;
-/// How often a guard is written again while others change it.
-const GUARD_TRIES: usize = 16;
+/// How often a write is tried again: with another token while the drawn ones are taken, with what
+/// is stored now while others change it, with the newer ring once there is one.
+const TRIES: usize = 16;
 /// Rows that [`Vault::stats`] reads at a time.
 const PAGE: usize = 1000;
 
@@ -39,7 +43,7 @@ pub struct Vault<S, R = SysRng> {
     log: Box<dyn AccessLog>,
     clock: fn() -> UnixSeconds,
     random: Mutex<Randomness<R>>,
-    state: RwLock<Arc<RingState>>,
+    rings: Rings,
 }
 
 /// Nonces for records, and what tokens are drawn from.
@@ -54,7 +58,10 @@ impl<S: Store> Vault<S> {
     ///
     /// # Errors
     /// [`VaultError::OtherRing`] if the store belongs to another ring, [`VaultError::StaleRing`]
-    /// if it has seen a newer generation of this one; the ring's and the store's errors.
+    /// if it has seen a newer generation of this one, [`VaultError::ForkedRing`] if it has seen
+    /// another ring of this generation, [`VaultError::IndexNotFilled`] if it holds tokens and its
+    /// index is another version than the one that the ring reads: this release does not fill a new
+    /// index version. The ring's and the store's errors.
     pub async fn open(store: S, ring: KeyRing, log: impl AccessLog) -> Result<Self, VaultError> {
         Self::open_with(store, ring, log, || SysRng, UnixSeconds::now).await
     }
@@ -73,7 +80,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         clock: fn() -> UnixSeconds,
     ) -> Result<Self, VaultError> {
         let state = RingState::new(ring)?;
-        admit(&store, &state.ring).await?;
+        admit(&store, &state).await?;
         let random = Randomness {
             nonces: NonceSource::new(random()),
             tokens: random(),
@@ -83,25 +90,36 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             log: Box::new(log),
             clock,
             random: Mutex::new(random),
-            state: RwLock::new(Arc::new(state)),
+            rings: Rings::new(Arc::new(state)),
         })
     }
 
-    /// Goes on with `ring`: a newer generation of the ring that is in use.
+    /// Goes on with `ring`: a newer generation of the ring that is in use. Calls that are under way
+    /// go on, with the one or the other.
     ///
     /// # Errors
     /// As [`Vault::open`]; the vault then goes on with the ring that it has.
     pub async fn set_ring(&self, ring: KeyRing) -> Result<(), VaultError> {
-        let state = RingState::new(ring)?;
-        admit(&self.store, &state.ring).await?;
-        *self.state.write().map_err(|_| VaultError::Broken)? = Arc::new(state);
-        Ok(())
+        let state = Arc::new(RingState::new(ring)?);
+        self.rings.announce(&state)?;
+        let admitted = admit(&self.store, &state).await;
+        match admitted {
+            Ok(()) => self.rings.install(&state),
+            Err(error) => {
+                self.rings.withdraw(&state)?;
+                Err(error)
+            }
+        }
     }
 
     /// A token for one card.
     ///
+    /// Of a convergent token, [`Tokenized::existing`] tells the caller whether the domain knew the
+    /// card. This is not logged: whoever may tokenize may find that out.
+    ///
     /// # Errors
-    /// Any [`VaultError`]; then the card has no token from this call.
+    /// Any [`VaultError`]; then the card has no token from this call. [`VaultError::Unopenable`]
+    /// names the token to delete when the key of the card's record is gone.
     pub async fn tokenize(
         &self,
         domain: &Domain,
@@ -109,12 +127,15 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         how: &Tokenize,
     ) -> Result<Tokenized, VaultError> {
         if how.convergent
-            && let Some(known) = self.known_token(domain, card, how).await?
+            && let Some(token) = self.known_token(domain, card, how).await?
         {
-            return Ok(known);
+            return Ok(Tokenized {
+                token,
+                existing: true,
+            });
         }
         let results = self
-            .tokenize_batch(domain, core::slice::from_ref(card), how)
+            .tokenize_chunk(domain, core::slice::from_ref(card), how)
             .await;
         results
             .into_iter()
@@ -122,7 +143,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             .unwrap_or(Err(VaultError::Broken))
     }
 
-    /// A token for each card.
+    /// A token for each card. See [`Vault::tokenize`].
     pub async fn tokenize_batch(
         &self,
         domain: &Domain,
@@ -131,10 +152,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     ) -> Vec<Result<Tokenized, VaultError>> {
         let mut results = Vec::with_capacity(cards.len());
         for chunk in cards.chunks(MAX_BATCH) {
-            match self.tokenize_chunk(domain, chunk, how).await {
-                Ok(chunk) => results.extend(chunk),
-                Err(error) => results.extend(chunk.iter().map(|_| Err(error))),
-            }
+            results.extend(self.tokenize_chunk(domain, chunk, how).await);
         }
         results
     }
@@ -150,26 +168,38 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         domain: &Domain,
         token: &Token,
     ) -> Result<CardRecord, VaultError> {
-        let results = self
-            .detokenize_batch(access, domain, core::slice::from_ref(token))
-            .await;
-        results
-            .into_iter()
-            .next()
-            .unwrap_or(Err(VaultError::Broken))
+        // No future holds the card: it is opened after the last wait.
+        let row = self.row(domain, token).await;
+        let result = row.and_then(|(_, row)| self.open_live(domain, token, &row));
+        let event = self.event(
+            access,
+            Operation::Detokenize,
+            domain,
+            Some(*token),
+            result.is_ok(),
+        );
+        self.log.record(&[event])?;
+        result
     }
 
     /// The card behind each token. The accesses are logged before a card is handed out.
+    ///
+    /// The cards wipe themselves where they are when the vector is dropped. Read them in place, by
+    /// reference: to move one out of the vector leaves a copy in its memory that nobody wipes.
     pub async fn detokenize_batch(
         &self,
         access: &Access,
         domain: &Domain,
         tokens: &[Token],
     ) -> Vec<Result<CardRecord, VaultError>> {
+        // Never grows: what a grown vector leaves behind is not wiped.
         let mut results = Vec::with_capacity(tokens.len());
         for chunk in tokens.chunks(MAX_BATCH) {
-            match self.detokenize_chunk(domain, chunk).await {
-                Ok(cards) => results.extend(cards),
+            match self.rows(domain, chunk).await {
+                Ok(rows) => results.extend(chunk.iter().zip(rows).map(|(token, row)| {
+                    let row = row.ok_or(VaultError::UnknownToken)?;
+                    self.open_live(domain, token, &row)
+                })),
                 Err(error) => results.extend(chunk.iter().map(|_| Err(error))),
             }
         }
@@ -193,7 +223,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     }
 
     /// The tokens of a card, expired ones included. The access is logged first: whoever may ask
-    /// can find out whether a number is in the vault.
+    /// can find out whether a number is in the vault. Rows that do not open are named apart.
     ///
     /// # Errors
     /// [`VaultError::Tampered`] if the index names a row of another card, [`VaultError::Log`];
@@ -208,10 +238,12 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         let granted = found.is_ok();
         let tokens = found
             .as_ref()
-            .map(|found| found.tokens.as_slice())
+            .map(|found| (found.tokens.as_slice(), found.unopenable.as_slice()))
             .unwrap_or_default();
         let mut events: Vec<_> = tokens
+            .0
             .iter()
+            .chain(tokens.1)
             .map(|token| self.event(access, Operation::Find, domain, Some(*token), granted))
             .collect();
         if events.is_empty() {
@@ -267,21 +299,19 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         token: &Token,
         expires: Option<UnixSeconds>,
     ) -> Result<(), VaultError> {
-        let (key, row) = self.row(domain, token).await?;
-        let state = self.state()?;
-        let (columns, card) = open_row(&state, domain, token, &row)?;
-        let columns = Columns { expires, ..columns };
-        let replacement = self.reseal(&state, domain, token, &row, columns, &card)?;
-        let write = Write::Replace {
-            token: key,
-            expected: row,
-            row: replacement,
-        };
-        self.write_one(&state, write).await
+        for _ in 0..TRIES {
+            let (key, row) = self.row(domain, token).await?;
+            let state = self.state()?;
+            let write = self.with_expiry(&state, domain, token, key, row, expires)?;
+            if self.write_one(&state, write).await? {
+                return Ok(());
+            }
+        }
+        Err(VaultError::Conflict)
     }
 
-    /// Takes a token out of the vault, also one that can no longer be opened. The access is
-    /// logged first.
+    /// Takes a token out of the vault, also one whose row can no longer be opened or read. The
+    /// access is logged first.
     ///
     /// # Errors
     /// [`VaultError::UnknownToken`], [`VaultError::Conflict`], [`VaultError::Log`]; the store's.
@@ -295,18 +325,20 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         let granted = row.is_ok();
         self.log
             .record(&[self.event(access, Operation::Delete, domain, Some(*token), granted)])?;
-        let (key, row) = row?;
-        let state = self.state()?;
-        let index = indexed_under(&state, domain, token, &row)?;
-        self.write_one(
-            &state,
-            Write::Delete {
+        let (key, mut row) = row?;
+        for _ in 0..TRIES {
+            let state = self.state()?;
+            let write = Write::Delete {
                 token: key,
+                index: indexed_under(&state, domain, token, &row)?,
                 expected: row,
-                index,
-            },
-        )
-        .await
+            };
+            if self.write_one(&state, write).await? {
+                return Ok(());
+            }
+            (_, row) = self.row(domain, token).await?;
+        }
+        Err(VaultError::Conflict)
     }
 
     /// Counts what the vault holds; reads every row.
@@ -345,7 +377,8 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// until there is none.
     ///
     /// # Errors
-    /// The store's. Rows that cannot be opened are counted and left as they are.
+    /// The store's; the ring's if it gives no key to seal under, then nothing was moved by this
+    /// step. Rows that do not open are counted and left as they are.
     pub async fn rewrap(
         &self,
         after: Option<RowKey>,
@@ -366,34 +399,43 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         let mut writes = Vec::new();
         for (key, row) in page {
             step.seen += 1;
-            match self.rewrapped(&state, &key, &row) {
-                Ok(None) => {}
-                Ok(Some(fresh)) => {
-                    writes.push(Write::Replace {
-                        token: key,
-                        expected: row,
-                        row: fresh,
-                    });
-                }
-                Err(VaultError::Tampered | VaultError::Key(_)) => step.left += 1,
-                Err(error) => return Err(error),
+            match self.rewrapped(&state, &key, &row)? {
+                Rewrap::There => {}
+                Rewrap::Left => step.left += 1,
+                Rewrap::Fresh(fresh) => writes.push(Write::Replace {
+                    token: key,
+                    expected: row,
+                    row: fresh,
+                }),
             }
         }
         if !writes.is_empty() {
-            for outcome in self.write(&state, writes).await? {
-                match outcome {
-                    WriteOutcome::Replaced => step.moved += 1,
-                    _ => step.left += 1,
+            let moving = u64::try_from(writes.len()).unwrap_or(u64::MAX);
+            match self.write(&state, writes).await? {
+                // The ring moved on meanwhile: its next round takes these along.
+                None => step.left += moving,
+                Some(outcomes) => {
+                    for outcome in outcomes {
+                        match outcome {
+                            WriteOutcome::Replaced => step.moved += 1,
+                            _ => step.left += 1,
+                        }
+                    }
                 }
             }
         }
         Ok(step)
     }
 
+    /// The store, for instance to close it. The calls that are under way have ended: they borrow
+    /// the vault.
+    #[must_use]
+    pub fn into_store(self) -> S {
+        self.store
+    }
+
     fn state(&self) -> Result<Arc<RingState>, VaultError> {
-        Ok(Arc::clone(
-            &*self.state.read().map_err(|_| VaultError::Broken)?,
-        ))
+        self.rings.current()
     }
 
     fn event<'a>(
@@ -414,116 +456,253 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         }
     }
 
-    async fn row(&self, domain: &Domain, token: &Token) -> Result<(RowKey, Row), VaultError> {
-        let key = row_key(domain, token)?;
-        let rows = self.store.rows(vec![key]).await?;
-        let row = rows
-            .into_iter()
-            .flatten()
-            .next()
-            .ok_or(VaultError::UnknownToken)?;
-        Ok((key, row))
+    async fn rows(
+        &self,
+        domain: &Domain,
+        tokens: &[Token],
+    ) -> Result<Vec<Option<Row>>, VaultError> {
+        let keys = tokens
+            .iter()
+            .map(|token| row_key(domain, token))
+            .collect::<Result<_, _>>()?;
+        Ok(self.store.rows(keys).await?)
     }
 
-    /// Writes under the ring's guard.
+    async fn row(&self, domain: &Domain, token: &Token) -> Result<(RowKey, Row), VaultError> {
+        let rows = self.rows(domain, core::slice::from_ref(token)).await?;
+        let row = rows.into_iter().flatten().next();
+        Ok((
+            row_key(domain, token)?,
+            row.ok_or(VaultError::UnknownToken)?,
+        ))
+    }
+
+    /// The card of a row, unless the token has expired.
+    fn open_live(
+        &self,
+        domain: &Domain,
+        token: &Token,
+        row: &Row,
+    ) -> Result<CardRecord, VaultError> {
+        let (columns, card) = open_row(&*self.state()?, domain, token, row)?;
+        if columns.is_expired((self.clock)()) {
+            Err(VaultError::Expired)
+        } else {
+            Ok(card)
+        }
+    }
+
+    /// Writes under the ring's guard. `None` if the vault has a newer ring meanwhile: then nothing
+    /// was written, and the whole is to be done again with that ring.
     async fn write(
         &self,
         state: &RingState,
         writes: Vec<Write>,
-    ) -> Result<Vec<WriteOutcome>, VaultError> {
+    ) -> Result<Option<Vec<WriteOutcome>>, VaultError> {
         match self.store.write(Some(state.guard.clone()), writes).await {
             Err(StoreError::GuardChanged) => {
                 let guard = self.store.guard().await?.ok_or(VaultError::OtherRing)?;
-                RingSeen::from_guard(&guard)?.admits(&RingSeen::of(&state.ring)?)?;
-                Err(VaultError::Conflict)
+                self.rings.follow(&RingSeen::from_guard(&guard)?)?;
+                Ok(None)
             }
-            result => Ok(result?),
+            result => Ok(Some(result?)),
         }
     }
 
-    async fn write_one(&self, state: &RingState, write: Write) -> Result<(), VaultError> {
-        match self.write(state, vec![write]).await?.as_slice() {
-            [WriteOutcome::Replaced | WriteOutcome::Deleted] => Ok(()),
-            [WriteOutcome::Missing] => Err(VaultError::UnknownToken),
-            _ => Err(VaultError::Conflict),
+    /// Whether the one write was done; if not, it is to be made again of what is stored now.
+    async fn write_one(&self, state: &RingState, write: Write) -> Result<bool, VaultError> {
+        let outcomes = self.write(state, vec![write]).await?;
+        match outcomes.as_deref() {
+            Some([WriteOutcome::Replaced | WriteOutcome::Deleted]) => Ok(true),
+            Some([WriteOutcome::Missing]) => Err(VaultError::UnknownToken),
+            _ => Ok(false),
         }
     }
 
-    /// The convergent token that a card has already, found without writing.
+    /// The convergent token that a card has already, if there is nothing to be written for it.
     async fn known_token(
         &self,
         domain: &Domain,
         card: &CardRecord,
         how: &Tokenize,
-    ) -> Result<Option<Tokenized>, VaultError> {
-        let state = self.state()?;
-        let indexed = state.domain(domain)?.index(&card.pan)?;
-        let read = indexed.keys.first().copied().into_iter().collect();
-        let found = self
-            .store
-            .find(read)
-            .await?
-            .into_iter()
-            .next()
-            .unwrap_or_default();
-        let Some((key, row)) = found.unique else {
+    ) -> Result<Option<Token>, VaultError> {
+        let indexed = self.state()?.domain(domain)?.index(&card.pan)?;
+        let Some((key, row)) = self.indexed(&indexed.keys).await?.unique else {
             return Ok(None);
         };
-        self.existing(&state, domain, card, how, &key, row)
-            .await
-            .map(Some)
+        let known = self.existing(&*self.state()?, domain, card, how, &key, &row)?;
+        Ok(Some(known.token).filter(|_| known.fresh.is_none()))
     }
 
+    /// What the index holds under the first of these keys, which is the one that is read.
+    async fn indexed(&self, keys: &[IndexKey]) -> Result<Found, VaultError> {
+        let read = keys.first().copied().into_iter().collect();
+        let found = self.store.find(read).await?;
+        Ok(found.into_iter().next().unwrap_or_default())
+    }
+
+    /// Up to [`MAX_BATCH`] cards, in rounds: what a round could not finish, because a token was
+    /// taken or somebody else was faster, is done again in the next.
     async fn tokenize_chunk(
         &self,
         domain: &Domain,
         cards: &[CardRecord],
         how: &Tokenize,
-    ) -> Result<Vec<Result<Tokenized, VaultError>>, VaultError> {
-        let state = self.state()?;
-        let keys = state.domain(domain)?;
-        let sealer = keys.sealer(&state.ring, domain, (self.clock)())?;
-        let mut results = vec![Err(VaultError::TokensUsedUp); cards.len()];
-        let mut open: Vec<usize> = (0..cards.len()).collect();
-        for _ in 0..DRAWS {
-            let mut writes = Vec::with_capacity(open.len());
-            let mut written = Vec::with_capacity(open.len());
-            for place in open.drain(..) {
-                let Some((card, result)) = cards.get(place).zip(results.get_mut(place)) else {
-                    continue;
-                };
-                match self.insert(&keys, &sealer, domain, card, how) {
-                    Ok((token, write)) => {
-                        writes.push(write);
-                        written.push((place, token));
-                    }
-                    Err(error) => *result = Err(error),
-                }
-            }
-            if writes.is_empty() {
+    ) -> Vec<Result<Tokenized, VaultError>> {
+        let mut chunk = Chunk {
+            domain,
+            cards,
+            how,
+            results: vec![Err(VaultError::Conflict); cards.len()],
+            open: (0..cards.len()).collect(),
+        };
+        for _ in 0..TRIES {
+            if chunk.open.is_empty() {
                 break;
             }
-            let outcomes = self.write(&state, writes).await?;
-            for ((place, token), outcome) in written.into_iter().zip(outcomes) {
-                let Some((card, result)) = cards.get(place).zip(results.get_mut(place)) else {
-                    continue;
-                };
-                match outcome {
-                    WriteOutcome::Inserted => {
-                        *result = Ok(Tokenized {
-                            token,
-                            existing: false,
-                        })
-                    }
-                    WriteOutcome::Exists { token: key, row } => {
-                        *result = self.existing(&state, domain, card, how, &key, row).await;
-                    }
-                    WriteOutcome::TokenTaken => open.push(place),
-                    _ => *result = Err(VaultError::Conflict),
+            if let Err(error) = self.round(&mut chunk).await {
+                // What is in keeps its token.
+                for place in core::mem::take(&mut chunk.open) {
+                    chunk.set(place, Err(error));
                 }
             }
         }
-        Ok(results)
+        chunk.results
+    }
+
+    /// One round. After an error the open places are those that have no result.
+    async fn round(&self, chunk: &mut Chunk<'_>) -> Result<(), VaultError> {
+        let state = self.state()?;
+        let (writes, written) = self.inserts(&state, chunk)?;
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let Some(outcomes) = self.write(&state, writes).await? else {
+            return Ok(());
+        };
+        chunk.open.clear();
+        let mut renewals = Renewals::new();
+        for ((place, token), outcome) in written.into_iter().zip(outcomes) {
+            match outcome {
+                WriteOutcome::Inserted => chunk.set(
+                    place,
+                    Ok(Tokenized {
+                        token,
+                        existing: false,
+                    }),
+                ),
+                WriteOutcome::Exists { token: key, row } => {
+                    self.known(&state, chunk, place, key, row, &mut renewals);
+                }
+                WriteOutcome::TokenTaken => {
+                    chunk.set(place, Err(VaultError::TokensUsedUp));
+                    chunk.open.push(place);
+                }
+                _ => chunk.set(place, Err(VaultError::Conflict)),
+            }
+        }
+        self.renew(&state, chunk, renewals).await
+    }
+
+    /// A new row for each open card; a card that gets none has its error instead.
+    fn inserts(
+        &self,
+        state: &RingState,
+        chunk: &mut Chunk<'_>,
+    ) -> Result<(Vec<Write>, Places), VaultError> {
+        let keys = state.domain(chunk.domain)?;
+        let sealer = keys.sealer(&state.ring, chunk.domain, (self.clock)())?;
+        let mut writes = Vec::with_capacity(chunk.open.len());
+        let mut written = Vec::with_capacity(chunk.open.len());
+        for place in core::mem::take(&mut chunk.open) {
+            let Some(card) = chunk.cards.get(place) else {
+                continue;
+            };
+            match self.insert(&keys, &sealer, chunk.domain, card, chunk.how) {
+                Ok((token, write)) => {
+                    writes.push(write);
+                    written.push((place, token));
+                    chunk.open.push(place);
+                }
+                Err(error) => chunk.set(place, Err(error)),
+            }
+        }
+        Ok((writes, written))
+    }
+
+    /// A card of the chunk that has its token already: the result, or a row to be renewed.
+    fn known(
+        &self,
+        state: &RingState,
+        chunk: &mut Chunk<'_>,
+        place: usize,
+        key: RowKey,
+        row: Row,
+        renewals: &mut Renewals,
+    ) {
+        let Some(card) = chunk.cards.get(place) else {
+            return;
+        };
+        // Of several in one chunk each sees what the one before it left.
+        let renewed = renewals.get(&key).and_then(|renewal| renewal.row.as_ref());
+        let row_now = renewed.unwrap_or(&row);
+        match self.existing(state, chunk.domain, card, chunk.how, &key, row_now) {
+            Err(error) => chunk.set(place, Err(error)),
+            Ok(known) => {
+                let renewal = renewals.entry(key).or_insert_with(|| Renewal {
+                    expected: row,
+                    row: None,
+                    places: Vec::new(),
+                });
+                if known.fresh.is_some() {
+                    renewal.row = known.fresh;
+                }
+                renewal.places.push((place, known.token));
+            }
+        }
+    }
+
+    /// Writes the renewed rows together.
+    async fn renew(
+        &self,
+        state: &RingState,
+        chunk: &mut Chunk<'_>,
+        renewals: Renewals,
+    ) -> Result<(), VaultError> {
+        let open = chunk.open.len();
+        let mut writes = Vec::new();
+        let mut written = Vec::new();
+        for (key, renewal) in renewals {
+            let Some(row) = renewal.row else {
+                chunk.set_known(&renewal.places);
+                continue;
+            };
+            writes.push(Write::Replace {
+                token: key,
+                expected: renewal.expected,
+                row,
+            });
+            let places = renewal.places.iter().map(|(place, _)| *place);
+            chunk.open.extend(places);
+            written.push(renewal.places);
+        }
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let Some(outcomes) = self.write(state, writes).await? else {
+            return Ok(());
+        };
+        chunk.open.truncate(open);
+        for (places, outcome) in written.into_iter().zip(outcomes) {
+            if outcome == WriteOutcome::Replaced {
+                chunk.set_known(&places);
+            } else {
+                chunk
+                    .open
+                    .extend(places.into_iter().map(|(place, _)| place));
+            }
+        }
+        Ok(())
     }
 
     /// A new row for a card.
@@ -541,6 +720,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             convergent: how.convergent,
             brand: card.pan.brand(),
             last_four: card.pan.last_four(),
+            shape: how.shape.code(),
             created: now,
             expires: how.expires,
             index_version: indexed.version,
@@ -568,93 +748,90 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     }
 
     /// A card that has its token already: the row must hold that very card.
-    async fn existing(
+    fn existing(
         &self,
         state: &RingState,
         domain: &Domain,
         card: &CardRecord,
         how: &Tokenize,
         key: &RowKey,
-        row: Row,
-    ) -> Result<Tokenized, VaultError> {
+        row: &Row,
+    ) -> Result<Known, VaultError> {
         let (of, token) = read_row_key(key).map_err(|_| VaultError::Tampered)?;
-        let (columns, known) = open_row(state, domain, &token, &row)?;
+        let (columns, known) = match open_row(state, domain, &token, row) {
+            Err(VaultError::Key(KeyError::UnknownKey)) => {
+                return Err(VaultError::Unopenable { token });
+            }
+            opened => opened?,
+        };
         if of != *domain || !columns.convergent || !bool::from(known.pan.ct_eq(&card.pan)) {
             return Err(VaultError::Tampered);
         }
-        if !how.shape.describes(&token) {
+        if columns.shape != how.shape.code() {
             return Err(VaultError::OtherFormat);
         }
-        if columns.is_expired((self.clock)()) {
-            let columns = Columns {
-                expires: how.expires,
-                ..columns
+        let expires = if columns.is_expired((self.clock)()) {
+            how.expires
+        } else {
+            how.expires.or(columns.expires)
+        };
+        let expiry = card.expiry.or(known.expiry);
+        let sequence = card.sequence.or(known.sequence);
+        let fresh =
+            if (expires, expiry, sequence) == (columns.expires, known.expiry, known.sequence) {
+                None
+            } else {
+                let columns = Columns { expires, ..columns };
+                let mut now = known;
+                (now.expiry, now.sequence) = (expiry, sequence);
+                Some(self.reseal(state, domain, &token, row, columns, &now)?)
             };
-            let renewed = self.reseal(state, domain, &token, &row, columns, &known)?;
-            let write = Write::Replace {
-                token: *key,
-                expected: row,
-                row: renewed,
-            };
-            self.write_one(state, write).await?;
-        }
-        Ok(Tokenized {
-            token,
-            existing: true,
-        })
+        Ok(Known { token, fresh })
     }
 
-    async fn detokenize_chunk(
+    /// The write that gives a row another expiry.
+    fn with_expiry(
         &self,
+        state: &RingState,
         domain: &Domain,
-        tokens: &[Token],
-    ) -> Result<Vec<Result<CardRecord, VaultError>>, VaultError> {
-        let keys = tokens
-            .iter()
-            .map(|token| row_key(domain, token))
-            .collect::<Result<_, _>>()?;
-        let rows = self.store.rows(keys).await?;
-        let state = self.state()?;
-        let now = (self.clock)();
-        let open = |(token, row): (&Token, Option<Row>)| {
-            let row = row.ok_or(VaultError::UnknownToken)?;
-            let (columns, card) = open_row(&state, domain, token, &row)?;
-            if columns.is_expired(now) {
-                Err(VaultError::Expired)
-            } else {
-                Ok(card)
-            }
-        };
-        Ok(tokens.iter().zip(rows).map(open).collect())
+        token: &Token,
+        key: RowKey,
+        row: Row,
+        expires: Option<UnixSeconds>,
+    ) -> Result<Write, VaultError> {
+        let (columns, card) = open_row(state, domain, token, &row)?;
+        let columns = Columns { expires, ..columns };
+        let replacement = self.reseal(state, domain, token, &row, columns, &card)?;
+        Ok(Write::Replace {
+            token: key,
+            expected: row,
+            row: replacement,
+        })
     }
 
     async fn find_tokens(&self, domain: &Domain, pan: &Pan) -> Result<CardTokens, VaultError> {
-        let state = self.state()?;
-        let indexed = state.domain(domain)?.index(pan)?;
-        let read = indexed.keys.first().copied().into_iter().collect();
-        let found = self
-            .store
-            .find(read)
-            .await?
-            .into_iter()
-            .next()
-            .unwrap_or_default();
+        let indexed = self.state()?.domain(domain)?.index(pan)?;
+        let found = self.indexed(&indexed.keys).await?;
         let others = self.store.rows(found.others.clone()).await?;
+        let state = self.state()?;
         let rows = found.others.into_iter().zip(others);
         let rows = rows.filter_map(|(key, row)| row.map(|row| (key, row)));
-        let mut tokens = Vec::new();
+        let mut tokens = CardTokens {
+            more: found.more,
+            ..CardTokens::default()
+        };
         for (key, row) in found.unique.into_iter().chain(rows) {
             let (of, token) = read_row_key(&key).map_err(|_| VaultError::Tampered)?;
-            let (_, card) = open_row(&state, domain, &token, &row)?;
+            let Some((_, card)) = opens(open_row(&state, domain, &token, &row))? else {
+                tokens.unopenable.push(token);
+                continue;
+            };
             if of != *domain || !bool::from(card.pan.ct_eq(pan)) {
                 return Err(VaultError::Tampered);
             }
-            tokens.push(token);
+            tokens.tokens.push(token);
         }
-        Ok(CardTokens {
-            tokens,
-            more: found.more,
-        })
+        Ok(tokens)
     }
 
     /// The row anew, under the active version.
@@ -667,9 +844,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         columns: Columns,
         card: &CardRecord,
     ) -> Result<Row, VaultError> {
-        let fingerprint = *RowParts::read(row)
-            .map_err(|_| VaultError::Tampered)?
-            .fingerprint;
+        let fingerprint = *RowParts::read(row)?.fingerprint;
         let now = (self.clock)();
         let sealer = state.domain(domain)?.sealer(&state.ring, domain, now)?;
         let mut random = self.random.lock().map_err(|_| VaultError::Broken)?;
@@ -685,22 +860,88 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     }
 
     /// The row under the active version, if it is not there yet.
-    fn rewrapped(
-        &self,
-        state: &RingState,
-        key: &RowKey,
-        row: &Row,
-    ) -> Result<Option<Row>, VaultError> {
-        let (domain, token) = read_row_key(key).map_err(|_| VaultError::Tampered)?;
-        let parts = RowParts::read(row).map_err(|_| VaultError::Tampered)?;
+    fn rewrapped(&self, state: &RingState, key: &RowKey, row: &Row) -> Result<Rewrap, VaultError> {
+        let (Ok((domain, token)), Ok(parts)) = (read_row_key(key), RowParts::read(row)) else {
+            return Ok(Rewrap::Left);
+        };
         let keys = state.domain(&domain)?;
         let sealer = keys.sealer(&state.ring, &domain, (self.clock)())?;
-        if key_id(&parts)? == *sealer.key_id() {
-            return Ok(None);
+        if key_id(&parts).is_ok_and(|id| id == *sealer.key_id()) {
+            return Ok(Rewrap::There);
         }
-        let (columns, card) = open_row(state, &domain, &token, row)?;
+        let Some((columns, card)) = opens(open_row(state, &domain, &token, row))? else {
+            return Ok(Rewrap::Left);
+        };
         self.reseal(state, &domain, &token, row, columns, &card)
-            .map(Some)
+            .map(Rewrap::Fresh)
+    }
+}
+
+/// Cards that are tokenized together.
+struct Chunk<'a> {
+    domain: &'a Domain,
+    cards: &'a [CardRecord],
+    how: &'a Tokenize,
+    results: Vec<Result<Tokenized, VaultError>>,
+    /// The places of those that have no token yet and may get one.
+    open: Vec<usize>,
+}
+
+impl Chunk<'_> {
+    fn set(&mut self, place: usize, result: Result<Tokenized, VaultError>) {
+        if let Some(slot) = self.results.get_mut(place) {
+            *slot = result;
+        }
+    }
+
+    fn set_known(&mut self, places: &[(usize, Token)]) {
+        for &(place, token) in places {
+            let existing = true;
+            self.set(place, Ok(Tokenized { token, existing }));
+        }
+    }
+}
+
+/// A card's token, and its row anew if what is asked for differs from what is kept.
+struct Known {
+    token: Token,
+    fresh: Option<Row>,
+}
+
+/// Places in a chunk, each with the token that its card gets or has.
+type Places = Vec<(usize, Token)>;
+
+/// Rows of cards that have their tokens, by row key.
+type Renewals = BTreeMap<RowKey, Renewal>;
+
+struct Renewal {
+    expected: Row,
+    /// What to put in its place, if anything.
+    row: Option<Row>,
+    /// Which cards of the chunk it is for.
+    places: Places,
+}
+
+/// What a rewrap does with a row.
+enum Rewrap {
+    /// Nothing: it is under the active version.
+    There,
+    /// Nothing: it does not open.
+    Left,
+    /// Puts this in its place.
+    Fresh(Row),
+}
+
+/// What was opened, or none if that failed for what the row is and not for what the ring or the
+/// vault is.
+fn opens<T>(opened: Result<T, VaultError>) -> Result<Option<T>, VaultError> {
+    match opened {
+        Err(
+            VaultError::Tampered
+            | VaultError::NewerFormat { .. }
+            | VaultError::Key(KeyError::UnknownKey),
+        ) => Ok(None),
+        opened => opened.map(Some),
     }
 }
 
@@ -712,21 +953,25 @@ impl<S: fmt::Debug, R> fmt::Debug for Vault<S, R> {
     }
 }
 
-/// Raises the store's guard to `ring`, or says why this ring may not be used.
-async fn admit<S: Store>(store: &S, ring: &KeyRing) -> Result<(), VaultError> {
-    let ours = RingSeen::of(ring)?;
-    for _ in 0..GUARD_TRIES {
+/// Raises the store's guard to the ring's, or says why this ring may not be used.
+async fn admit<S: Store>(store: &S, state: &RingState) -> Result<(), VaultError> {
+    for _ in 0..TRIES {
         let expected = store.guard().await?;
         if let Some(guard) = &expected {
             let seen = RingSeen::from_guard(guard)?;
-            seen.admits(&ours)?;
-            if seen == ours {
+            seen.admits(&state.seen)?;
+            if seen == state.seen {
                 return Ok(());
+            }
+            if let Err(error) = seen.check_index(&state.seen)
+                && !store.scan(None, 1).await?.is_empty()
+            {
+                return Err(error);
             }
         }
         let write = Write::Guard {
             expected,
-            guard: ours.to_guard()?,
+            guard: state.guard.clone(),
         };
         if store.write(None, vec![write]).await? == [WriteOutcome::Guarded] {
             return Ok(());
@@ -750,14 +995,23 @@ fn seal_row<R: TryCryptoRng>(
         fingerprint,
         columns: &columns,
     };
-    let mut sealed = [0; SEALED_RECORD_LEN];
+    let mut sealed: SealedRecord = [0; SEALED_RECORD_LEN];
     sealer.seal(card, &binding, now, nonces, &mut sealed)?;
     Ok(build_row(&columns, fingerprint, &sealed)?)
 }
 
 /// The id of the key that a row's record is sealed under.
 fn key_id(parts: &RowParts<'_>) -> Result<KeyId, VaultError> {
-    sealed_key_id(parts.sealed).map_err(|_| VaultError::Tampered)
+    sealed_key_id(parts.sealed).map_err(not_opened)
+}
+
+/// Why a record did not open.
+const fn not_opened(error: SealError) -> VaultError {
+    match error {
+        SealError::Version { found } if found > 1 => VaultError::NewerFormat { found },
+        SealError::Record(RecordError::Version { found }) => VaultError::NewerFormat { found },
+        _ => VaultError::Tampered,
+    }
 }
 
 /// The columns and the card of a row, if it is what the vault wrote under this token.
@@ -767,7 +1021,7 @@ fn open_row(
     token: &Token,
     row: &Row,
 ) -> Result<(Columns, CardRecord), VaultError> {
-    let parts = RowParts::read(row).map_err(|_| VaultError::Tampered)?;
+    let parts = RowParts::read(row)?;
     let keys = state.domain(domain)?;
     let opener = keys.opener(&state.ring, domain, &key_id(&parts)?)?;
     let binding = Binding {
@@ -775,21 +1029,21 @@ fn open_row(
         fingerprint: parts.fingerprint,
         columns: parts.column_bytes,
     };
-    let card = opener
-        .open(parts.sealed, &binding)
-        .map_err(|_| VaultError::Tampered)?;
+    let card = opener.open(parts.sealed, &binding).map_err(not_opened)?;
     Ok((parts.columns, card))
 }
 
-/// All index keys that a row may stand under: the one it was written with and, if the card can
-/// still be read, those of today.
+/// All index keys that a row is known to stand under: the one it was written with and, if the card
+/// can still be read, those of today. None of a row that cannot be read.
 fn indexed_under(
     state: &RingState,
     domain: &Domain,
     token: &Token,
     row: &Row,
 ) -> Result<Vec<IndexKey>, VaultError> {
-    let parts = RowParts::read(row).map_err(|_| VaultError::Tampered)?;
+    let Ok(parts) = RowParts::read(row) else {
+        return Ok(Vec::new());
+    };
     let mut index = vec![index_key(
         domain,
         parts.columns.index_version,

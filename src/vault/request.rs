@@ -4,12 +4,13 @@
 use core::fmt;
 use std::collections::BTreeMap;
 
+use rand_core::TryCryptoRng;
+
+use super::row::ShapeCode;
 use crate::card::{Brand, Pan};
 use crate::keys::KeyName;
 use crate::time::UnixSeconds;
-use rand_core::TryCryptoRng;
-
-use crate::token::{Token, TokenKind, TokenizeError, VaultedFormat};
+use crate::token::{Token, TokenizeError, VaultedFormat};
 
 /// How a card is to be tokenized.
 ///
@@ -30,8 +31,10 @@ pub struct Tokenize {
 impl Tokenize {
     /// The same token for the same card, each time, within a domain. Opaque, without expiry.
     ///
-    /// Leaks to those who see tokens which payments were made with one card. The domain's
-    /// first format for a card stays its format; a token that had expired is renewed.
+    /// Leaks to those who see tokens which payments were made with one card. The domain's first
+    /// shape for a card stays its shape. Of a card that is known, what is given replaces what is
+    /// kept: an expiry or sequence number that is present and another, and the expiry of the
+    /// token if this request has one. A token that had expired is renewed.
     #[must_use]
     pub const fn convergent() -> Self {
         Self {
@@ -89,10 +92,10 @@ impl Shape {
         }
     }
 
-    pub(super) fn describes(&self, token: &Token) -> bool {
+    pub(super) const fn code(&self) -> ShapeCode {
         match self {
-            Self::Opaque => token.kind() == TokenKind::Opaque,
-            Self::Card(_) => token.kind() == TokenKind::CardShaped,
+            Self::Opaque => ShapeCode::OPAQUE,
+            Self::Card(format) => ShapeCode::card(format),
         }
     }
 }
@@ -102,7 +105,7 @@ impl Shape {
 pub struct Tokenized {
     /// The token.
     pub token: Token,
-    /// Whether the card had it before.
+    /// Whether the card had it before: who may call learns whether the domain knows a card.
     pub existing: bool,
 }
 
@@ -111,7 +114,11 @@ pub struct Tokenized {
 pub struct CardTokens {
     /// The one that convergent calls give, first, and the others in the order of their bytes.
     pub tokens: Vec<Token>,
-    /// Whether there are more than [`super::MAX_FOUND`] others.
+    /// Those that the index names for the card and whose rows do not open: the key is gone, or
+    /// the row was changed. They can be deleted.
+    pub unopenable: Vec<Token>,
+    /// Whether there are more than [`super::MAX_FOUND`] others; those are not listed before some
+    /// of the listed ones are deleted.
     pub more: bool,
 }
 
@@ -143,7 +150,8 @@ pub struct VaultStats {
     pub by_brand: BTreeMap<Brand, u64>,
     /// How many records are sealed under each key version.
     pub by_key: BTreeMap<KeyName, u64>,
-    /// How many rows no key of the ring opens.
+    /// How many rows no key of the ring opens, or that are no rows of this version. The former are
+    /// in the counts above too, but for [`VaultStats::by_key`].
     pub unreadable: u64,
 }
 
@@ -154,7 +162,7 @@ pub struct Rewrapped {
     pub seen: u64,
     /// How many records were sealed anew under the active version.
     pub moved: u64,
-    /// How many could not be: no key opens them, or they changed meanwhile.
+    /// How many could not be: they do not open, or they changed meanwhile.
     pub left: u64,
     /// Where the next step goes on; none at the end.
     pub cursor: Option<super::RowKey>,

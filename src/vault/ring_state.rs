@@ -1,7 +1,7 @@
 //! The key ring at work: what a vault derives from it for each domain, once.
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, RwLock};
 
 use super::error::VaultError;
@@ -10,7 +10,7 @@ use super::row::index_key;
 use super::store::{Guard, IndexKey};
 use crate::card::Pan;
 use crate::fingerprint::{FINGERPRINT_LEN, Fingerprinter};
-use crate::keys::{Domain, KeyId, KeyRing};
+use crate::keys::{Domain, KeyError, KeyId, KeyRing};
 use crate::seal::{Opener, Sealer};
 use crate::time::UnixSeconds;
 
@@ -18,19 +18,94 @@ use crate::time::UnixSeconds;
 const DOMAINS_AT_HAND: usize = 4096;
 /// How many retired keys of one domain are kept at hand: all that a ring can hold.
 const OPENERS_AT_HAND: usize = crate::keys::MAX_KEYS;
+/// How many ids that belong to no key of one domain are kept in mind.
+const UNKNOWN_AT_HAND: usize = 1024;
+
+/// The ring in use, and those that are about to be.
+pub(super) struct Rings(RwLock<InUse>);
+
+struct InUse {
+    current: Arc<RingState>,
+    /// Rings whose guard is being written: once a writer meets it there, it goes on with them.
+    coming: Vec<Arc<RingState>>,
+}
+
+impl Rings {
+    pub(super) const fn new(current: Arc<RingState>) -> Self {
+        Self(RwLock::new(InUse {
+            current,
+            coming: Vec::new(),
+        }))
+    }
+
+    pub(super) fn current(&self) -> Result<Arc<RingState>, VaultError> {
+        let rings = self.0.read().map_err(|_| VaultError::Broken)?;
+        Ok(Arc::clone(&rings.current))
+    }
+
+    /// Says that the guard of `ring` is about to be written.
+    pub(super) fn announce(&self, ring: &Arc<RingState>) -> Result<(), VaultError> {
+        let mut rings = self.0.write().map_err(|_| VaultError::Broken)?;
+        rings.coming.push(Arc::clone(ring));
+        Ok(())
+    }
+
+    /// Takes back what was announced.
+    pub(super) fn withdraw(&self, ring: &Arc<RingState>) -> Result<(), VaultError> {
+        let mut rings = self.0.write().map_err(|_| VaultError::Broken)?;
+        rings.coming.retain(|other| !Arc::ptr_eq(other, ring));
+        Ok(())
+    }
+
+    /// Puts `ring`, whose guard is written, into use, unless a newer one is.
+    pub(super) fn install(&self, ring: &Arc<RingState>) -> Result<(), VaultError> {
+        self.0
+            .write()
+            .map_err(|_| VaultError::Broken)?
+            .install(ring);
+        Ok(())
+    }
+
+    /// Goes over to the ring that the store has seen, if it was announced.
+    ///
+    /// # Errors
+    /// Why the ring in use is not the one that the store has seen.
+    pub(super) fn follow(&self, seen: &RingSeen) -> Result<(), VaultError> {
+        let mut rings = self.0.write().map_err(|_| VaultError::Broken)?;
+        let ring = rings.coming.iter().find(|ring| ring.seen == *seen).cloned();
+        if let Some(ring) = ring {
+            rings.install(&ring);
+        }
+        seen.admits(&rings.current.seen)
+    }
+}
+
+impl InUse {
+    fn install(&mut self, ring: &Arc<RingState>) {
+        let generation = self.current.seen.generation().max(ring.seen.generation());
+        if ring.seen.generation() > self.current.seen.generation() {
+            self.current = Arc::clone(ring);
+        }
+        self.coming
+            .retain(|other| other.seen.generation() > generation);
+    }
+}
 
 /// A ring, the guard that it writes under, and the keys that were derived so far.
 pub(super) struct RingState {
     pub(super) ring: KeyRing,
+    pub(super) seen: RingSeen,
     pub(super) guard: Guard,
     domains: RwLock<HashMap<Domain, Arc<DomainKeys>>>,
 }
 
 impl RingState {
     pub(super) fn new(ring: KeyRing) -> Result<Self, VaultError> {
-        let guard = RingSeen::of(&ring)?.to_guard()?;
+        let seen = RingSeen::of(&ring)?;
+        let guard = seen.to_guard()?;
         Ok(Self {
             ring,
+            seen,
             guard,
             domains: RwLock::default(),
         })
@@ -62,6 +137,8 @@ pub(super) struct DomainKeys {
     index: Vec<Fingerprinter>,
     sealer: RwLock<Option<Arc<Sealer>>>,
     openers: RwLock<HashMap<KeyId, Arc<Opener>>>,
+    /// A ring in use does not change: what no key has once, none has later.
+    unknown: RwLock<HashSet<KeyId>>,
 }
 
 impl DomainKeys {
@@ -75,6 +152,7 @@ impl DomainKeys {
             index,
             sealer: RwLock::default(),
             openers: RwLock::default(),
+            unknown: RwLock::default(),
         })
     }
 
@@ -110,7 +188,23 @@ impl DomainKeys {
         if let Some(opener) = known {
             return Ok(opener);
         }
-        let opener = Arc::new(Opener::new(&ring.card_key_for(domain, id)?));
+        let unknown = self.unknown.read().map_err(|_| VaultError::Broken)?;
+        if unknown.contains(id) {
+            return Err(KeyError::UnknownKey.into());
+        }
+        drop(unknown);
+        let key = match ring.card_key_for(domain, id) {
+            Err(KeyError::UnknownKey) => {
+                let mut unknown = self.unknown.write().map_err(|_| VaultError::Broken)?;
+                if unknown.len() >= UNKNOWN_AT_HAND {
+                    unknown.clear();
+                }
+                unknown.insert(*id);
+                return Err(KeyError::UnknownKey.into());
+            }
+            key => key?,
+        };
+        let opener = Arc::new(Opener::new(&key));
         let mut openers = self.openers.write().map_err(|_| VaultError::Broken)?;
         if openers.len() < OPENERS_AT_HAND {
             openers.insert(*id, Arc::clone(&opener));

@@ -5,22 +5,25 @@
 //! | bytes | field | encoding |
 //! |---|---|---|
 //! | 0 | version | 1 |
-//! | 1 | flags | bit 0: the domain's one token for its card; all others 0 |
+//! | 1 | flags | bit 0: the domain's one token for its card; bit 1: it expires; all others 0 |
 //! | 2 | brand | [`Brand::code`] |
 //! | 3..5 | last four digits | packed BCD |
-//! | 5..13 | created | seconds since 1970, big-endian |
-//! | 13..21 | expires | the same; 0: never |
-//! | 21..25 | index version | big-endian |
-//! | 25..57 | fingerprint | of the whole number, in that index version |
-//! | 57..130 | sealed card record | see [`crate::seal`] |
+//! | 5 | shape of the token | 0: opaque; else 1 + 16 x first digits kept + last digits kept |
+//! | 6..14 | created | seconds since 1970, big-endian |
+//! | 14..22 | expires | the same; 0 without its flag |
+//! | 22..26 | index version | big-endian |
+//! | 26..58 | fingerprint | of the whole number, in that index version |
+//! | 58..131 | sealed card record | see [`crate::seal`] |
 //!
-//! Bytes 0 to 25 are the clear columns: they, the fingerprint, the domain and the token are bound
+//! Bytes 0 to 26 are the clear columns; a writer that keeps 0, 6 or 8 first and 0 or 4 last digits
+//! writes no other shape than 0x01, 0x05, 0x61, 0x65, 0x81 or 0x85. They, the fingerprint, the domain and the token are bound
 //! to the sealed record, so that none of them can be changed or swapped unnoticed.
 //!
 //! A row key is the domain behind its length in one byte, and the token's bytes. An index key is
 //! the domain behind its length, the index version (4 bytes) and the fingerprint.
 #![forbid(unsafe_code)]
 
+use super::error::VaultError;
 use super::store::{IndexKey, Row, RowKey, StoreError};
 use crate::card::Brand;
 use crate::codec::{CodecError, Reader, Writer};
@@ -28,15 +31,16 @@ use crate::fingerprint::FINGERPRINT_LEN;
 use crate::keys::{DOMAIN_MAX_LEN, Domain};
 use crate::seal::{SEALED_RECORD_LEN, SealedRecord};
 use crate::time::UnixSeconds;
-use crate::token::{TOKEN_MAX_LEN, Token};
+use crate::token::{TOKEN_MAX_LEN, Token, VaultedFormat};
 
 /// The length of a row, in bytes.
 pub const ROW_LEN: usize = COLUMNS_LEN + FINGERPRINT_LEN + SEALED_RECORD_LEN;
 /// The length of the clear columns, in bytes.
-pub(super) const COLUMNS_LEN: usize = 25;
+pub(super) const COLUMNS_LEN: usize = 26;
 
 const VERSION: u8 = 1;
 const CONVERGENT: u8 = 1;
+const EXPIRES: u8 = 2;
 
 /// What of a row is in the clear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,9 +48,29 @@ pub(super) struct Columns {
     pub(super) convergent: bool,
     pub(super) brand: Brand,
     pub(super) last_four: u16,
+    pub(super) shape: ShapeCode,
     pub(super) created: UnixSeconds,
     pub(super) expires: Option<UnixSeconds>,
     pub(super) index_version: u32,
+}
+
+/// What a token looks like, in one byte: see the table above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ShapeCode(u8);
+
+impl ShapeCode {
+    pub(super) const OPAQUE: Self = Self(0);
+
+    pub(super) const fn card(format: &VaultedFormat) -> Self {
+        Self(format.first().digits() << 4 | format.last().digits() | 1)
+    }
+
+    const fn read(code: u8) -> Option<Self> {
+        match code {
+            0 | 0x01 | 0x05 | 0x61 | 0x65 | 0x81 | 0x85 => Some(Self(code)),
+            _ => None,
+        }
+    }
 }
 
 /// A row taken apart.
@@ -63,11 +87,13 @@ impl Columns {
         let [e0, e1, e2, e3, e4, e5, e6, e7] = self.expires.map_or(0, |at| at.0).to_be_bytes();
         let [i0, i1, i2, i3] = self.index_version.to_be_bytes();
         let [l0, l1] = last_four_bcd(self.last_four);
-        let flags = u8::from(self.convergent) * CONVERGENT;
+        let expires = u8::from(self.expires.is_some()) * EXPIRES;
+        let flags = (u8::from(self.convergent) * CONVERGENT) | expires;
         let brand = self.brand.code();
+        let shape = self.shape.0;
         [
-            VERSION, flags, brand, l0, l1, c0, c1, c2, c3, c4, c5, c6, c7, e0, e1, e2, e3, e4, e5,
-            e6, e7, i0, i1, i2, i3,
+            VERSION, flags, brand, l0, l1, shape, c0, c1, c2, c3, c4, c5, c6, c7, e0, e1, e2, e3,
+            e4, e5, e6, e7, i0, i1, i2, i3,
         ]
     }
 
@@ -77,13 +103,18 @@ impl Columns {
             return Err(CodecError::Invalid { at: 0 });
         }
         let flags = reader.u8()?;
-        if flags & !CONVERGENT != 0 {
+        if flags & !(CONVERGENT | EXPIRES) != 0 {
             return Err(CodecError::Invalid { at: 1 });
         }
         let brand = Brand::from_code(reader.u8()?).ok_or(CodecError::Invalid { at: 2 })?;
         let last_four = last_four_from_bcd(reader.array()?).ok_or(CodecError::Invalid { at: 3 })?;
+        let shape = ShapeCode::read(reader.u8()?).ok_or(CodecError::Invalid { at: 5 })?;
         let created = UnixSeconds(reader.u64()?);
-        let expires = Some(reader.u64()?).filter(|&at| at != 0).map(UnixSeconds);
+        let expires = match (flags & EXPIRES != 0, reader.u64()?) {
+            (true, at) => Some(UnixSeconds(at)),
+            (false, 0) => None,
+            (false, _) => return Err(CodecError::Invalid { at: 14 }),
+        };
         let index_version = reader.u32()?;
         reader.finish()?;
         let convergent = flags & CONVERGENT != 0;
@@ -91,6 +122,7 @@ impl Columns {
             convergent,
             brand,
             last_four,
+            shape,
             created,
             expires,
             index_version,
@@ -103,8 +135,16 @@ impl Columns {
 }
 
 impl<'a> RowParts<'a> {
-    pub(super) fn read(row: &'a Row) -> Result<Self, CodecError> {
-        let bytes = row.as_bytes();
+    /// # Errors
+    /// [`VaultError::NewerFormat`], [`VaultError::Tampered`].
+    pub(super) fn read(row: &'a Row) -> Result<Self, VaultError> {
+        match row.as_bytes().first() {
+            Some(&found) if found > VERSION => Err(VaultError::NewerFormat { found }),
+            _ => Self::read_version_1(row.as_bytes()).map_err(|_| VaultError::Tampered),
+        }
+    }
+
+    fn read_version_1(bytes: &'a [u8]) -> Result<Self, CodecError> {
         let mut reader = Reader::new(bytes);
         let column_bytes = reader.take(COLUMNS_LEN)?;
         let columns = Columns::from_bytes(column_bytes)?;

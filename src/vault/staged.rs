@@ -120,7 +120,8 @@ impl Staged {
         }
     }
 
-    /// The row that has the unique entry already; its entry is added where it is missing.
+    /// The row that has the unique entry already; its entry is added where it is missing. An entry
+    /// that names no row is none.
     fn winner(
         &mut self,
         base: &impl Base,
@@ -129,13 +130,18 @@ impl Staged {
         let mut winner = None;
         let mut missing = Vec::new();
         for key in index {
-            match self.unique(base, key)? {
+            let named = match self.unique(base, key)? {
+                None => None,
+                Some(token) => self.row(base, &token)?.map(|row| (token, row)),
+            };
+            match named {
                 None => missing.push(*key),
-                Some(token) => winner = winner.or(Some(token)),
+                named => winner = winner.or(named),
             }
         }
-        let Some(token) = winner else { return Ok(None) };
-        let row = self.row(base, &token)?.ok_or(StoreError::Corrupt)?;
+        let Some((token, row)) = winner else {
+            return Ok(None);
+        };
         for key in missing {
             self.unique.insert(key, Some(token));
         }

@@ -40,9 +40,8 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::GuardChanged`]; [`StoreError::Size`] for more than [`MAX_BATCH`] writes or a
-    /// wrong number of index keys; [`StoreError::Corrupt`] if the index names a row that is not
-    /// there; and what the medium reports. After an error nothing of the batch is applied, except
-    /// that after a failed commit ([`StoreError::Io`], [`StoreError::Full`]) all of it may be.
+    /// wrong number of index keys; and what the medium reports. After an error nothing of the batch
+    /// is applied, or, where [`StoreError::may_be_applied`] says so, nothing or all of it.
     fn write(
         &self,
         under: Option<Guard>,
@@ -61,8 +60,7 @@ pub trait Store: Send + Sync + 'static {
     /// What the index holds under `keys`, in their order, as of one moment.
     ///
     /// # Errors
-    /// [`StoreError::Size`] for more than [`MAX_BATCH`] keys; [`StoreError::Corrupt`] if the index
-    /// names a row that is not there; what the medium reports.
+    /// [`StoreError::Size`] for more than [`MAX_BATCH`] keys; what the medium reports.
     fn find(
         &self,
         keys: Vec<IndexKey>,
@@ -138,7 +136,8 @@ impl<S: Store> Store for Arc<S> {
 pub enum Write {
     /// Puts a new row under a new row key, and its key under each index key.
     ///
-    /// An index key holds at most one *unique* entry, and any number of others. A unique insert
+    /// An index key holds at most one *unique* entry, and any number of others. A unique entry that
+    /// names a row which is not there is none, and the next one takes its place. A unique insert
     /// looks at its index keys in order: the first that has a unique entry already decides, the
     /// outcome is [`WriteOutcome::Exists`] with what it names, and all that is written is the
     /// winner's unique entry under those of the other index keys that have none.
@@ -210,7 +209,7 @@ pub enum WriteOutcome {
 /// What the index holds under one key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// The unique entry, with its row.
+    /// The unique entry, with its row; none if its row is not there.
     pub unique: Option<(RowKey, Row)>,
     /// The others, in key order, at most [`MAX_FOUND`].
     pub others: Vec<RowKey>,
@@ -243,13 +242,13 @@ pub enum StoreError {
     AlreadyOpen,
     /// There is a store in this place already.
     AlreadyExists,
-    /// No room is left on the medium. As after [`Self::Io`], the batch may be applied or not.
+    /// No room is left on the medium.
     Full,
     /// The medium reported an error.
     Io(io::ErrorKind),
     /// A commit failed earlier: what is on the medium is known again once the store is reopened.
     Poisoned,
-    /// The store was closed.
+    /// The store was closed, or its committing thread ended before it answered.
     Closed,
     /// The medium holds what no store has written.
     Corrupt,
@@ -368,6 +367,18 @@ impl Guard {
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+}
+
+impl StoreError {
+    /// Whether a write that failed with this may be applied all the same, as a whole: the commit
+    /// failed under way, or its outcome could not be told. After every other error it is not.
+    #[must_use]
+    pub const fn may_be_applied(self) -> bool {
+        matches!(
+            self,
+            Self::Full | Self::Io(_) | Self::Poisoned | Self::Closed | Self::Corrupt
+        )
     }
 }
 

@@ -497,20 +497,30 @@ pub fn dangling_index<S: Store, H: Deref<Target = S>>(make: &impl Fn() -> H) {
         index: vec![],
     };
     assert_eq!(one(store, forgetful), WriteOutcome::Deleted);
-    assert_eq!(
-        block_on(store.find(vec![index(1)])),
-        Err(StoreError::Corrupt)
-    );
-    let batch = vec![
-        insert(token(2), r.clone(), &[index(2)], true),
-        insert(token(3), r.clone(), &[index(1)], true),
-    ];
-    assert_eq!(block_on(store.write(None, batch)), Err(StoreError::Corrupt));
-    assert_eq!(block_on(store.count()), Ok(0));
-    assert_eq!(find(store, index(2)), Found::default());
-    // The others go on.
-    let good = insert(token(2), r, &[index(2)], true);
-    assert_eq!(one(store, good), WriteOutcome::Inserted);
+    // An entry that names no row is none, and the next one takes its place.
+    assert_eq!(find(store, index(1)), Found::default());
+    let both = [index(1), index(2)];
+    write(store, vec![insert(token(2), r.clone(), &[index(2)], true)]);
+    let outcome = one(store, insert(token(3), r.clone(), &both, true));
+    let winner = WriteOutcome::Exists {
+        token: token(2),
+        row: r.clone(),
+    };
+    assert_eq!(outcome, winner);
+    let found = Some((token(2), r.clone()));
+    assert_eq!(find(store, index(1)).unique, found);
+    let forgetful = Write::Delete {
+        token: token(2),
+        expected: r.clone(),
+        index: vec![],
+    };
+    let fresh = insert(token(4), r.clone(), &both, true);
+    let outcomes = write(store, vec![forgetful, fresh]);
+    assert_eq!(outcomes, [WriteOutcome::Deleted, WriteOutcome::Inserted]);
+    let found = Some((token(4), r));
+    assert_eq!(find(store, index(1)).unique, found);
+    assert_eq!(find(store, index(2)).unique, found);
+    assert_eq!(block_on(store.count()), Ok(1));
 }
 
 pub fn index_keys_do_not_mix<S: Store, H: Deref<Target = S>>(make: &impl Fn() -> H) {

@@ -190,6 +190,13 @@ fn hint_of(error: VaultError) -> Option<&'static str> {
         VaultError::StaleRing { .. } => {
             "this is an old copy of the key ring: put the newest ring.cvk back"
         }
+        VaultError::ForkedRing { .. } => {
+            "two copies of the key ring were changed apart: put the one that the vault knows back"
+        }
+        VaultError::IndexNotFilled { .. } => {
+            "this release does not fill a new index version: put the ring from before it back"
+        }
+        VaultError::NewerFormat { .. } => "use a newer cardvault",
         VaultError::OtherRing => "put the ring.cvk that was made with this vault back",
         VaultError::Log(_) => {
             "see that access.log can be written: nothing is handed out without it"

@@ -18,14 +18,11 @@ use cardvault::seal::{
     Argon2Cost, MAX_SEALED_RING, Protection, RingHeader, open_ring_with_kek,
     open_ring_with_passphrase, seal_ring_with_kek, seal_ring_with_passphrase,
 };
-use cardvault::vault::{
-    AccessLog, BlockingVault, Embedded, EmbeddedOptions, FILE_NAME, LineLog, Vault,
-};
-use pollster::block_on;
+use cardvault::vault::{AccessLog, BlockingVault, Embedded, EmbeddedOptions, FILE_NAME, FileLog};
 
 use crate::args::{Unlock, VaultArgs};
 use crate::failure::{Failure, Outcome};
-use crate::files::{Draft, Readers, for_owner, owner_folder};
+use crate::files::{Draft, Readers, owner_folder};
 use crate::secrets::Protector;
 
 const RING_FILE: &str = "ring.cvk";
@@ -146,15 +143,11 @@ impl Folder {
     /// Where accesses are written down.
     pub(crate) fn log(&self) -> Outcome<impl AccessLog + use<>> {
         let path = self.path.join(LOG_FILE);
-        let mut options = File::options();
-        let file = for_owner(options.append(true).create(true)).open(&path);
-        let file = file.map_err(Failure::at(&path))?;
-        Ok(LineLog::new(Durable(file)))
+        FileLog::open(&path).map_err(Failure::at(&path))
     }
 
     fn vault_in(&self, store: Embedded, ring: KeyRing) -> Outcome<FolderVault> {
-        let opened = block_on(Vault::open(store, ring, self.log()?));
-        Ok(opened.map_err(|error| self.failure(error))?.blocking())
+        BlockingVault::open(store, ring, self.log()?).map_err(|error| self.failure(error))
     }
 
     fn store_ring(&mut self, ring: &KeyRing, cost: Argon2Cost) -> Outcome<()> {
@@ -199,18 +192,4 @@ fn read_ring(path: &Path) -> Outcome<Vec<u8>> {
     let read = file.take(most).read_to_end(&mut sealed);
     read.map_err(Failure::at(path))?;
     Ok(sealed)
-}
-
-/// A file whose `flush` reaches the medium, as an [`AccessLog`] must.
-#[derive(Debug)]
-struct Durable(File);
-
-impl Write for Durable {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.sync_data()
-    }
 }

@@ -16,6 +16,7 @@ use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -255,14 +256,13 @@ impl Shared {
             match answers {
                 Ok(answers) => {
                     for (job, answer) in jobs.into_iter().zip(answers) {
-                        // Its caller may have gone meanwhile.
-                        let _ = job.answer.send(answer);
+                        tell(job, answer);
                     }
                 }
                 Err(error) => {
                     self.poisoned.store(true, Ordering::Release);
                     for job in jobs {
-                        let _ = job.answer.send(Err(error));
+                        tell(job, Err(error));
                     }
                 }
             }
@@ -303,6 +303,11 @@ impl Shared {
     }
 }
 
+/// Answers a caller. It may have gone meanwhile, or its waker may panic: the others get theirs.
+fn tell(job: Job, answer: Answer) {
+    let _ = catch_unwind(AssertUnwindSafe(|| job.answer.send(answer).is_ok()));
+}
+
 /// Ends the committing thread when it is dropped.
 struct Writer {
     thread: Option<JoinHandle<()>>,
@@ -321,7 +326,7 @@ impl Drop for Writer {
     }
 }
 
-/// Leaves nobody waiting, should a caller's waker panic in the committing thread.
+/// Leaves nobody waiting, should the committing thread panic.
 struct Ending<'a> {
     queue: &'a Queue,
 }
@@ -383,15 +388,37 @@ fn fill_draft(file: File) -> Result<(), StoreError> {
     })
 }
 
+/// Makes the folder and those above it that are not there, and makes each one's name durable.
 fn private_folder(folder: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
+    let named = made_in(folder);
+    builder.create(folder)?;
+    named.into_iter().try_for_each(sync_folder)
 }
 
-/// Makes the file's name durable.
+/// The folders that get a new entry when `folder` is made with those above it.
+fn made_in(folder: &Path) -> Vec<&Path> {
+    let mut named = Vec::new();
+    let mut missing = folder;
+    while !missing.as_os_str().is_empty() && !missing.exists() {
+        let above = missing.parent().unwrap_or(missing);
+        named.push(if above.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            above
+        });
+        if above == missing {
+            break;
+        }
+        missing = above;
+    }
+    named
+}
+
+/// Makes the names in a folder durable.
 fn sync_folder(folder: &Path) -> io::Result<()> {
     #[cfg(unix)]
     File::open(folder)?.sync_all()?;
@@ -456,6 +483,18 @@ mod tests {
             .map(|e| e.unwrap().file_name())
             .collect();
         assert_eq!(names, [FILE_NAME]);
+    }
+
+    #[test]
+    fn each_folder_that_is_made_is_named_durably() {
+        let folder = tempdir().unwrap();
+        let base = folder.path();
+        let path = base.join("a/b/c");
+        assert_eq!(made_in(&path), [&base.join("a/b"), &base.join("a"), base]);
+        fs::create_dir(base.join("a")).unwrap();
+        assert_eq!(made_in(&path), [base.join("a/b"), base.join("a")]);
+        assert!(made_in(base).is_empty());
+        assert_eq!(made_in(Path::new("not-there")), [Path::new(".")]);
     }
 
     #[test]
@@ -526,6 +565,32 @@ mod tests {
                 "{len}: {error:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_waker_that_panics_takes_no_answer_from_others() {
+        use core::task::Context;
+        use std::task::Wake;
+
+        struct Panicking;
+
+        impl Wake for Panicking {
+            fn wake(self: Arc<Self>) {
+                std::panic::resume_unwind(Box::new("deliberate"));
+            }
+        }
+
+        let folder = tempdir().unwrap();
+        let store = create(folder.path()).unwrap();
+        let waker = Arc::new(Panicking).into();
+        let mut bad = Box::pin(store.write(None, vec![insert("a")]));
+        // It may be answered before it has left its waker.
+        let _ = bad.as_mut().poll(&mut Context::from_waker(&waker));
+        for name in ["b", "c"] {
+            let outcome = block_on(store.write(None, vec![insert(name)]));
+            assert_eq!(outcome, Ok(vec![WriteOutcome::Inserted]));
+        }
+        assert_eq!(block_on(bad), Ok(vec![WriteOutcome::Inserted]));
     }
 
     #[test]

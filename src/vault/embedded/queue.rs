@@ -6,6 +6,7 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use futures_channel::oneshot;
@@ -86,7 +87,7 @@ impl Queue {
         state.writes = state.writes.saturating_sub(writes);
         let waiting = core::mem::take(&mut state.waiting);
         drop(state);
-        waiting.into_values().for_each(Waker::wake);
+        wake(waiting);
         Some(taken)
     }
 
@@ -97,7 +98,7 @@ impl Queue {
         let waiting = core::mem::take(&mut state.waiting);
         drop(state);
         self.arrived.notify_all();
-        waiting.into_values().for_each(Waker::wake);
+        wake(waiting);
     }
 
     /// Closes, and drops what is queued: its callers learn that the store is closed.
@@ -110,6 +111,13 @@ impl Queue {
     /// Nothing in here panics while it holds the lock, so a poisoned one is as good.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Wakes each, also behind one whose waker panics.
+fn wake(waiting: BTreeMap<u64, Waker>) {
+    for waker in waiting.into_values() {
+        let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
     }
 }
 

@@ -190,8 +190,7 @@ impl Snapshot {
             };
             if token.is_empty() {
                 let token = row_key(value.value())?;
-                let row = self.row(&token)?.ok_or(StoreError::Corrupt)?;
-                found.unique = Some((token, row));
+                found.unique = self.row(&token)?.map(|row| (token, row));
             } else if found.others.len() == MAX_FOUND {
                 found.more = true;
                 break;

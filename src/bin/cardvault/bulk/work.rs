@@ -373,6 +373,8 @@ fn about_one_card(what: &str, error: VaultError) -> Outcome<VaultError> {
         | VaultError::Expired
         | VaultError::OtherFormat
         | VaultError::Tampered
+        | VaultError::NewerFormat { .. }
+        | VaultError::Unopenable { .. }
         | VaultError::TokensUsedUp
         | VaultError::Conflict
         | VaultError::Token(_)

@@ -9,10 +9,10 @@ use cardvault::card::{CardRecord, Pan};
 use cardvault::keys::{Cryptoperiod, Domain, KeyName, KeyUse};
 use cardvault::token::Token;
 use cardvault::vault::{
-    Access, Embedded, EmbeddedOptions, FILE_NAME, MAX_BATCH, Tokenize, Tokenized, Vault, VaultError,
+    Access, BlockingVault, Embedded, EmbeddedOptions, FILE_NAME, MAX_BATCH, Tokenize, Tokenized,
+    VaultError,
 };
 use cardvault::{SystemRandom, UnixSeconds};
-use pollster::block_on;
 use std::io::Write;
 
 use super::cards::{SHOWN, UNIONPAY_FAILS_LUHN};
@@ -178,8 +178,7 @@ pub(super) fn rotation(
     )?;
     let store = Embedded::open(&backup, &EmbeddedOptions::default());
     let store = store.map_err(|error| failed(error.into()))?;
-    let opened = block_on(Vault::open(store, folder.ring()?, folder.log()?));
-    let stolen = opened.map_err(failed)?.blocking();
+    let stolen = BlockingVault::open(store, folder.ring()?, folder.log()?).map_err(failed)?;
     let result = stolen.detokenize(&desk, shop, &token);
     paper.line(&format!(
         "   backup/vault.redb with today's ring: {}",
