@@ -310,6 +310,7 @@ impl Run {
         );
         assert!(journal.count() <= known.count + 3);
         assert_eq!(journal.recovery().lost, None);
+        assert_eq!(journal.recovery().damaged_pages, 0);
         let pending = journal.pending().unwrap().is_some();
         match op {
             Op::OpenPending => {}

@@ -12,7 +12,7 @@
 mod support;
 
 use cardvault::journal::{
-    BATTERY_LEN, BatteryState, Cause, FaultKind, Journal, MemoryFlash, Position, Reading,
+    BATTERY_LEN, BatteryState, Cause, FaultKind, Journal, MemoryFlash, Position, Reading, Recovery,
 };
 use support::{Host, NOW, Read, card, entry, items, rng};
 
@@ -221,6 +221,35 @@ fn every_flipped_bit_of_header_and_trailer_is_noticed() {
                     "{kind:?}"
                 );
             }
+        }
+    }
+}
+
+/// Page headers are not uploaded: the terminal notices, and still finds every frame.
+#[test]
+fn every_flipped_bit_of_a_page_header_is_noticed() {
+    let host = Host::new(1);
+    let mut medium = Medium::new();
+    let mut journal = medium.create(&host, 1);
+    fill(&mut journal, ENTRIES, 3);
+    assert_eq!(medium.open().recovery(), Recovery::default());
+    let pages = medium
+        .flash
+        .chunks(4096)
+        .filter(|page| page[0] != 0xFF)
+        .count();
+    assert!(pages > 5);
+    for page in 0..pages {
+        for bit in 0..32 * 8 {
+            let byte = page * 4096 + bit / 8;
+            medium.flash[byte] ^= 1 << (bit % 8);
+            let mut journal = medium.open();
+            assert_eq!(journal.recovery().damaged_pages, 1, "{page} {bit}");
+            if bit % 16 == 3 {
+                let read = host.read(1, &Position::START, &items(&mut journal).concat());
+                assert!(read.is_clean(), "{:?}", read.faults);
+            }
+            medium.flash[byte] ^= 1 << (bit % 8);
         }
     }
 }

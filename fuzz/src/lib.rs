@@ -4,6 +4,10 @@
 
 use cardvault::card::{Brand, CardData, CardRecord, Pan, TruncatedPan, luhn};
 use cardvault::ff1::{FF1_MAX_DIGITS, FF1_MAX_TWEAK, FF1_MIN_DIGITS, Ff1};
+use cardvault::journal::{
+    BATTERY_LEN, BatteryState, Entry, FRAME_MAX_LEN, Frame, Identity, Journal, MemoryFlash,
+    Position, Reading, upload_identity,
+};
 use cardvault::keys::{
     CheckValue, Component, Cryptoperiod, Domain, Kek, KeyName, KeyRing, KeyUse, RingMark,
 };
@@ -352,11 +356,106 @@ pub fn canary(data: &[u8]) {
     }
 }
 
+/// What a terminal sends: a frame's clear part, an upload's header.
+pub fn journal_frame(data: &[u8]) {
+    let _ = upload_identity(data);
+    if let Ok(frame) = Frame::parse(data) {
+        assert!(data.len() <= FRAME_MAX_LEN);
+        let _ = format!("{frame:?}");
+    }
+}
+
+/// A host that reads journals, and the terminal's flash and memory after three entries.
+fn terminal() -> (KeyRing, Vec<u8>, [u8; BATTERY_LEN]) {
+    let mut rng = ChaCha20Rng::from_seed([5; 32]);
+    let mut ring = KeyRing::new(RingMark::Development, &mut rng).unwrap();
+    let period = Cryptoperiod::default_of(KeyUse::Journal);
+    let name = ring.add(KeyUse::Journal, period, NOW, &mut rng).unwrap();
+    ring.activate(name, NOW).unwrap();
+    let base = ring
+        .journal_key(&Domain::new(b"fleet").unwrap(), NOW)
+        .unwrap();
+    let key = base.chain_key(b"T1", 1).unwrap();
+    let (mut flash, mut battery) = (vec![0xff; 2048], [0; BATTERY_LEN]);
+    let store = BatteryState::new(&mut battery);
+    let memory = MemoryFlash::<4, 1024>::new(&mut flash);
+    let mut journal = Journal::create(memory, store, key).unwrap();
+    let card = CardRecord::new(Pan::parse(b"4111111111111111").unwrap());
+    for card in [Some(&card), None, Some(&card)] {
+        journal.append(&sale(card), &mut rng).unwrap();
+    }
+    (ring, flash, battery)
+}
+
+fn sale(card: Option<&CardRecord>) -> Entry<'_> {
+    Entry {
+        time: NOW,
+        payment: b"sale",
+        truncated: None,
+        token: b"",
+        card,
+    }
+}
+
+/// A flash image and a state that were changed where the input is not zero: opened or refused,
+/// and what is uploaded ends.
+pub fn journal_recovery(data: &[u8]) {
+    let (_, mut flash, mut battery) = terminal();
+    let places = battery.iter_mut().chain(&mut flash);
+    places.zip(data).for_each(|(place, byte)| *place ^= byte);
+    let memory = MemoryFlash::<4, 1024>::new(&mut flash);
+    let Ok(mut journal) = Journal::open(memory, BatteryState::new(&mut battery)) else {
+        return;
+    };
+    let mut rng = ChaCha20Rng::from_seed([6; 32]);
+    let _ = journal.append(&sale(None), &mut rng);
+    let Ok(mut upload) = journal.upload() else {
+        return;
+    };
+    let mut out = [0; FRAME_MAX_LEN];
+    let mut items = 0;
+    while let Ok(Some(_)) = upload.next(&mut out) {
+        items += 1;
+        assert!(items < 1000, "an upload without end");
+    }
+}
+
+/// An upload that was changed where the input is not zero, with the rest of the input behind it:
+/// clean only if it was not changed.
+pub fn journal_reading(data: &[u8]) {
+    let (ring, mut flash, mut battery) = terminal();
+    let memory = MemoryFlash::<4, 1024>::new(&mut flash);
+    let mut journal = Journal::open(memory, BatteryState::new(&mut battery)).unwrap();
+    let mut upload = journal.upload().unwrap();
+    let (mut sent, mut out) = (Vec::new(), [0; FRAME_MAX_LEN]);
+    while let Some(len) = upload.next(&mut out).unwrap() {
+        sent.extend_from_slice(&out[..len]);
+    }
+    let good = sent.clone();
+    let places = sent.iter_mut();
+    places.zip(data).for_each(|(place, byte)| *place ^= byte);
+    sent.extend_from_slice(data.get(good.len()..).unwrap_or_default());
+    let key = ring
+        .journal_key_of(&Domain::new(b"fleet").unwrap(), 1)
+        .unwrap();
+    let identity = Identity::new(b"T1", 1, 1).unwrap();
+    let Ok(mut reading) = Reading::new(&key, &identity, &Position::START, &sent[..]) else {
+        assert!(sent != good);
+        return;
+    };
+    reading.go_on();
+    while let Some(item) = reading.next() {
+        let _ = item.is_ok();
+    }
+    let clean = reading.outcome().is_some_and(|outcome| outcome.clean);
+    assert_eq!(clean, sent == good);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ALL: [(&str, fn(&[u8])); 11] = [
+    const ALL: [(&str, fn(&[u8])); 14] = [
         ("pan", pan),
         ("track", track),
         ("emv", emv),
@@ -368,6 +467,9 @@ mod tests {
         ("ring", ring),
         ("token", token),
         ("vault", vault),
+        ("journal_frame", journal_frame),
+        ("journal_recovery", journal_recovery),
+        ("journal_reading", journal_reading),
     ];
 
     #[test]

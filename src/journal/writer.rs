@@ -48,6 +48,9 @@ pub struct Recovery {
     /// First number and count of acknowledged frames at the end of the log that cannot be read. A
     /// loss notice will say so.
     pub lost: Option<(u64, u64)>,
+    /// How many pages of the log have a header that is not the one written. Frames in them are
+    /// still looked for.
+    pub damaged_pages: u32,
 }
 
 /// The journal of one terminal in one epoch: frames in the flash `F`, keys in the store `S`.
@@ -141,6 +144,7 @@ impl<F: NorFlash, S: StateStore> Journal<F, S> {
             }
             due.torn = !log.is_blank(end)?;
             due.lost = lost_in_last_page(&mut log, &state, end)?;
+            due.damaged_pages = damaged_pages(&mut log, &state, end)?;
         }
         Ok(Self {
             log,
@@ -721,6 +725,29 @@ fn find<F: NorFlash, S>(
         };
     }
     Ok(None)
+}
+
+/// How many pages that belong to the log have no readable header. The oldest one is not counted
+/// once the host has it: a cut can have come while its place was made ready for the next page.
+fn damaged_pages<F: NorFlash, S>(
+    log: &mut Log<F>,
+    state: &State,
+    end: End,
+) -> core::result::Result<u32, JournalError<F::Error, S>> {
+    let pages = log.pages();
+    let oldest = end.page.saturating_add(1).saturating_sub(pages);
+    let mut damaged = 0;
+    for page in oldest..=end.page {
+        if log.first_of(page, state.journal)?.is_some() {
+            continue;
+        }
+        let below = log.bound_of(page, end.page, state.journal, state.count)?;
+        let reused = page == oldest && end.page.saturating_add(1) >= pages;
+        if !reused || below > state.uploaded {
+            damaged += 1;
+        }
+    }
+    Ok(damaged)
 }
 
 /// The acknowledged frames that are missing from the last page.
