@@ -54,7 +54,8 @@ fn published_cards_pass_both_doors() {
 
 #[test]
 fn published_cards_that_fail_luhn_need_the_second_door() {
-    for (brand, digits) in FAIL_LUHN {
+    let brands = [Brand::Unknown, Brand::Unknown, Brand::PayPak];
+    for (digits, brand) in FAIL_LUHN.iter().zip(brands) {
         assert!(!luhn_model(digits));
         assert_eq!(Pan::parse(digits.as_bytes()).unwrap_err(), PanError::Luhn);
         // On nobody's list of exemptions, and on a list that names the brand.

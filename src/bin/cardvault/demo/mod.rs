@@ -3,6 +3,7 @@
 
 mod cards;
 mod paper;
+mod published;
 mod reading;
 mod search;
 mod tokens;
@@ -19,8 +20,9 @@ use cardvault::card::{CardRecord, Pan};
 use cardvault::keys::{Domain, RingMark};
 use cardvault::seal::Argon2Cost;
 
-use self::cards::{PUBLISHED, SHOWN, every_number};
+use self::cards::{SHOWN, every_number};
 use self::paper::{Ink, Paper};
+use self::published::PUBLISHED;
 use self::search::{Form, Found, Search, control};
 use crate::args::Demo;
 use crate::failure::{Exit, Failure, Outcome};

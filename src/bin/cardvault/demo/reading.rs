@@ -6,12 +6,10 @@ use std::fmt::Display;
 use cardvault::card::{Brand, CardData, Pan};
 use subtle::ConstantTimeEq;
 
-use super::cards::{
-    DASHED, FAIL_LUHN, PUBLISHED, SHOWN, SPACED, TAG_5A, TAG_57, TRACK_1, TRACK_2,
-    UNIONPAY_FAILS_LUHN,
-};
+use super::cards::{DASHED, SHOWN, SPACED, TAG_5A, TAG_57, TRACK_1, TRACK_2, UNIONPAY_FAILS_LUHN};
 use super::pan;
 use super::paper::Paper;
+use super::published::{FAIL_LUHN, PUBLISHED};
 use crate::failure::{Failure, Outcome};
 
 /// Parse, brand, mask.
