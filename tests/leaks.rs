@@ -21,6 +21,9 @@ use cardvault::card::{
 use cardvault::ff1::Ff1;
 use cardvault::fingerprint::Fingerprinter;
 use cardvault::keys::{Component, Cryptoperiod, Domain, Kek, KeyName, KeyRing, KeyUse, RingMark};
+use cardvault::payment::{
+    Amount, BatchNumber, Currency, PaymentFields, PaymentKind, ResponseCode, Rrn, Stan, Voucher,
+};
 use cardvault::seal::{
     Binding, MAX_SEALED_RING, NonceSource, Opener, RingHeader, SEALED_RECORD_LEN, Sealer,
     open_ring_with_kek, seal_ring_with_kek,
@@ -758,6 +761,629 @@ mod vault {
     }
 }
 
+/// The fields of an approved sale.
+fn sale() -> PaymentFields {
+    let numbers = (
+        Stan::new(1).unwrap(),
+        Voucher::new(2).unwrap(),
+        BatchNumber::new(7).unwrap(),
+    );
+    let amount = Amount::new(500, Currency::CNY).unwrap();
+    let (terminal, merchant) = ("T0000001".parse().unwrap(), "M1".parse().unwrap());
+    let mut fields = PaymentFields::new(PaymentKind::Sale, amount, numbers, terminal, merchant);
+    fields.rrn = Some(Rrn::parse(b"000000000042").unwrap());
+    fields.response = Some(ResponseCode::APPROVED);
+    fields
+}
+
+mod journal {
+    use cardvault::journal::{
+        BATTERY_LEN, BatteryState, ChainKey, Entry, FRAME_MAX_LEN, FlashState, FlashStateError,
+        Frame, Identity, Journal, JournalError, MemoryFlash, PAYMENT_MAX_LEN, Position, ReadError,
+        Reading, Receipt, SLOT_LEN, TOKEN_MAX_LEN, upload_identity,
+    };
+
+    use super::*;
+
+    const PAGE: usize = 4096;
+    type Flash<'a> = MemoryFlash<'a, 4, PAGE>;
+
+    /// The key of the open payment, as the generator gives it.
+    const PENDING: [u8; 32] = *b"uG5@fS1!eD9#cX4$zA8%qW3^vB7&nM2*";
+    /// Where a slot of the state holds the chain and the open payment's key. The aggregate between
+    /// them opens nothing: uploads end with it.
+    const KEYS_AT: [usize; 2] = [72, 168];
+
+    struct All(Vec<Forbidden>);
+
+    impl All {
+        fn new(chain_key: &ChainKey) -> Self {
+            let keys = [&ROOT, chain_key.expose(), &PENDING].map(|key| Forbidden::key(key));
+            let mut all = vec![Forbidden::number(DIGITS)];
+            all.extend(keys);
+            Self(all)
+        }
+
+        /// The keys in a state's memory, of which each slot stands at the front of `len` bytes.
+        fn add_state(&mut self, memory: &[u8], len: usize) {
+            let before = self.0.len();
+            for slot in memory.chunks(len) {
+                for at in KEYS_AT {
+                    let key = &slot[at..at + 32];
+                    if key.iter().any(|byte| ![0, 0xFF].contains(byte)) {
+                        self.0.push(Forbidden::key(key));
+                    }
+                }
+            }
+            assert_eq!(self.0.len(), before + KEYS_AT.len());
+            assert!(
+                memory.windows(32).any(|part| part == PENDING),
+                "the state holds the open payment's key"
+            );
+        }
+
+        fn check(&self, what: &str, text: &str) {
+            for forbidden in &self.0 {
+                forbidden.check(what, text);
+            }
+        }
+    }
+
+    fn fleet() -> Domain {
+        "fleet-1".parse().unwrap()
+    }
+
+    fn chain_key(ring: &KeyRing, epoch: u32) -> ChainKey {
+        let base = ring.journal_key(&fleet(), NOW).unwrap();
+        base.chain_key(b"T0000001", epoch).unwrap()
+    }
+
+    fn sent<F, S>(journal: &mut Journal<F, S>, all: &All) -> Vec<u8>
+    where
+        F: embedded_storage::nor_flash::NorFlash + Debug,
+        S: cardvault::journal::StateStore + Debug,
+    {
+        let mut sent = Vec::new();
+        let mut out = [0; FRAME_MAX_LEN];
+        let mut upload = journal.upload().unwrap();
+        while let Some(len) = upload.next(&mut out).unwrap() {
+            all.check("Upload", &debug_of(&upload));
+            sent.extend_from_slice(&out[..len]);
+        }
+        sent
+    }
+
+    /// Entries with and without a card, notices, and an open payment.
+    fn write<F, S>(journal: &mut Journal<F, S>, card: &CardRecord, all: &All)
+    where
+        F: embedded_storage::nor_flash::NorFlash,
+        S: cardvault::journal::StateStore,
+    {
+        let mut rng = rng();
+        let mut payment = [0; PAYMENT_MAX_LEN];
+        let len = sale().write(&mut payment).unwrap();
+        let format = TruncationFormat::FIRST_6_LAST_4;
+        let entry = Entry {
+            time: NOW,
+            payment: &payment[..len],
+            truncated: Some(card.pan.truncate(format).unwrap()),
+            token: b"cvt_1",
+            card: Some(card),
+        };
+        all.check("Entry", &debug_of(&entry));
+        journal.append(&entry, &mut rng).unwrap();
+        let bare = Entry {
+            card: None,
+            truncated: None,
+            ..entry
+        };
+        all.check("Entry", &debug_of(&bare));
+        journal.append(&bare, &mut rng).unwrap();
+        journal.checkpoint(NOW, &mut rng).unwrap();
+        journal.open_pending(card, &mut FixedRng(PENDING)).unwrap();
+        all.check("a pending card", &debug_of(&journal.pending()));
+    }
+
+    #[test]
+    fn the_terminal_shows_nothing() {
+        let ring = ring_with(ROOT, NOW);
+        let key = chain_key(&ring, 1);
+        let mut all = All::new(&key);
+        all.check("ChainKey", &debug_of(&key));
+        all.check("Identity", &debug_of(key.identity()));
+        all.check("JournalId", &prints(&key.journal_id()));
+        all.check(
+            "JournalKey",
+            &debug_of(&ring.journal_key(&fleet(), NOW).unwrap()),
+        );
+        let card = CardRecord::new(common::pan(DIGITS));
+
+        let (mut flash, mut battery) = ([0xFF; 2 * PAGE], [0; BATTERY_LEN]);
+        let store = BatteryState::new(&mut battery);
+        let mut journal = Journal::create(Flash::new(&mut flash), store, key).unwrap();
+        write(&mut journal, &card, &all);
+        drop(journal);
+        all.add_state(&battery, SLOT_LEN);
+        all.check("the flash's bytes", &(hex(&flash) + &list(&flash)));
+
+        let store = BatteryState::new(&mut battery);
+        let mut journal = Journal::open(Flash::new(&mut flash), store).unwrap();
+        all.check("Journal", &debug_of(&journal));
+        all.check("Recovery", &debug_of(&journal.recovery()));
+        all.check("a pending card", &debug_of(&journal.pending()));
+        let mut buffer = [0; FRAME_MAX_LEN];
+        for sequence in 0..journal.count() {
+            let frame = journal.read(sequence, &mut buffer).unwrap().unwrap();
+            all.check("Frame", &debug_of(&frame));
+        }
+        let upload = sent(&mut journal, &all);
+        all.check("an upload", &(hex(&upload) + &list(&upload)));
+        // What the terminal refuses.
+        let long = DIGITS.repeat(100);
+        let mut entry = Entry {
+            time: NOW,
+            payment: long.as_bytes(),
+            truncated: None,
+            token: b"",
+            card: Some(&card),
+        };
+        assert!(long.len() > PAYMENT_MAX_LEN && long.len() > TOKEN_MAX_LEN);
+        let mut errors = vec![journal.append(&entry, &mut rng()).unwrap_err()];
+        (entry.payment, entry.token) = (b"", long.as_bytes());
+        errors.push(journal.append(&entry, &mut rng()).unwrap_err());
+        errors.push(journal.open_pending(&card, &mut rng()).unwrap_err());
+        errors.push(journal.close(NOW, &mut rng()).unwrap_err());
+        let receipt = Receipt {
+            count: 1,
+            proof: [7; 16],
+        };
+        errors.push(journal.confirm(&receipt).unwrap_err());
+        journal.clear_pending().unwrap();
+        journal.close(NOW, &mut rng()).unwrap();
+        entry.token = b"";
+        errors.push(journal.append(&entry, &mut rng()).unwrap_err());
+        let (flash, mut store) = journal.into_parts();
+        errors.push(Journal::create(flash, &mut store, chain_key(&ring, 2)).unwrap_err());
+        for error in errors {
+            all.check("JournalError", &error_of(&error));
+        }
+    }
+
+    #[test]
+    fn state_stores_show_nothing() {
+        let ring = ring_with(ROOT, NOW);
+        let mut all = All::new(&chain_key(&ring, 1));
+        let card = CardRecord::new(common::pan(DIGITS));
+        let (mut flash, mut battery) = ([0xFF; 2 * PAGE], [0; BATTERY_LEN]);
+        let store = BatteryState::new(&mut battery);
+        let journal = Journal::create(Flash::new(&mut flash), store, chain_key(&ring, 1));
+        write(&mut journal.unwrap(), &card, &all);
+        all.add_state(&battery, SLOT_LEN);
+        let store = BatteryState::new(&mut battery);
+        let journal = Journal::open(Flash::new(&mut flash), store).unwrap();
+        let (flash, store) = journal.into_parts();
+        all.check("BatteryState", &debug_of(&store));
+        all.check("MemoryFlash", &debug_of(&flash));
+
+        let mut all = All::new(&chain_key(&ring, 1));
+        let (mut flash, mut pages) = ([0xFF; 2 * PAGE], [0xFF; 2 * PAGE]);
+        let store = FlashState::new(Flash::new(&mut pages)).unwrap();
+        let journal = Journal::create(Flash::new(&mut flash), store, chain_key(&ring, 1));
+        write(&mut journal.unwrap(), &card, &all);
+        all.add_state(&pages, PAGE);
+        let store = FlashState::new(Flash::new(&mut pages)).unwrap();
+        let journal = Journal::open(Flash::new(&mut flash), store).unwrap();
+        all.check("Journal", &debug_of(&journal));
+        let (_, store) = journal.into_parts();
+        all.check("FlashState", &debug_of(&store));
+        all.check("MemoryFlash", &debug_of(&store.into_inner()));
+        let small = FlashState::new(Flash::new(&mut [0; PAGE])).unwrap_err();
+        all.check("FlashStateError", &error_of(&small));
+        let worn: FlashStateError<core::convert::Infallible> = FlashStateError::Worn { page: 1 };
+        all.check("FlashStateError", &error_of(&worn));
+        let worn: JournalError<FlashStateError<core::convert::Infallible>, _> =
+            JournalError::Store(worn);
+        all.check("JournalError", &error_of(&worn));
+    }
+
+    #[cfg(feature = "std")]
+    #[test]
+    fn journals_in_files_show_nothing() {
+        use cardvault::journal::{FileFlash, FromRead};
+        let folder = tempfile::tempdir().unwrap();
+        let ring = ring_with(ROOT, NOW);
+        let mut all = All::new(&chain_key(&ring, 1));
+        let card = CardRecord::new(common::pan(DIGITS));
+        let open = |name| FileFlash::open(folder.path().join(name), 2);
+        let store = FlashState::new(open("state").unwrap()).unwrap();
+        let journal = Journal::create(open("log").unwrap(), store, chain_key(&ring, 1));
+        let mut journal = journal.unwrap();
+        write(&mut journal, &card, &all);
+        all.check("FileFlashError", &error_of(&open("log").unwrap_err()));
+        all.add_state(&std::fs::read(folder.path().join("state")).unwrap(), PAGE);
+        all.check("Journal", &debug_of(&journal));
+        let upload = sent(&mut journal, &all);
+        let (flash, store) = journal.into_parts();
+        all.check("FileFlash", &debug_of(&flash));
+        all.check("FlashState", &debug_of(&store));
+
+        let base = ring.journal_key_of(&fleet(), 1).unwrap();
+        let (identity, _) = upload_identity(&upload).unwrap();
+        let start = Position::START;
+        let source = FromRead(std::io::Cursor::new(&upload));
+        let mut reading = Reading::new(&base, &identity, &start, source).unwrap();
+        all.check("Reading", &debug_of(&reading));
+        let first = reading.next().unwrap().unwrap();
+        assert!(first.card.is_some());
+        all.check("Verified", &debug_of(&first));
+        let source = FromRead(std::io::Cursor::new(DIGITS.as_bytes()));
+        let error = Reading::new(&base, &identity, &start, source).unwrap_err();
+        all.check("ReadError", &error_of(&error));
+    }
+
+    #[test]
+    fn the_host_reads_and_shows_nothing() {
+        let ring = ring_with(ROOT, NOW);
+        let mut all = All::new(&chain_key(&ring, 1));
+        let card = CardRecord::new(common::pan(DIGITS));
+        let (mut flash, mut battery) = ([0xFF; 2 * PAGE], [0; BATTERY_LEN]);
+        let store = BatteryState::new(&mut battery);
+        let journal = Journal::create(Flash::new(&mut flash), store, chain_key(&ring, 1));
+        let mut journal = journal.unwrap();
+        write(&mut journal, &card, &all);
+        let upload = sent(&mut journal, &all);
+        drop(journal);
+        all.add_state(&battery, SLOT_LEN);
+
+        let base = ring.journal_key_of(&fleet(), 1).unwrap();
+        all.check("JournalReadingKey", &debug_of(&base));
+        let identity = upload_identity(&upload).unwrap().0;
+        let read = |upload: &[u8]| {
+            let (mut cards, mut faults) = (0, 0);
+            let mut reading = match Reading::new(&base, &identity, &Position::START, upload) {
+                Ok(reading) => reading,
+                Err(error) => {
+                    all.check("ReadError", &error_of(&error));
+                    return (cards, 1);
+                }
+            };
+            reading.go_on();
+            all.check("Reading", &debug_of(&reading));
+            while let Some(item) = reading.next() {
+                match item {
+                    Ok(verified) => {
+                        all.check("Verified", &debug_of(&verified));
+                        all.check("Frame", &debug_of(&verified.frame));
+                        cards += usize::from(verified.card.is_some());
+                    }
+                    Err(error) => {
+                        if let ReadError::Fault(fault) = &error {
+                            all.check("Fault", &prints(fault));
+                        }
+                        all.check("ReadError", &error_of(&error));
+                        faults += 1;
+                    }
+                }
+            }
+            all.check("Reading", &debug_of(&reading));
+            if let Some(outcome) = reading.outcome() {
+                all.check("Outcome", &debug_of(&outcome));
+                all.check("Position", &debug_of(&outcome.position));
+                all.check("Receipt", &debug_of(&outcome.receipt));
+            }
+            (cards, faults)
+        };
+        assert_eq!(read(&upload), (1, 0));
+        // Changed and cut uploads, and one that is a number.
+        for at in (0..upload.len()).step_by(7) {
+            let mut wrong = upload.clone();
+            wrong[at] ^= 1;
+            assert!(read(&wrong).1 > 0);
+            assert!(read(&upload[..at]).1 > 0);
+            if let Err(error) = Frame::parse(&wrong[at..]) {
+                all.check("CodecError", &error_of(&error));
+            }
+        }
+        assert!(read(DIGITS.as_bytes()).1 > 0);
+        let other = Identity::new(b"T0000001", 1, 2).unwrap();
+        let refused = Reading::new(&base, &other, &Position::START, &upload[..]).unwrap_err();
+        all.check("ReadError", &error_of(&refused));
+        let long = DIGITS.repeat(2);
+        let refused = Identity::new(long.as_bytes(), 1, 1).unwrap_err();
+        all.check("SetUpError", &error_of(&refused));
+    }
+}
+
+#[cfg(feature = "vault")]
+mod ledger {
+    use std::sync::Arc;
+
+    use cardvault::SystemRandom;
+    use cardvault::ledger::reconcile::{JournalLine, SettlementRow, with_journal, with_settlement};
+    use cardvault::ledger::watch::{Limits, Seen, Watch};
+    use cardvault::ledger::{
+        Answer, BlockingLedger, Change, ImportEntry, Ledger, Lookup, MAX_ENTRIES, NewPayment,
+        PaymentId, Source,
+    };
+    use cardvault::payment::{ClearingDate, Date, RefundNumber};
+    use cardvault::refund::{
+        Action, Authority, CardMatch, Deadlines, PaidBy, Policy, RefundEvent, Request,
+    };
+    use cardvault::vault::{Access, LineLog, Memory, Row, Store, Tokenize, Vault, Write};
+    use pollster::block_on;
+
+    use super::*;
+
+    type Desk = BlockingLedger<Arc<Memory>>;
+
+    fn open(store: &Arc<Memory>) -> Desk {
+        let log = LineLog::new(std::io::sink());
+        let ring = ring_with(ROOT, NOW);
+        let vault = Vault::open_with(Arc::clone(store), ring, log, || SystemRandom, || NOW);
+        Ledger::new(Arc::new(block_on(vault).unwrap())).blocking()
+    }
+
+    fn check(what: &str, text: &str) {
+        Forbidden::number(DIGITS).check(what, text);
+        Forbidden::key(&ROOT).check(what, text);
+    }
+
+    /// What is shown of a result, whether it is an error or not.
+    fn told<T: Debug, E: Error + 'static>(what: &str, result: &Result<T, E>) {
+        match result {
+            Ok(value) => check(what, &debug_of(value)),
+            Err(error) => check(what, &error_of(error)),
+        }
+    }
+
+    fn date() -> Date {
+        Date::of(NOW, 480).unwrap()
+    }
+
+    fn id(sequence: u64) -> PaymentId {
+        PaymentId::Journal {
+            terminal: sale().terminal,
+            epoch: 1,
+            sequence,
+        }
+    }
+
+    fn payment(n: u64) -> NewPayment {
+        let mut fields = sale();
+        fields.clearing = Some(ClearingDate(date()));
+        fields.rrn = Some(Rrn::parse(format!("{n:012}").as_bytes()).unwrap());
+        fields.voucher = Voucher::new(u32::try_from(n).unwrap() + 1).unwrap();
+        NewPayment {
+            id: id(n),
+            time: NOW,
+            date: date(),
+            paid_by: PaidBy::Card,
+            fields,
+            token: None,
+            last_four: Some(6467),
+        }
+    }
+
+    fn ask(minor: u64, number: &str) -> Request {
+        Request {
+            action: Action::Refund,
+            amount: Amount::new(minor, Currency::CNY).unwrap(),
+            number: number.parse().unwrap(),
+            merchant: sale().merchant,
+            terminal: sale().terminal,
+            card: CardMatch::Same,
+            authority: Authority::Supervisor,
+            today: date(),
+            clearing: ClearingDate(date()),
+        }
+    }
+
+    /// Payments of one card: recorded, imported, in doubt, asked for, disputed.
+    fn work(ledger: &Desk, domain: &Domain) {
+        let access = Access::new("desk-3", "refund").unwrap();
+        let record = CardRecord::new(common::pan(DIGITS));
+        let vault = ledger.ledger().vault();
+        let given = block_on(vault.tokenize(domain, &record, &Tokenize::convergent())).unwrap();
+        let mut new = payment(1);
+        new.token = Some(given.token);
+        check("NewPayment", &debug_of(&new));
+        told("Payment", &ledger.record(domain, &new, Source::Desk));
+        let mut other = new;
+        other.fields.amount = Amount::new(1, Currency::CNY).unwrap();
+        told("LedgerError", &ledger.record(domain, &other, Source::Desk));
+        let mut doubt = payment(2);
+        (doubt.fields.response, doubt.fields.rrn) = (None, None);
+        told("Payment", &ledger.record(domain, &doubt, Source::Centre));
+
+        let mut lost = payment(4);
+        lost.fields.kind = PaymentKind::SaleVoid;
+        let entries = [payment(3), lost].map(|payment| ImportEntry {
+            payment,
+            card: Some(record.clone()),
+        });
+        check("ImportEntry", &debug_of(&entries));
+        let imported = ledger.import(domain, &entries);
+        told("Imported", &imported);
+        check("Unapplied", &debug_of(&imported.unwrap().unapplied));
+        let many = vec![new; MAX_ENTRIES + 1];
+        let refused = ledger.record_batch(domain, &many, Source::Desk);
+        told("LedgerError", &refused);
+
+        let found = ledger.find_card(&access, domain, &record.pan, 10);
+        assert!(found.as_ref().unwrap().len() > 1, "{found:?}");
+        told("find_card", &found);
+        let by = Lookup::Token(given.token);
+        check("Lookup", &debug_of(&by));
+        let page = ledger.find(domain, &by, None, 1);
+        assert!(page.as_ref().unwrap().next.is_some());
+        told("Page", &page);
+        for card in [&record.pan, &common::pan("4111111111111111")] {
+            told(
+                "compare",
+                &ledger.compare(&access, domain, &id(1), card, None),
+            );
+        }
+        told("LedgerError", &ledger.payment(domain, &id(9)));
+
+        let policy = Policy {
+            void_first: false,
+            ..Policy::UNIONPAY_CARD_PRESENT
+        };
+        for (payment, minor, number) in [
+            (1, 100, "R-1"),
+            (1, 100, "R-1"),
+            (1, 200, "R-1"),
+            (1, 9_000, "R-2"),
+            (2, 100, "R-3"),
+            (9, 100, "R-4"),
+        ] {
+            let request = ask(minor, number);
+            let asked = ledger.request(domain, &id(payment), &policy, &request);
+            told("Requested", &asked);
+        }
+        let (merchant, number) = (sale().merchant, "R-1".parse::<RefundNumber>().unwrap());
+        let requests = ledger.request_of(domain, &merchant, &number);
+        requests.as_ref().unwrap();
+        told("RequestRecord", &requests);
+        let late = UnixSeconds(u64::MAX);
+        let due = ledger.due(domain, &Deadlines::DEFAULT, late, None, 10);
+        assert!(!due.as_ref().unwrap().items.is_empty());
+        told("DueRequest", &due);
+        for event in [
+            RefundEvent::Accepted,
+            RefundEvent::Settled,
+            RefundEvent::Failed,
+        ] {
+            let source = Source::SettlementFile;
+            let moved = ledger.progress(domain, &merchant, &number, event, source, None);
+            told("progress", &moved);
+        }
+        told(
+            "LedgerError",
+            &ledger.request_of(domain, &merchant, &"R-9".parse().unwrap()),
+        );
+        let answer = Answer {
+            response: ResponseCode::APPROVED,
+            rrn: sale().rrn,
+            approval: None,
+            clearing: None,
+        };
+        check("Answer", &debug_of(&answer));
+        for _ in 0..2 {
+            told(
+                "resolve",
+                &ledger.resolve(domain, &id(2), &answer, Source::Inquiry),
+            );
+        }
+        for change in [Change::Disputed, Change::DisputeWon, Change::DisputeLost] {
+            check("Change", &debug_of(&change));
+            told(
+                "change",
+                &ledger.change(domain, &id(1), change, Source::Centre),
+            );
+        }
+        let history = ledger.history(domain, &id(1));
+        assert!(history.as_ref().unwrap().len() > 3);
+        told("HistoryEntry", &history);
+    }
+
+    #[test]
+    fn the_ledger_shows_nothing() {
+        let store = Arc::new(Memory::new());
+        let ledger = open(&store);
+        let domain: Domain = "shop-1".parse().unwrap();
+        work(&ledger, &domain);
+        check("BlockingLedger", &debug_of(&ledger));
+        check("Ledger", &debug_of(ledger.ledger()));
+        let ring = ring_with(ROOT, NOW);
+        check("LedgerKey", &debug_of(&ring.ledger_key(&domain, NOW)));
+
+        // What is stored, byte by byte, and the errors of changed bytes.
+        let rows = block_on(store.scan(None, None, 100)).unwrap();
+        let mut refused = 0;
+        for (key, row) in rows {
+            check("a row", &debug_of(&(key, &row)));
+            check("a row", &(hex(row.as_bytes()) + &list(row.as_bytes())));
+            check("a key", &(hex(key.as_bytes()) + &list(key.as_bytes())));
+            for at in (0..row.as_bytes().len()).step_by(5) {
+                let mut bytes = row.as_bytes().to_vec();
+                bytes[at] ^= 1;
+                let wrong = Row::new(&bytes).unwrap();
+                let swap = |expected: &Row, row: &Row| {
+                    let (expected, row) = (expected.clone(), row.clone());
+                    let write = Write::Replace {
+                        token: key,
+                        expected,
+                        row,
+                    };
+                    block_on(store.write(None, vec![write])).unwrap();
+                };
+                swap(&row, &wrong);
+                let audits = [1, 2, 3].map(|n| ledger.audit(&domain, &id(n)));
+                for error in audits.into_iter().filter_map(Result::err) {
+                    check("LedgerError", &error_of(&error));
+                    refused += 1;
+                }
+                swap(&wrong, &row);
+            }
+        }
+        assert!(refused > 100, "{refused}");
+    }
+
+    #[test]
+    fn alerts_and_differences_show_nothing() {
+        let ledger = open(&Arc::new(Memory::new()));
+        let domain: Domain = "shop-1".parse().unwrap();
+        work(&ledger, &domain);
+        let late = UnixSeconds(u64::MAX);
+        let payments = ledger.payments(&domain, UnixSeconds(0), late, None, 100);
+        let payments = payments.unwrap().items;
+        let requests = ledger.requests_between(&domain, UnixSeconds(0), late, None, 100);
+        let requests = requests.unwrap().items;
+
+        let mut watch = Watch::new(Limits::DEFAULT);
+        check("Limits", &debug_of(&Limits::DEFAULT));
+        let mut alerts = Vec::new();
+        for _ in 0..10 {
+            for payment in &payments {
+                let seen = Seen::from(payment);
+                check("Seen", &debug_of(&seen));
+                alerts.extend(watch.observe(&seen));
+            }
+        }
+        assert!(alerts.len() > 2, "{alerts:?}");
+        check("Alert", &debug_of(&alerts));
+        check("Watch", &debug_of(&watch));
+
+        let line = |new: NewPayment| JournalLine {
+            id: new.id,
+            fields: new.fields,
+        };
+        let mut wrong = line(payment(3));
+        wrong.fields.amount = Amount::new(7, Currency::CNY).unwrap();
+        let lines = [line(payment(1)), wrong, line(payment(8))];
+        check("JournalLine", &debug_of(&lines));
+        let found = with_journal(&payments, &lines);
+        assert!(found.len() > 1, "{found:?}");
+        check("Difference", &debug_of(&found));
+        let row = SettlementRow {
+            kind: PaymentKind::Sale,
+            amount: Amount::new(9, Currency::CNY).unwrap(),
+            merchant: sale().merchant,
+            terminal: sale().terminal,
+            voucher: None,
+            rrn: payment(3).fields.rrn,
+            order: None,
+            refund: None,
+            clearing: ClearingDate(date()),
+        };
+        check("SettlementRow", &debug_of(&row));
+        let found = with_settlement(&payments, &requests, &[row, row]);
+        assert!(found.len() > 1, "{found:?}");
+        check("Difference", &debug_of(&found));
+    }
+}
+
 fn prints<T: Display + Debug>(value: &T) -> String {
     format!("{value}\n{}", debug_of(value))
 }
@@ -897,6 +1523,69 @@ const LISTED: &[&str] = &[
     "VaultStats",
     "Write",
     "WriteOutcome",
+    // journal
+    "BatteryState",
+    "Body",
+    "Cause",
+    "ChainKey",
+    "Entry",
+    "Fault",
+    "FaultKind",
+    "FileFlash",
+    "FileFlashError",
+    "FlashState",
+    "FlashStateError",
+    "Frame",
+    "FromRead",
+    "Identity",
+    "Journal",
+    "JournalError",
+    "JournalId",
+    "MemoryFlash",
+    "Notice",
+    "Outcome",
+    "PaymentPart",
+    "Position",
+    "ReadError",
+    "Reading",
+    "Receipt",
+    "Recovery",
+    "SetUpError",
+    "Upload",
+    "Verified",
+    // ledger
+    "Alert",
+    "Answer",
+    "BlockingLedger",
+    "Change",
+    "Cursor",
+    "Difference",
+    "Disagreement",
+    "DueRequest",
+    "Happened",
+    "HistoryEntry",
+    "HistoryRequest",
+    "ImportEntry",
+    "Imported",
+    "JournalLine",
+    "Ledger",
+    "LedgerError",
+    "Limits",
+    "Lookup",
+    "NewPayment",
+    "Page",
+    "Pattern",
+    "Payment",
+    "PaymentId",
+    "RequestRecord",
+    "Requested",
+    "Seen",
+    "SettlementRow",
+    "Source",
+    "Subject",
+    "Unapplied",
+    "Watch",
+    "WhyUnapplied",
 ];
 
 #[test]

@@ -13,8 +13,8 @@ use cardvault::fingerprint::{FingerprintVerifier, Fingerprinter};
 use cardvault::journal::ChainKey;
 use cardvault::keys::{
     Component, Cryptoperiod, Domain, FingerprintKey, IrreversibleKey, JournalKey,
-    JournalReadingKey, Kek, KeyRing, KeyUse, OpeningKey, RetiredFingerprintKey, RingMark,
-    SealingKey, VaultlessKey, VaultlessOpeningKey,
+    JournalReadingKey, Kek, KeyRing, KeyUse, LedgerCheckingKey, LedgerKey, OpeningKey,
+    RetiredFingerprintKey, RingMark, SealingKey, VaultlessKey, VaultlessOpeningKey,
 };
 use cardvault::seal::{Opener, Sealer};
 use cardvault::token::{Candidate, Irreversible, Vaultless, VaultlessOpener};
@@ -44,6 +44,8 @@ const _: () = {
     wiped::<JournalKey>();
     wiped::<JournalReadingKey>();
     wiped::<ChainKey>();
+    wiped::<LedgerKey>();
+    wiped::<LedgerCheckingKey>();
     wiped::<Ff1>();
     wiped::<Shape>();
     wiped::<Item>();

@@ -2,6 +2,8 @@
 //! is overwritten with zeros.
 #![forbid(unsafe_code)]
 
+use core::fmt;
+
 use super::slot::{SLOT_LEN, Slot};
 use super::state::{STATE_LEN, StateStore};
 use crate::secret::Secret;
@@ -49,11 +51,19 @@ impl BatteryMemory for &mut [u8; BATTERY_LEN] {
 }
 
 /// A state store over battery-backed memory.
-#[derive(Debug)]
 pub struct BatteryState<M> {
     memory: M,
     /// Generation of the newest slot and which one it is, once it was looked for.
     newest: Option<(u64, bool)>,
+}
+
+/// Without the memory: it holds the journal's keys.
+impl<M> fmt::Debug for BatteryState<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BatteryState")
+            .field("newest", &self.newest)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<M: BatteryMemory> BatteryState<M> {
