@@ -554,7 +554,8 @@ fn sealers_and_tokens_show_nothing() {
     let vaultless = VaultlessFormat::new(KeepFirst::None, KeepLast::Four, 16).unwrap();
     let vaultless = Vaultless::new(vaultless, &ring.vaultless_key(&domain, NOW).unwrap());
     let irreversible = Irreversible::new(&ring.irreversible_key(&domain, NOW).unwrap());
-    let format = VaultedFormat::new(KeepFirst::Six, KeepLast::Four, 16).unwrap();
+    // Kept digits and drawn ones beside them could be seven of the card's by chance.
+    let format = VaultedFormat::new(KeepFirst::None, KeepLast::None, 16).unwrap();
     for text in [
         debug_of(&vaultless),
         debug_of(&irreversible),
@@ -664,7 +665,7 @@ mod vault {
         let pan = common::pan(DIGITS);
         let record = CardRecord::new(pan.clone());
         let access = Access::new("desk-3", "refund").unwrap();
-        let format = VaultedFormat::new(KeepFirst::Six, KeepLast::Four, 16).unwrap();
+        let format = VaultedFormat::new(KeepFirst::None, KeepLast::None, 16).unwrap();
         for how in [
             Tokenize::convergent(),
             Tokenize::fresh(),
