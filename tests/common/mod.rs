@@ -1,5 +1,5 @@
 //! Published test cards, shared by the integration tests.
-#![allow(dead_code, reason = "each test uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test uses its part")]
 
 use cardvault::card::{Brand, Pan};
 
