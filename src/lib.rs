@@ -63,7 +63,7 @@
 //! | `vault` | the vault and the ledger beside it, and their store in memory |
 //! | `embedded` | the durable store on disk |
 //! | `cli` | the command `cardvault` |
-#![cfg_attr(not(feature = "std"), no_std)]
+#![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(test, allow(clippy::string_slice))]
 
