@@ -277,7 +277,7 @@ pub fn vault(data: &[u8]) {
     let card = CardRecord::new(pan.clone());
     let how = Tokenize::convergent();
     let token = vault.tokenize(&domain, &card, &how).expect("a token").token;
-    let (key, good) = pollster::block_on(store.scan(None, 1))
+    let (key, good) = pollster::block_on(store.scan(None, None, 1))
         .expect("a row")
         .remove(0);
     let mut laid_over = good.as_bytes().to_vec();
