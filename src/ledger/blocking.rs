@@ -87,6 +87,9 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> BlockingLedger<S, R> {
         /// # Errors
         /// See [`Ledger::audit`].
         audit(domain: &Domain, id: &PaymentId) -> Payment;
+        /// # Errors
+        /// See [`Ledger::audit_page`].
+        audit_page(after: Option<Cursor>, limit: usize) -> Page<(Domain, PaymentId)>;
     }
 
     /// The ledger itself, for callers that can wait without a thread.

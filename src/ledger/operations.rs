@@ -10,7 +10,10 @@ use rand_core::TryCryptoRng;
 use super::draft::{Draft, Read};
 use super::error::LedgerError;
 use super::record::{Answer, HistoryEntry, NewPayment, Payment, PaymentId, RequestRecord, Source};
-use super::row::{Binder, Index, Kind, bound, end, event_key, key_version, origin, waits};
+use super::row::{
+    Binder, Index, Kind, bound, end, event_key, first_payment, key_version, last_payment,
+    named_payment, origin, waits,
+};
 use crate::card::Pan;
 use crate::keys::{Domain, KeyError};
 use crate::payment::{
@@ -695,6 +698,36 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
             }
         }
         Err(LedgerError::Conflict)
+    }
+
+    /// [`Ledger::audit`] of the payments of all domains, at most `limit` and [`MAX_PAGE`] behind
+    /// `after`, in the order of their domains and times: after a restore.
+    ///
+    /// # Errors
+    /// As [`Ledger::audit`], for the first payment that does not agree: it is behind `after`.
+    pub async fn audit_page(
+        &self,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<(Domain, PaymentId)>, LedgerError> {
+        let limit = limit.clamp(1, MAX_PAGE);
+        let after = match after {
+            Some(cursor) => cursor.0,
+            None => first_payment()?,
+        };
+        let store = self.vault.store();
+        let rows = store
+            .scan(Some(after), Some(last_payment()?), limit)
+            .await?;
+        let next = rows.last().filter(|_| rows.len() == limit);
+        let next = next.map(|(key, _)| Cursor(*key));
+        let mut items = Vec::with_capacity(rows.len());
+        for (key, _) in &rows {
+            let (domain, id) = named_payment(key).ok_or(LedgerError::Tampered)?;
+            self.audit(&domain, &id).await?;
+            items.push((domain, id));
+        }
+        Ok(Page { items, next })
     }
 
     /// The sums of a payment's requests.

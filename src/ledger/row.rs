@@ -563,6 +563,26 @@ fn key_reader<'a>(kind: Kind, domain: &Domain, key: &'a RowKey) -> Option<Reader
     (reader.take(len).ok()? == domain.as_bytes()).then_some(reader)
 }
 
+/// Lies before every payment's key, of any domain.
+pub(super) fn first_payment() -> Result<RowKey, LedgerError> {
+    Ok(RowKey::new(&[Kind::Payment.space()])?)
+}
+
+/// Lies behind every payment's key.
+pub(super) fn last_payment() -> Result<RowKey, LedgerError> {
+    Ok(RowKey::new(&[Kind::Payment.space() + 1])?)
+}
+
+/// The domain and the identity that a payment's key names.
+pub(super) fn named_payment(key: &RowKey) -> Option<(Domain, PaymentId)> {
+    let mut reader = Reader::new(key.as_bytes());
+    reader.u8().ok()?;
+    let len = usize::from(reader.u8().ok()?);
+    let domain = Domain::new(reader.take(len).ok()?).ok()?;
+    let (_, id) = read_payment_key(&domain, key)?;
+    Some((domain, id))
+}
+
 fn read_payment_key(domain: &Domain, key: &RowKey) -> Option<(UnixSeconds, PaymentId)> {
     let mut reader = key_reader(Kind::Payment, domain, key)?;
     let time = UnixSeconds(reader.u64().ok()?);

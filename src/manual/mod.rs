@@ -7,6 +7,9 @@ pub mod promises {}
 #[doc = include_str!("choices.md")]
 pub mod choices {}
 
+#[doc = include_str!("archive.md")]
+pub mod archive {}
+
 #[doc = include_str!("journal.md")]
 pub mod journal {}
 

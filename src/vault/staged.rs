@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::store::{Guard, IndexKey, Part, Row, RowKey, StoreError, Write, WriteOutcome};
+use super::store::{Guard, IndexKey, Item, Part, Row, RowKey, StoreError, Write, WriteOutcome};
 
 /// What is stored.
 pub(super) trait Base {
@@ -157,6 +157,14 @@ impl Staged {
                 }
                 self.guard = Some(guard.clone());
                 Ok(WriteOutcome::Guarded)
+            }
+            Write::Put(item) => {
+                match item {
+                    Item::Row(key, row) => drop(self.rows.insert(*key, Some(row.clone()))),
+                    Item::Unique(index, key) => drop(self.unique.insert(*index, Some(*key))),
+                    Item::Other(index, key) => drop(self.others.insert((*index, *key), true)),
+                }
+                Ok(WriteOutcome::Put)
             }
             // Sizes were checked, so this is a group within a group that slipped through.
             Write::All(inner) => Err(StoreError::Size {

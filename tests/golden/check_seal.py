@@ -150,4 +150,5 @@ def main():
         print("ring under a passphrase: not tried, argon2-cffi is missing")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -29,8 +29,8 @@ use self::queue::{Answer, Job, Queue};
 use self::tables::{Snapshot, Tables, fenced, from_database};
 use super::staged::Staged;
 use super::store::{
-    Found, Guard, IndexKey, MAX_BATCH, Row, RowKey, Store, StoreError, Write, WriteOutcome,
-    check_batch, check_count,
+    self, Found, Guard, IndexKey, Item, MAX_BATCH, Row, RowKey, SnapshotStore, Store, StoreError,
+    Write, WriteOutcome, check_batch, check_count,
 };
 
 /// The name of the store's file in its folder.
@@ -238,6 +238,76 @@ impl Store for Embedded {
 
     async fn count(&self) -> Result<u64, StoreError> {
         self.read(Snapshot::count)
+    }
+}
+
+impl SnapshotStore for Embedded {
+    type Snapshot = EmbeddedSnapshot;
+
+    async fn snapshot(&self) -> Result<EmbeddedSnapshot, StoreError> {
+        self.shared.alive()?;
+        Ok(EmbeddedSnapshot {
+            snapshot: fenced(|| self.shared.tables.snapshot())?,
+            last: None,
+            rows_are_through: false,
+            shared: Arc::clone(&self.shared),
+        })
+    }
+}
+
+/// An [`Embedded`] as of one moment. While it is there, the file stays open, and the room of what
+/// is changed meanwhile is not used again.
+pub struct EmbeddedSnapshot {
+    // First, so that it has ended before the file is closed.
+    snapshot: Snapshot,
+    /// Behind what to go on.
+    last: Option<Item>,
+    rows_are_through: bool,
+    shared: Arc<Shared>,
+}
+
+impl store::Snapshot for EmbeddedSnapshot {
+    async fn guard(&mut self) -> Result<Option<Guard>, StoreError> {
+        self.shared.alive()?;
+        fenced(|| super::staged::Base::guard(&self.snapshot))
+    }
+
+    async fn next(&mut self, limit: usize) -> Result<Vec<Item>, StoreError> {
+        self.shared.alive()?;
+        let limit = limit.min(MAX_BATCH);
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let items = fenced(|| self.read(limit))?;
+        if let Some(last) = items.last() {
+            self.last = Some(last.clone());
+        }
+        self.rows_are_through |= !matches!(items.get(limit - 1), Some(Item::Row(..)));
+        Ok(items)
+    }
+}
+
+impl EmbeddedSnapshot {
+    fn read(&self, limit: usize) -> Result<Vec<Item>, StoreError> {
+        let mut items = Vec::new();
+        let mut after = self.last.as_ref();
+        if !self.rows_are_through {
+            let row = match after {
+                Some(Item::Row(key, _)) => Some(*key),
+                _ => None,
+            };
+            let rows = self.snapshot.scan(row.as_ref(), None, limit)?;
+            items.extend(rows.into_iter().map(|(key, row)| Item::Row(key, row)));
+            after = None;
+        }
+        items.extend(self.snapshot.entries(after, limit - items.len())?);
+        Ok(items)
+    }
+}
+
+impl fmt::Debug for EmbeddedSnapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmbeddedSnapshot").finish_non_exhaustive()
     }
 }
 
