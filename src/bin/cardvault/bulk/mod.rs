@@ -78,14 +78,7 @@ pub(crate) fn tokenize(args: &Tokenize, quiet: bool) -> Outcome<Exit> {
 }
 
 pub(crate) fn detokenize(args: &Detokenize, quiet: bool) -> Outcome<Exit> {
-    let actor = match &args.actor {
-        Some(actor) => actor.clone(),
-        None => env::var("USER").map_err(|_| {
-            Failure::usage("actor", "who asks?").hint("give --actor NAME: it goes to access.log")
-        })?,
-    };
-    let access =
-        Access::new(&actor, &args.purpose).map_err(|error| Failure::usage("access", error))?;
+    let access = access(args.actor.as_deref(), &args.purpose)?;
     let folder = Folder::open(&args.vault)?;
     let ring = folder.ring()?;
     show_mark(&ring);
@@ -112,6 +105,17 @@ pub(crate) fn detokenize(args: &Detokenize, quiet: bool) -> Outcome<Exit> {
         access,
     };
     run(&args.files, &work, Readers::Owner, quiet)
+}
+
+/// Who asks and for what, as it goes to the access log.
+pub(crate) fn access(actor: Option<&str>, purpose: &str) -> Outcome<Access> {
+    let actor = match actor {
+        Some(actor) => actor.to_owned(),
+        None => env::var("USER").map_err(|_| {
+            Failure::usage("actor", "who asks?").hint("give --actor NAME: it goes to access.log")
+        })?,
+    };
+    Access::new(&actor, purpose).map_err(|error| Failure::usage("access", error))
 }
 
 pub(crate) fn mask(args: &Mask, quiet: bool) -> Outcome<Exit> {
