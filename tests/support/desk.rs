@@ -87,7 +87,7 @@ pub fn payment_id(n: u64) -> PaymentId {
 }
 
 pub fn sale(n: u64, minor: u64) -> NewPayment {
-    let small = n as u32 % 999_999 + 1;
+    let small = u32::try_from(n % 999_999).unwrap() + 1;
     let numbers = (
         Stan::new(small).unwrap(),
         Voucher::new(small).unwrap(),

@@ -93,14 +93,15 @@ pub(crate) fn import(args: &Import, quiet: bool) -> Outcome<Exit> {
     let folder = folder_of(args, into, header)?;
     let ring = folder.ring()?;
     show_mark(&ring);
+    // Before anything is made; what was changed since then is noticed again.
+    let bar = progress(Some(bytes), "verified", quiet);
+    let contents = verify(bar.wrap_read(BufReader::new(&file)), &ring).map_err(failed)?;
+    bar.finish_and_clear();
     if args.dry_run {
-        let bar = progress(Some(bytes), "verified", quiet);
-        let contents = verify(bar.wrap_read(BufReader::new(file)), &ring).map_err(failed)?;
-        bar.finish_and_clear();
         return show(&contents, "verified");
     }
+    file.rewind().map_err(Failure::at(path))?;
     let store = folder.store_to_fill()?;
-    // It is read twice.
     let bar = progress(Some(bytes), "restored", quiet);
     let source = bar.wrap_read(BufReader::new(file));
     let contents = restore_blocking(source, &ring, &store).map_err(failed)?;
