@@ -337,6 +337,15 @@ fn chunks_stay_in_their_places() {
         order.iter().for_each(|n| built.extend(part(&archive, *n)));
         verify(&built[..], &ring)
     };
+    let renumbered = |order: &[usize]| {
+        let mut built = archive[..starts[0]].to_vec();
+        for (number, n) in (0_u64..).zip(order) {
+            let mut chunk = part(&archive, *n);
+            chunk[5..13].copy_from_slice(&number.to_be_bytes());
+            built.extend(chunk);
+        }
+        verify(&built[..], &ring)
+    };
     let whole: Vec<_> = (0..count).collect();
     assert!(build(&whole).is_ok());
     for at in 0..count {
@@ -352,6 +361,10 @@ fn chunks_stay_in_their_places() {
             let mut swapped = whole.clone();
             swapped.swap(at, other);
             assert_eq!(build(&swapped), out_of_place(other));
+            // The same with numbers that fit.
+            let chunk = at as u64;
+            let damaged = ArchiveError::Damaged { chunk, at: place };
+            assert_eq!(renumbered(&swapped), Err(damaged));
         }
         let mut dropped = whole.clone();
         dropped.remove(at);
@@ -363,10 +376,14 @@ fn chunks_stay_in_their_places() {
             assert_eq!(build(&dropped), Err(cut));
         } else {
             assert_eq!(build(&dropped), out_of_place(at + 1));
+            let chunk = at as u64;
+            let damaged = ArchiveError::Damaged { chunk, at: place };
+            assert_eq!(renumbered(&dropped), Err(damaged));
         }
         let mut repeated = whole.clone();
         repeated.insert(at + 1, at);
         assert!(build(&repeated).is_err());
+        assert!(renumbered(&repeated).is_err());
         // A chunk of another archive of the same store, as it is and under this archive's id.
         let mut spliced = archive.clone();
         let theirs = part(&other, at);

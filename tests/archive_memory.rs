@@ -2,42 +2,20 @@
 #![cfg(feature = "embedded")]
 #![allow(clippy::unwrap_used, clippy::print_stderr, unsafe_code)]
 
+#[path = "support/counting.rs"]
+mod counting;
 #[path = "support/desk.rs"]
 mod desk;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{BufWriter, Seek, Write as _};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cardvault::archive::{restore_blocking, verify};
 use cardvault::vault::{
     Embedded, EmbeddedOptions, IndexKey, Item, ROW_LEN, Row, RowKey, Store, Write,
 };
+use counting::peak;
 use pollster::block_on;
-
-static NOW_HELD: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-/// The system's allocator, counting.
-struct Counting;
-
-// SAFETY: every call goes to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let held = NOW_HELD.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(held, Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        NOW_HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// The engine's cache of pages: what it is told to take, the rest is ours.
 const CACHE: usize = 1 << 20;
@@ -55,14 +33,6 @@ fn items(n: u64) -> [Item; 2] {
     let index = IndexKey::new(format!("\x06shop-1 index {n:016}").as_bytes()).unwrap();
     let row = Row::new(&[7; ROW_LEN]).unwrap();
     [Item::Row(key, row), Item::Unique(index, key)]
-}
-
-/// What `work` holds at most, beyond what was held before it.
-fn peak<T>(work: impl FnOnce() -> T) -> (usize, T) {
-    let before = NOW_HELD.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
-    let done = work();
-    (PEAK.load(Ordering::Relaxed) - before, done)
 }
 
 /// The peaks of export, verification and restore, and the length of the archive.
