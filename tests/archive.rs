@@ -11,6 +11,8 @@
 
 #[path = "support/desk.rs"]
 mod desk;
+#[path = "support/golden.rs"]
+mod golden;
 
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -36,6 +38,7 @@ use desk::{
     NOW, access, add, audit_all, card, check_all, clock, cny, everything, ledger_of, open,
     open_with, payment_id, policy, refund, ring, ring_of, rng, sale,
 };
+use golden::{assert_golden, golden};
 use pollster::block_on;
 use proptest::prelude::*;
 use rand_chacha::ChaCha20Rng;
@@ -760,23 +763,8 @@ fn golden_archive() -> Vec<u8> {
 
 #[test]
 fn the_format_is_frozen() {
-    let golden: Vec<u8> = include_str!("golden/archive.hex")
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .flat_map(|line| line.as_bytes().chunks(2))
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
-        .collect();
-    let written = golden_archive();
-    let hex: String = written
-        .chunks(40)
-        .map(|line| {
-            line.iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect::<String>()
-                + "\n"
-        })
-        .collect();
-    assert!(written == golden, "archive.hex is now:\n{hex}");
+    assert_golden("archive.hex", &golden_archive());
+    let golden = golden("archive.hex");
     let store = memory();
     let contents = restore_into(&golden, &store).unwrap();
     assert_eq!(

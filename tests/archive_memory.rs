@@ -1,6 +1,12 @@
 //! An archive is made, verified and restored in constant memory.
 #![cfg(feature = "embedded")]
-#![allow(clippy::unwrap_used, clippy::print_stderr, unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    unsafe_code
+)]
 
 #[path = "support/counting.rs"]
 mod counting;

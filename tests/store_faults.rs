@@ -28,13 +28,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use cardvault::keys::Domain;
 use cardvault::ledger::{BlockingLedger, ImportEntry, Imported, Source};
 use cardvault::refund::RefundEvent;
 use cardvault::vault::{
     BlockingVault, Embedded, EmbeddedOptions, Guard, IndexKey, Row, RowKey, Store, StoreError,
     Write, WriteOutcome,
 };
+use desk::shop;
 use disk::{Call, Cuts, Disk, Fault, Unsynced, below};
 use pollster::block_on;
 use rand_chacha::ChaCha8Rng;
@@ -424,10 +424,6 @@ fn flipped_bits_are_errors_not_panics() {
     }
     println!("flipped bits: {noticed} refused at the door, {opened} opened");
     assert!(noticed > 0 && opened > 0);
-}
-
-fn shop() -> Domain {
-    "shop-1".parse().unwrap()
 }
 
 /// The `n`-th of the uploads that a terminal sends: four sales with cards.
