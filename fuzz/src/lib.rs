@@ -376,10 +376,9 @@ pub fn archive(data: &[u8]) {
         let (restored, rows) = restore(&changed);
         assert!(restored.is_err() && rows == 0);
     }
-    let len = data
-        .iter()
-        .fold(0, |sum, byte| sum * 31 + usize::from(*byte))
-        % good.len();
+    let len = data.iter().fold(0_usize, |sum, byte| {
+        sum.wrapping_mul(31).wrapping_add(usize::from(*byte))
+    }) % good.len();
     assert!(restore(&good[..len]).0.is_err());
     good.push(0);
     assert!(restore(&good).0.is_err());
