@@ -124,6 +124,15 @@ pub enum Subject {
     Terminal(TerminalId),
 }
 
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Token(token) => write!(f, "token {token}"),
+            Self::Terminal(terminal) => write!(f, "terminal {terminal}"),
+        }
+    }
+}
+
 /// What was noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -216,6 +225,23 @@ impl Watch {
             tell(Subject::Terminal(terminal), Pattern::UnusualHour { hour });
         }
         alerts
+    }
+
+    /// Takes note of an entry of a terminal's journal that is no payment: a notice. It takes up a
+    /// sequence number, which would else be missed. Given in its place among the payments.
+    pub fn notice(
+        &mut self,
+        terminal: TerminalId,
+        epoch: u32,
+        sequence: u64,
+        time: UnixSeconds,
+    ) -> Option<Alert> {
+        let track = self.terminals.track(terminal, time);
+        track.follow(Some((epoch, sequence))).map(|pattern| Alert {
+            time,
+            subject: Subject::Terminal(terminal),
+            pattern,
+        })
     }
 }
 
