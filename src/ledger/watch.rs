@@ -474,6 +474,27 @@ mod tests {
     }
 
     #[test]
+    fn a_notice_takes_up_its_number() {
+        let payment = |sequence| Seen {
+            sequence: Some((1, sequence)),
+            ..seen(sequence, PaymentKind::Sale, 5_000)
+        };
+        let subject = TerminalId::parse(b"T1").unwrap();
+        let mut watch = Watch::new(Limits::DEFAULT);
+        assert_eq!(watch.observe(&payment(0)), []);
+        assert_eq!(watch.notice(subject, 1, 1, UnixSeconds(NOON + 1)), None);
+        assert_eq!(watch.observe(&payment(2)), []);
+        let alert = watch.notice(subject, 1, 4, UnixSeconds(NOON + 4)).unwrap();
+        assert_eq!(alert.subject.to_string(), "terminal T1");
+        let gap = Pattern::SequenceGap {
+            expected: 3,
+            found: 4,
+        };
+        assert_eq!(alert.pattern, gap);
+        assert_eq!(watch.observe(&payment(5)), []);
+    }
+
+    #[test]
     fn memory_is_bounded_and_the_oldest_goes() {
         let mut bounded = Bounded::new(3);
         for n in 0..1_000_u64 {

@@ -7,16 +7,17 @@ use std::path::Path;
 use cardvault::ledger::reconcile::{Difference, Disagreement, SettlementRow, with_settlement};
 use cardvault::ledger::watch::{Limits, Seen, Watch};
 use cardvault::ledger::{MAX_PAGE, Source};
+use cardvault::payment::Amount;
 use cardvault::refund::{Deadlines, RefundEvent};
 
 use super::centre::Centre;
 use super::host::{Host, Noted};
 use super::paper::Paper;
-use super::{desk, failed, settlement, story, told};
+use super::{failed, settlement, story, told};
 use crate::failure::{Failure, Outcome};
 
-/// The refunds that wait for their settlement, and since when too long.
-pub(super) fn due(paper: &Paper, host: &Host) -> Outcome<()> {
+/// The refunds that wait for their settlement, and since when too long. How many they are.
+pub(super) fn due(paper: &Paper, host: &Host) -> Outcome<usize> {
     story::set(5, 9, 0);
     let until = story::now().plus(1);
     let page = host
@@ -24,7 +25,7 @@ pub(super) fn due(paper: &Paper, host: &Host) -> Outcome<()> {
         .due(&host.shop, &Deadlines::DEFAULT, until, None, MAX_PAGE);
     let items = page.map_err(failed("ledger"))?.items;
     let late = items.iter().filter(|due| due.overdue).count();
-    let total = desk::sum(items.iter().map(|due| due.record.amount))?;
+    let total = sum(items.iter().map(|due| due.record.amount))?;
     paper.part(&format!(
         "{}: {} refunds of {total} wait for settlement, {late} for more than 72 hours",
         story::stamp(story::now())?,
@@ -44,11 +45,19 @@ pub(super) fn due(paper: &Paper, host: &Host) -> Outcome<()> {
     told(
         late > 0 && late < items.len(),
         "some refunds are overdue, and some are not",
-    )
+    )?;
+    Ok(items.len())
 }
 
-/// A settlement file with one wrong line is held against the ledger.
-pub(super) fn reconcile(paper: &Paper, host: &Host, centre: &Centre, folder: &Path) -> Outcome<()> {
+/// A settlement file with one wrong line is held against the ledger, in which `due` refunds wait
+/// for it.
+pub(super) fn reconcile(
+    paper: &Paper,
+    host: &Host,
+    centre: &Centre,
+    folder: &Path,
+    due: usize,
+) -> Outcome<()> {
     story::set(6, 8, 0);
     let path = folder.join("settlement.csv");
     let mut rows = centre.rows();
@@ -79,13 +88,13 @@ pub(super) fn reconcile(paper: &Paper, host: &Host, centre: &Centre, folder: &Pa
         rows.len(),
         settled.len()
     ))?;
+    told(settled.len() == due, "the file settles what was due")?;
     let left = against(host, &rows)?;
     for difference in &left {
-        paper.line(&format!(
-            "   row {}: {}",
-            difference.row.map_or("-".to_owned(), |row| row.to_string()),
-            difference.what
-        ))?;
+        // The file's head is its line 1.
+        let line = difference.row.map(|row| format!("line {}: ", row + 2));
+        let line = line.unwrap_or_default();
+        paper.line(&format!("   left over: {line}{}", difference.what))?;
     }
     let one = matches!(left.as_slice(), [Difference { row: Some(row), what: Disagreement::Amount { .. }, .. }] if *row == wrong);
     told(one, "the wrong row is the one difference")?;
@@ -129,4 +138,13 @@ pub(super) fn watch(paper: &Paper, host: &Host, notices: &[Noted]) -> Outcome<()
         ))?;
     }
     told(alerts.len() == 1, "watch raises one alert")
+}
+
+/// The sum of amounts in one currency.
+fn sum(amounts: impl Iterator<Item = Amount>) -> Outcome<Amount> {
+    let mut total = story::yuan("0")?;
+    for amount in amounts {
+        total = total.checked_add(amount).map_err(failed("amount"))?;
+    }
+    Ok(total)
 }

@@ -8,9 +8,11 @@ mod books;
 mod cards;
 mod centre;
 mod chip;
+mod customers;
 mod desk;
 mod host;
 mod leaks;
+mod outage;
 mod paper;
 mod published;
 mod reading;
@@ -19,6 +21,7 @@ mod search;
 mod settlement;
 mod story;
 mod terminals;
+mod theft;
 mod thief;
 mod till;
 mod tokens;
@@ -101,7 +104,7 @@ fn payments(paper: &mut Paper, folder: &Folder, place: &Path) -> Outcome<()> {
     let host = Host::open(folder)?;
     let mut centre = Centre::default();
     let mut fleet = terminals::day(paper, &host, &mut centre, place)?;
-    terminals::stolen(paper, &host, &fleet, place)?;
+    theft::stolen(paper, &host, &fleet, place)?;
     let notices = uploads::evening(paper, &host, &mut fleet, place)?;
     paper.chapter(
         "The refund desk",
@@ -110,8 +113,8 @@ fn payments(paper: &mut Paper, folder: &Folder, place: &Path) -> Outcome<()> {
     let mut desk = Desk::open(&host, &mut centre)?;
     desk.same_day(paper)?;
     desk.next_day(paper)?;
-    books::due(paper, &host)?;
-    books::reconcile(paper, &host, &centre, place)?;
+    let due = books::due(paper, &host)?;
+    books::reconcile(paper, &host, &centre, place, due)?;
     books::watch(paper, &host, &notices)
 }
 

@@ -12,7 +12,7 @@ use super::published::{FAIL_LUHN, PUBLISHED};
 use super::{pan, told};
 use crate::failure::{Failure, Outcome};
 
-const MASKS_A_LINE: usize = 4;
+const MASKS_A_LINE: usize = 3;
 
 /// Parse, brand, mask.
 pub(super) fn published(paper: &mut Paper) -> Outcome<()> {

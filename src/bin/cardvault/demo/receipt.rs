@@ -6,7 +6,7 @@ use cardvault::ledger::{Payment, RequestRecord};
 use cardvault::payment::{PaymentFields, Rrn};
 use cardvault::refund::Action;
 
-use super::story;
+use super::{failed, story};
 use crate::failure::Outcome;
 
 /// Columns between the edges of the paper.
@@ -32,7 +32,7 @@ impl Receipt {
         Ok(receipt)
     }
 
-    /// Of what was given back of `payment`.
+    /// Of what was given back of `payment`, which is as it stands now.
     pub(super) fn given_back(
         payment: &Payment,
         record: &RequestRecord,
@@ -45,8 +45,11 @@ impl Receipt {
         receipt.paid_with(&payment.fields, card);
         receipt.reference(record.rrn);
         receipt.pair("DATE", story::stamp(record.requested)?);
+        receipt.pair("PAID", payment.fields.amount);
         if record.action == Action::Refund {
-            receipt.pair("PAID", payment.fields.amount);
+            let given = payment.refunds.counted();
+            let left = given.and_then(|given| payment.fields.amount.checked_sub(given));
+            receipt.pair("LEFT", left.map_err(failed("ledger"))?);
         }
         receipt.end(record.amount);
         Ok(receipt)

@@ -1,21 +1,18 @@
-//! The demo's terminals: three of them take payments, one loses power, one is stolen.
+//! The demo's terminals: three of them, on three media, take a day's payments.
 #![forbid(unsafe_code)]
 
-use std::fs;
 use std::path::Path;
 
-use cardvault::journal::{BatteryState, FileFlash, FlashState, Position, Recovery, StateStore};
-use cardvault::payment::{OriginalMessage, PaymentFields, PaymentKind, Reference, ResponseCode};
+use cardvault::journal::{BatteryState, FileFlash, FlashState, StateStore};
 use embedded_storage::nor_flash::NorFlash;
 
-use super::cards::{AMEX, DISCOVER, JCB, MAESTRO, MASTERCARD, SHOWN, UNIONPAY, every_number};
+use super::cards::{AMEX, DISCOVER, JCB, MAESTRO, MASTERCARD, SHOWN, UNIONPAY};
 use super::centre::Centre;
 use super::chip::{Battery, Chip, Power};
 use super::host::Host;
-use super::paper::{Ink, Paper};
+use super::outage::power_cut;
+use super::paper::Paper;
 use super::receipt::Receipt;
-use super::search::Search;
-use super::thief;
 use super::till::{Numbers, Open, Purchase, Till};
 use super::{failed, story, told};
 use crate::failure::{Failure, Outcome};
@@ -31,11 +28,11 @@ pub(super) struct Fleet {
     pub(super) stall: Till<Chip, BatteryState<Battery>>,
     /// What the cafe's terminal uploaded at noon.
     pub(super) noon: Vec<u8>,
-    /// How many entries the journals have, and how many of them a card.
-    chips: (Chip, Chip),
-    stall_memory: (Chip, Battery),
-    /// What the counter's memory held before its first payment.
-    blank: Vec<Vec<u8>>,
+    /// The counter's chips: log and state.
+    pub(super) chips: (Chip, Chip),
+    pub(super) stall_memory: (Chip, Battery),
+    /// What the counter's chips held before its first payment.
+    pub(super) blank: Vec<Vec<u8>>,
 }
 
 /// Three terminals are given their keys and take a day's payments.
@@ -204,188 +201,4 @@ fn take<F: NorFlash, S: StateStore>(
         answer,
     ]);
     Ok(open)
-}
-
-/// Power fails while an entry is written: the payment is reversed after the start.
-fn power_cut(
-    paper: &Paper,
-    centre: &mut Centre,
-    mut till: Till<Chip, FlashState<Chip>>,
-    chips: &(Chip, Chip),
-    power: &Power,
-) -> Outcome<Till<Chip, FlashState<Chip>>> {
-    const WORDS: usize = 21;
-    let purchase = Purchase {
-        answered: false,
-        ..Purchase::card("66.00", MASTERCARD)
-    };
-    let open = till.send(centre, &purchase)?;
-    let (acknowledged, before) = (till.journal.count(), chips.0.image());
-    power.fail_after(WORDS);
-    let error = match till.write(&open) {
-        Ok(_) => return Err(Failure::keys("demo", "not as told: power fails in a write")),
-        Err(error) => error,
-    };
-    // What is in memory is gone; the terminal keeps its numbers beside the journal.
-    let (numbers, fields) = (till.numbers, open.fields);
-    drop((till, open));
-    let after = chips.0.image();
-    let changed = before.iter().zip(&after).filter(|(old, new)| old != new);
-    paper.part(&format!(
-        "Power fails while {} writes {} with a card: {error}",
-        numbers.terminal, fields.amount
-    ))?;
-    paper.line(&format!(
-        "   in flash     {} bytes of the entry, {acknowledged} entries acknowledged",
-        changed.count()
-    ))?;
-
-    power.restore();
-    story::pass(3);
-    let state = FlashState::new(chips.1.clone()).map_err(failed("state"))?;
-    let mut till = Till::start(numbers, chips.0.clone(), state)?;
-    let Recovery { torn, lost, .. } = till.journal.recovery();
-    let kept = till.journal.count();
-    paper.line(&format!(
-        "   start        torn entry: {}; lost entries: {}; still there: {kept} of {acknowledged}",
-        if torn { "yes" } else { "NO" },
-        lost.map_or(0, |(_, count)| count),
-    ))?;
-    told(
-        torn && lost.is_none() && kept == acknowledged,
-        "the start finds one torn entry",
-    )?;
-
-    let pending = || till.journal.pending().map_err(failed("pending slot"));
-    let (card, card_again) = (pending()?, pending()?);
-    let shown = card
-        .as_ref()
-        .map(|card| card.pan.mask().as_str().to_owned());
-    told(shown.is_some(), "the pending slot has the card")?;
-    paper.line(&format!(
-        "   pending slot {}: the one card that a terminal can read, until the outcome is known",
-        shown.unwrap_or_default()
-    ))?;
-    let response = centre.reverse(&fields)?;
-    let unknown = Open { fields, card };
-    till.write(&unknown).map_err(failed("journal"))?;
-    let reversal = Open {
-        fields: reversal_of(&fields, response)?,
-        card: card_again,
-    };
-    let entry = till.write(&reversal).map_err(failed("journal"))?;
-    let pending = till.journal.pending().map_err(failed("pending slot"))?;
-    paper.line(&format!(
-        "   reversal     the centre answers {response}; entry {entry} says so; pending slot: {}",
-        if pending.is_none() {
-            "empty"
-        } else {
-            "STILL THERE"
-        },
-    ))?;
-    told(
-        response.is_reversed() && pending.is_none(),
-        "the reversal ends the open payment",
-    )?;
-    Ok(till)
-}
-
-/// It copies its original's numbers and names it by its message.
-fn reversal_of(fields: &PaymentFields, response: ResponseCode) -> Outcome<PaymentFields> {
-    let message = fields.kind.message().map_or("0200", |message| message.mti);
-    let original = OriginalMessage {
-        mti: message.parse().map_err(story::field)?,
-        stan: fields.stan,
-        transmission: None,
-        acquirer: None,
-        forwarder: None,
-    };
-    Ok(PaymentFields {
-        kind: PaymentKind::Reversal,
-        response: Some(response),
-        original: Some(Reference::Message(original)),
-        ..*fields
-    })
-}
-
-/// A thief has the counter's terminal with all that is in it.
-pub(super) fn stolen(paper: &Paper, host: &Host, fleet: &Fleet, folder: &Path) -> Outcome<()> {
-    let memory = vec![fleet.chips.0.image(), fleet.chips.1.image()];
-    let bytes: usize = memory.iter().map(Vec::len).sum();
-    let numbers = fleet.counter.numbers;
-    paper.part(&format!(
-        "{} is stolen, with all {bytes} bytes of its flash",
-        numbers.terminal
-    ))?;
-
-    let known: Vec<&str> = every_number().collect();
-    let search = Search::new(&known);
-    let found = memory.iter().filter(|image| !search.run(image).is_empty());
-    let found = found.count();
-    paper.line(&format!(
-        "   card numbers in it, of {} known ones in every form: {}",
-        known.len(),
-        if found == 0 { "none" } else { "FOUND" },
-    ))?;
-    told(found == 0, "no number in the stolen memory")?;
-
-    // He switches a copy on: the terminal's own software reads the clear parts, and no card.
-    let power = Power::default();
-    let copy = |image: &Vec<u8>| Chip::holding(image.clone(), &power);
-    let [log, state] = [&fleet.chips.0, &fleet.chips.1].map(|chip| copy(&chip.image()));
-    let mut copied = Till::start(
-        numbers,
-        log,
-        FlashState::new(state).map_err(failed("state"))?,
-    )?;
-    let items = copied.items(0)?;
-    let frames = items
-        .get(1..items.len().saturating_sub(1))
-        .unwrap_or_default();
-    let pending = copied.journal.pending().map_err(failed("pending slot"))?;
-    let tries = thief::open_all(&memory, frames);
-    let control = thief::open_all(&fleet.blank, frames);
-    let identity = *copied.journal.identity();
-    let read = host.read(&identity, &Position::START, &items.concat())?;
-    let cards = read.cards();
-    paper.line(&format!(
-        "   every 32 bytes of it tried as a key: {} keys, {} of {cards} cards open",
-        tries.keys, tries.opened
-    ))?;
-    paper.line(&format!(
-        "   the same with its memory of before the first payment: {} keys, {} of {cards} cards open",
-        control.keys, control.opened
-    ))?;
-    paper.line(&format!(
-        "   the host, with {}: {cards} of {cards} cards open",
-        host.journal_key()?
-    ))?;
-    let theft = tries.opened == 0 && pending.is_none();
-    told(theft, "a stolen terminal opens no card of before")?;
-    told(
-        control.opened == cards && cards > 0,
-        "the thief's tools work where the key still is",
-    )?;
-    told(
-        read.is_clean(),
-        "the host verifies the stolen terminal's journal",
-    )?;
-    let verdict = "   The key of each entry was gone when the entry was acknowledged.";
-    paper.line(&paper.ink(Ink::Good, verdict))?;
-    keep(fleet, folder)
-}
-
-/// Copies of what the terminals' chips hold go to files, as those of the cafe's are.
-fn keep(fleet: &Fleet, folder: &Path) -> Outcome<()> {
-    let files = folder.join("terminals");
-    for (name, image) in [
-        ("T0000001.log", fleet.chips.0.image()),
-        ("T0000001.state", fleet.chips.1.image()),
-        ("T0000003.log", fleet.stall_memory.0.image()),
-        ("T0000003.battery", fleet.stall_memory.1.image()),
-    ] {
-        let path = files.join(name);
-        fs::write(&path, image).map_err(Failure::at(&path))?;
-    }
-    Ok(())
 }
