@@ -182,10 +182,10 @@ impl<'a> Desk<'a> {
             }) => format!("{} already, nothing is sent", record.status),
             Err(refusal) => format!("refused: {refusal}"),
         };
-        paper.line(&format!("   {asked:<68} {answer}"))?;
+        paper.line(&format!("   {asked:<67} {answer}"))?;
         match said {
             Ok(_) => Ok(()),
-            Err(refusal) => paper.line(&format!("   {:<68}   {}", "", refusal.advice())),
+            Err(refusal) => paper.line(&format!("       -> {}", refusal.advice())),
         }
     }
 
