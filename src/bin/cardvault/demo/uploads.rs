@@ -191,23 +191,27 @@ fn tampered(
         },
     ];
     let mut rows = Vec::new();
+    let mut missed = None;
     for lie in lies {
         let read = host.read(identity, &lie.since, &lie.upload)?;
-        let fault = read.faults.first().copied();
+        let fault = read.faults.first();
         let found =
             fault.is_some_and(|fault| (fault.kind, fault.sequence) == (lie.kind, lie.sequence));
+        if !found || read.is_clean() {
+            missed = Some(lie.what);
+        }
         rows.push([
             lie.what.to_owned(),
-            fault.map_or("NOTHING".to_owned(), |fault| fault.to_string()),
+            fault.map_or("NOTHING".to_owned(), ToString::to_string),
             format!("{} of {}", read.entries.len(), honest.entries.len()),
         ]);
-        told(found && !read.is_clean(), lie.what)?;
     }
     paper.part(&format!(
         "Lies about the journal of {}",
         identity.terminal().escape_ascii()
     ))?;
-    paper.table(["WHAT WAS DONE", "WHAT THE HOST SAYS", "STILL READ"], &rows)
+    paper.table(["WHAT WAS DONE", "WHAT THE HOST SAYS", "STILL READ"], &rows)?;
+    told(missed.is_none(), missed.unwrap_or_default())
 }
 
 /// Changes the amount, and the checksum with it.
