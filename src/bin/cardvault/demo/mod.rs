@@ -104,8 +104,9 @@ fn payments(paper: &mut Paper, folder: &Folder, place: &Path) -> Outcome<()> {
     let host = Host::open(folder)?;
     let mut centre = Centre::default();
     let mut fleet = terminals::day(paper, &host, &mut centre, place)?;
-    theft::stolen(paper, &host, &fleet, place)?;
+    theft::stolen(paper, &host, &fleet)?;
     let notices = uploads::evening(paper, &host, &mut fleet, place)?;
+    fleet.keep(place)?;
     paper.chapter(
         "The refund desk",
         "finds a payment by voucher, token or order number; no clear card number is stored for it",

@@ -21,10 +21,7 @@ pub(super) fn power_cut(
     power: &Power,
 ) -> Outcome<Till<Chip, FlashState<Chip>>> {
     const WORDS: usize = 21;
-    let purchase = Purchase {
-        answered: false,
-        ..Purchase::card("66.00", MASTERCARD)
-    };
+    let purchase = Purchase::card("66.00", MASTERCARD).unanswered();
     let open = till.send(centre, &purchase)?;
     let (acknowledged, before) = (till.journal.count(), chips.0.image());
     power.fail_after(WORDS);

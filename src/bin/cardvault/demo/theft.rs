@@ -1,9 +1,6 @@
 //! The demo's theft: what a stolen terminal's memory gives away, and to whom.
 #![forbid(unsafe_code)]
 
-use std::fs;
-use std::path::Path;
-
 use cardvault::journal::{FlashState, Position};
 
 use super::cards::every_number;
@@ -14,10 +11,10 @@ use super::search::Search;
 use super::terminals::Fleet;
 use super::till::Till;
 use super::{failed, thief, told};
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 
 /// A thief has the counter's terminal with all that is in it.
-pub(super) fn stolen(paper: &Paper, host: &Host, fleet: &Fleet, folder: &Path) -> Outcome<()> {
+pub(super) fn stolen(paper: &Paper, host: &Host, fleet: &Fleet) -> Outcome<()> {
     let memory = vec![fleet.chips.0.image(), fleet.chips.1.image()];
     let bytes: usize = memory.iter().map(Vec::len).sum();
     let numbers = fleet.counter.numbers;
@@ -39,13 +36,9 @@ pub(super) fn stolen(paper: &Paper, host: &Host, fleet: &Fleet, folder: &Path) -
 
     // He switches a copy on: the terminal's own software reads the clear parts, and no card.
     let power = Power::default();
-    let copy = |image: &Vec<u8>| Chip::holding(image.clone(), &power);
-    let [log, state] = [&fleet.chips.0, &fleet.chips.1].map(|chip| copy(&chip.image()));
-    let mut copied = Till::start(
-        numbers,
-        log,
-        FlashState::new(state).map_err(failed("state"))?,
-    )?;
+    let copy = |chip: &Chip| Chip::holding(chip.image(), &power);
+    let state = FlashState::new(copy(&fleet.chips.1)).map_err(failed("state"))?;
+    let mut copied = Till::start(numbers, copy(&fleet.chips.0), state)?;
     let items = copied.items(0)?;
     let frames = items
         .get(1..items.len().saturating_sub(1))
@@ -55,7 +48,7 @@ pub(super) fn stolen(paper: &Paper, host: &Host, fleet: &Fleet, folder: &Path) -
     let control = thief::open_all(&fleet.blank, frames);
     let identity = *copied.journal.identity();
     let read = host.read(&identity, &Position::START, &items.concat())?;
-    let cards = read.cards();
+    let cards = tries.cards;
     paper.line(&format!(
         "   every 32 bytes of it tried as a key: {} keys, {} of {cards} cards open",
         tries.keys, tries.opened
@@ -65,8 +58,9 @@ pub(super) fn stolen(paper: &Paper, host: &Host, fleet: &Fleet, folder: &Path) -
         control.keys, control.opened
     ))?;
     paper.line(&format!(
-        "   the host, with {}: {cards} of {cards} cards open",
-        host.journal_key()?
+        "   the host, with {}: {} of {cards} cards open",
+        host.journal_key()?,
+        read.cards()
     ))?;
     let theft = tries.opened == 0 && pending.is_none();
     told(theft, "a stolen terminal opens no card of before")?;
@@ -75,25 +69,9 @@ pub(super) fn stolen(paper: &Paper, host: &Host, fleet: &Fleet, folder: &Path) -
         "the thief's tools work where the key still is",
     )?;
     told(
-        read.is_clean(),
-        "the host verifies the stolen terminal's journal",
+        read.is_clean() && read.cards() == cards,
+        "the host verifies the stolen terminal's journal and opens its cards",
     )?;
     let verdict = "   The key of each entry was gone when the entry was acknowledged.";
-    paper.line(&paper.ink(Ink::Good, verdict))?;
-    keep(fleet, folder)
-}
-
-/// Copies of what the terminals' chips hold go to files, as those of the cafe's are.
-fn keep(fleet: &Fleet, folder: &Path) -> Outcome<()> {
-    let files = folder.join("terminals");
-    for (name, image) in [
-        ("T0000001.log", fleet.chips.0.image()),
-        ("T0000001.state", fleet.chips.1.image()),
-        ("T0000003.log", fleet.stall_memory.0.image()),
-        ("T0000003.battery", fleet.stall_memory.1.image()),
-    ] {
-        let path = files.join(name);
-        fs::write(&path, image).map_err(Failure::at(&path))?;
-    }
-    Ok(())
+    paper.line(&paper.ink(Ink::Good, verdict))
 }

@@ -21,7 +21,9 @@ const FLAGS_AT: usize = 40;
 pub(super) struct Tries {
     /// How many different keys the memory could hold.
     pub(super) keys: usize,
-    /// How many entries opened of those that hold a card.
+    /// How many entries hold a card.
+    pub(super) cards: usize,
+    /// How many of them opened.
     pub(super) opened: usize,
 }
 
@@ -45,10 +47,12 @@ pub(super) fn open_all(memory: &[Vec<u8>], frames: &[Vec<u8>]) -> Tries {
             opened.extend(follow(start, &frames));
         }
     }
-    let cards = opened.iter().filter_map(|at| frames.get(*at));
+    let with_card = |frame: &&Parts<'_>| frame.has_card;
+    let reached = opened.iter().filter_map(|at| frames.get(*at));
     Tries {
         keys: keys.len(),
-        opened: cards.filter(|frame| frame.has_card).count(),
+        cards: frames.iter().filter(with_card).count(),
+        opened: reached.filter(with_card).count(),
     }
 }
 

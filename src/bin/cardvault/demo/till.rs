@@ -50,6 +50,13 @@ impl Purchase {
             answered: true,
         }
     }
+
+    pub(super) const fn unanswered(self) -> Self {
+        Self {
+            answered: false,
+            ..self
+        }
+    }
 }
 
 /// A payment that was sent and is not yet written down.
