@@ -48,7 +48,9 @@ pub(super) fn formats(paper: &mut Paper, ring: &KeyRing, shop: &Domain) -> Outco
     let mut row = |name: &str, back: &str, one: Result<Token, TokenizeError>, two| -> Outcome<()> {
         let token = |made: Result<Token, TokenizeError>| made.map_err(failed("token"));
         let (one, two) = (token(one)?.to_string(), token(two)?.to_string());
-        told(one != two, "another shop has another token")?;
+        // Random ones of few digits may meet once in a million.
+        let random = back == "by the vault";
+        told(random || one != two, "another shop has another token")?;
         for token in [&one, &two] {
             told(
                 Pan::parse(token.as_bytes()).is_err(),
