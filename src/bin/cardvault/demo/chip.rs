@@ -182,3 +182,27 @@ impl BatteryMemory for Battery {
         BatteryMemory::write(&mut &mut *memory, offset, bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn power_fails_in_a_word_and_words_are_programmed_once() {
+        let power = Power::default();
+        let mut chip = Chip::new(1, &power);
+        power.fail_after(2);
+        let cut = chip.write(0, &[0; 16]);
+        assert!(matches!(cut, Err(ChipError::PowerCut)));
+        let mut read = [0; 4];
+        assert!(matches!(chip.read(0, &mut read), Err(ChipError::PowerCut)));
+        power.restore();
+        let torn = [[0; 8].as_slice(), &[0x5a; 4], &[u8::MAX; 4]].concat();
+        assert_eq!(chip.image().get(..16), Some(&*torn));
+        let again = chip.write(8, &[0; 4]);
+        assert!(matches!(again, Err(ChipError::NotErased)));
+        chip.write(12, &[7; 4]).unwrap();
+        chip.erase(0, 4096).unwrap();
+        assert_eq!(chip.image(), [u8::MAX; 4096]);
+    }
+}

@@ -97,3 +97,39 @@ fn known<T: FromStr<Err = FieldError>>(text: &str) -> Outcome<Option<T>> {
         _ => text.parse().map(Some).map_err(story::field),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_as_it_was_written() {
+        let sale = SettlementRow {
+            kind: PaymentKind::Sale,
+            amount: story::yuan("12.30").unwrap(),
+            merchant: story::merchant().unwrap(),
+            terminal: "T1".parse().unwrap(),
+            voucher: BatchNumber::new(7).zip(Voucher::new(123)),
+            rrn: "261115000001".parse().ok(),
+            order: None,
+            refund: None,
+            clearing: "20261115".parse().unwrap(),
+        };
+        let refund = SettlementRow {
+            kind: PaymentKind::QrRefund,
+            voucher: None,
+            order: "ORDER-1".parse().ok(),
+            refund: "R-1".parse().ok(),
+            ..sale
+        };
+        let text = write(&[sale, refund]);
+        assert_eq!(read(&text).unwrap(), [sale, refund]);
+        for bad in [
+            "sale",
+            "sale,x,M,T,,,,,,20261115",
+            "sail,1,M,T,,,,,,20261115",
+        ] {
+            assert!(read(&format!("{HEAD}\n{bad}")).is_err(), "{bad}");
+        }
+    }
+}

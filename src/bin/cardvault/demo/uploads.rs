@@ -287,3 +287,13 @@ fn taken_over(paper: &Paper, host: &Host, entries: &[ImportEntry]) -> Outcome<()
     ))?;
     told(differences.is_empty(), "ledger and journals agree")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::crc32;
+
+    #[test]
+    fn crc_of_the_check_string() {
+        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+    }
+}
