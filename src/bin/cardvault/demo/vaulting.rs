@@ -180,7 +180,7 @@ pub(super) fn rotation(
     match folder.vault(old_ring) {
         Ok(_) => told(false, "an old ring is refused"),
         Err(failure) => paper.line(&format!(
-            "   the vault with yesterday's ring: refused: {}",
+            "   the vault with the ring of before: refused: {}",
             failure.why()
         )),
     }
