@@ -11,11 +11,11 @@ pub(super) fn crc32(bytes: &[u8]) -> u32 {
 
 /// The CRC of `parts`, one behind the other.
 pub(super) fn crc32_of<const N: usize>(parts: [&[u8]; N]) -> u32 {
-    !parts.into_iter().fold(u32::MAX, remainder)
+    !parts.into_iter().fold(u32::MAX, run)
 }
 
 #[inline]
-fn remainder(mut crc: u32, bytes: &[u8]) -> u32 {
+fn run(mut crc: u32, bytes: &[u8]) -> u32 {
     let (eights, rest) = bytes.as_chunks::<8>();
     for eight in eights {
         let word = u64::from_le_bytes(*eight) ^ u64::from(crc);

@@ -219,7 +219,8 @@ impl State {
             sealed: reader.array()?,
             tag: reader.array()?,
         };
-        if !is_pending && !(is_zero(&pending.sealed) && is_zero(&pending.tag)) {
+        let is_empty = is_zero(&pending.sealed) && is_zero(&pending.tag);
+        if !is_pending && !is_empty {
             return Err(invalid(PENDING_AT));
         }
         reader.finish()?;

@@ -10,7 +10,7 @@ use cardvault::journal::{
 use cardvault::keys::{
     Cryptoperiod, Domain, JournalKey, JournalReadingKey, KeyRing, KeyUse, RingMark,
 };
-use embedded_storage::nor_flash::NorFlash;
+use embedded_storage::nor_flash::{ErrorType, NorFlash};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 
@@ -26,7 +26,8 @@ pub const CARDS: [&str; 4] = [
 /// A line for who runs the tests: past the capture of a test's output.
 pub fn report(line: &str) {
     use std::io::Write;
-    writeln!(std::io::stderr(), "{line}").unwrap();
+    let line = format!("{line}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 pub fn rng(seed: u8) -> ChaCha20Rng {
@@ -158,9 +159,12 @@ pub fn items<F: NorFlash, S: StateStore>(journal: &mut Journal<F, S>) -> Vec<Vec
     try_items(journal).unwrap()
 }
 
+/// What goes wrong in a journal over these.
+pub type Fails<F, S> = JournalError<<F as ErrorType>::Error, <S as StateStore>::Error>;
+
 pub fn try_items<F: NorFlash, S: StateStore>(
     journal: &mut Journal<F, S>,
-) -> Result<Vec<Vec<u8>>, JournalError<F::Error, S::Error>> {
+) -> Result<Vec<Vec<u8>>, Fails<F, S>> {
     let mut out = [0; FRAME_MAX_LEN];
     let mut items = Vec::new();
     let mut upload = journal.upload()?;
