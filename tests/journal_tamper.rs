@@ -11,8 +11,8 @@
 mod support;
 
 use cardvault::journal::{
-    BATTERY_LEN, BatteryState, Cause, FaultKind, Journal, JournalError, MemoryFlash, Position,
-    Reading, Recovery,
+    BATTERY_LEN, BatteryState, Cause, FaultKind, Identity, Journal, JournalError, MemoryFlash,
+    Position, Reading, Recovery,
 };
 use support::{Host, NOW, Read, card, crc32, entry, items, report, rng};
 
@@ -552,7 +552,10 @@ fn what_is_inserted_or_anothers_is_named() {
     assert!(host.read(2, &Position::START, &others.concat()).is_clean());
     let stranger = Host::new(2);
     assert_eq!(first(&read(&stranger, &good)), FaultKind::WrongKey);
-    let terminal = cardvault::journal::Identity::new(b"T0000002", 1, 1).unwrap();
+    let version = Identity::new(b"T0000001", 1, 2).unwrap();
+    let read = host.read_as(&version, &Position::START, &good.concat(), false);
+    assert_eq!(first(&read), FaultKind::WrongKey);
+    let terminal = Identity::new(b"T0000002", 1, 1).unwrap();
     let read = host.read_as(&terminal, &Position::START, &good.concat(), false);
     assert_eq!(first(&read), FaultKind::OtherJournal);
 }

@@ -58,7 +58,8 @@ pub struct Recovery {
 /// The journal of one terminal in one epoch: frames in the flash `F`, keys in the store `S`.
 ///
 /// When [`Journal::append`] returns, the entry survives a power cut, and nothing at the terminal
-/// opens its card any more.
+/// opens its card any more; unless [`Journal::open_batch`] was called, then until
+/// [`Journal::close_batch`] returns.
 pub struct Journal<F, S> {
     log: Log<F>,
     store: S,
