@@ -438,6 +438,9 @@ pub fn payment(data: &[u8]) {
     if let Ok(currency) = Currency::parse(data) {
         assert!(currency.alpha().as_bytes() == data || currency.numeric_text() == data);
     }
+    if data.len() > 32 {
+        return;
+    }
     for currency in Currency::all() {
         same(data, Amount::from_n12(data, currency).map(Amount::to_n12));
         let text = core::str::from_utf8(data).unwrap_or_default();
