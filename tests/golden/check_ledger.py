@@ -58,7 +58,7 @@ def main():
     asked = struct.pack(">Q", 1798800000)
     rows["request key"] = name(0x43, asked + number[:16])
     host = b"\2" + b"\xc0" * 16 + bytes(4)
-    body = struct.pack(">BBBQHQI", 2, 5, 2, 20, 156, 1798800009, 2)
+    body = struct.pack(">BBBBQHQI", 2, 5, 2, 1, 20, 156, 1798800009, 2)
     body += TERMINAL + MERCHANT + host + prefixed(b"") + prefixed(b"R-2026-1")
     rows["request"] = row(rows["request key"], 2, body)
 

@@ -90,6 +90,24 @@ pub(in crate::ledger) fn end(kind: Kind, domain: &Domain) -> Result<RowKey, Ledg
     })
 }
 
+/// Lies before every key of this kind, of any domain.
+pub(in crate::ledger) fn first_of(kind: Kind) -> Result<RowKey, LedgerError> {
+    Ok(RowKey::new(&[kind.space()])?)
+}
+
+/// Lies behind every key of this kind, of any domain.
+pub(in crate::ledger) fn last_of(kind: Kind) -> Result<RowKey, LedgerError> {
+    Ok(RowKey::new(&[kind.space() + 1])?)
+}
+
+/// The domain that a row's key names.
+pub(in crate::ledger) fn domain_of(key: &RowKey) -> Option<Domain> {
+    let mut reader = Reader::new(key.as_bytes());
+    reader.u8().ok()?;
+    let len = usize::from(reader.u8().ok()?);
+    Domain::new(reader.take(len).ok()?).ok()
+}
+
 /// The key of a row of this kind.
 pub(super) fn row_key(
     kind: Kind,

@@ -32,13 +32,14 @@
 //! | 6 | action | [`Action::code`] |
 //! | 7 | status | [`RefundStatus::code`] |
 //! | 8 | authority | [`Authority::code`] |
-//! | 9..17 | amount | minor units |
-//! | 17..19 | currency | numeric code |
-//! | 19..27 | since | when its time began |
-//! | 27..31 | tries | how often it was submitted |
-//! | 31..39 | terminal | ASCII, filled with blanks |
-//! | 39..54 | merchant | ASCII, filled with blanks |
-//! | 54..75 | payment | identity |
+//! | 9 | source | [`Source::code`] |
+//! | 10..18 | amount | minor units |
+//! | 18..20 | currency | numeric code |
+//! | 20..28 | since | when its time began |
+//! | 28..32 | tries | how often it was submitted |
+//! | 32..40 | terminal | ASCII, filled with blanks |
+//! | 40..55 | merchant | ASCII, filled with blanks |
+//! | 55..76 | payment | identity |
 //! | then | reference number, number | ASCII, each behind its length in one byte; 0 none |
 //!
 //! | event | field | encoding |
@@ -83,7 +84,7 @@ mod request;
 
 pub(super) use binding::{Binder, key_version};
 pub(super) use event::key as event_key;
-pub(super) use key::{Index, bound, end};
+pub(super) use key::{Index, bound, domain_of, end, first_of, last_of};
 pub(super) use payment::origin;
 pub(super) use request::{name as request_name, waits};
 
@@ -232,6 +233,7 @@ mod tests {
             amount: Amount::new(20, Currency::CNY).unwrap(),
             status: RefundStatus::InDoubt,
             authority: Authority::Supervisor,
+            source: Source::Desk,
             terminal: "T1".parse().unwrap(),
             requested: UnixSeconds(1_798_800_000),
             since: UnixSeconds(1_798_800_009),
