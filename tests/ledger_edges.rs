@@ -1,14 +1,14 @@
 //! The ledger at its edges: amounts, references, days and clocks that go wrong, and ledger keys
 //! that are replaced.
 #![cfg(feature = "vault")]
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 #[path = "support/ledger/mod.rs"]
 mod support;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use cardvault::keys::{Domain, KeyError, KeyName, KeyRing, KeyUse};
 use cardvault::ledger::{
@@ -23,7 +23,10 @@ use cardvault::refund::{
     Action, Authority, CardMatch, Deadlines, PaidBy, PaymentState, Policy, RefundEvent,
     RefundStatus, Refusal, Request,
 };
-use cardvault::vault::{LineLog, Memory, Row, RowKey, Store, Vault, VaultError, Write};
+use cardvault::vault::{
+    Found, Guard, IndexKey, LineLog, Memory, Row, RowKey, Store, StoreError, Vault, VaultError,
+    Write, WriteOutcome,
+};
 use cardvault::{SystemRandom, UnixSeconds};
 use pollster::block_on;
 use rand_chacha::ChaCha20Rng;
@@ -693,7 +696,8 @@ fn a_changed_row_is_left_and_stays_noticed() {
     };
     for (key, row) in &whole {
         let mut bytes = row.as_bytes().to_vec();
-        bytes[10] ^= 1;
+        // In a request the last byte of its amount.
+        bytes[17] ^= 1;
         let changed = Row::new(&bytes).unwrap();
         put(key, row, &changed);
         assert_eq!(rebind(&ledger, 10), (1, 1), "{key:?}");
@@ -753,4 +757,97 @@ fn desks_go_on_while_rows_are_bound_anew() {
         let payment = ledger.audit(&shop(), &id(n)).unwrap();
         assert_eq!(payment.refunds.accepted, cny(10 * DESKS / 4));
     }
+}
+
+/// A store in which something happens between two reads.
+#[derive(Default)]
+struct Between {
+    store: Memory,
+    /// Done once, before the next read of rows, or of the index.
+    before_rows: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    before_find: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+fn happen(what: &Mutex<Option<Box<dyn FnOnce() + Send>>>) {
+    let what = what.lock().unwrap().take();
+    if let Some(what) = what {
+        what();
+    }
+}
+
+impl Store for Between {
+    async fn write(
+        &self,
+        under: Option<Guard>,
+        writes: Vec<Write>,
+    ) -> Result<Vec<WriteOutcome>, StoreError> {
+        self.store.write(under, writes).await
+    }
+    async fn rows(&self, keys: Vec<RowKey>) -> Result<Vec<Option<Row>>, StoreError> {
+        happen(&self.before_rows);
+        self.store.rows(keys).await
+    }
+    async fn find(&self, keys: Vec<IndexKey>) -> Result<Vec<Found>, StoreError> {
+        happen(&self.before_find);
+        self.store.find(keys).await
+    }
+    async fn others(
+        &self,
+        key: IndexKey,
+        after: Option<RowKey>,
+        end: Option<RowKey>,
+        limit: usize,
+    ) -> Result<Vec<RowKey>, StoreError> {
+        self.store.others(key, after, end, limit).await
+    }
+    async fn scan(
+        &self,
+        after: Option<RowKey>,
+        end: Option<RowKey>,
+        limit: usize,
+    ) -> Result<Vec<(RowKey, Row)>, StoreError> {
+        self.store.scan(after, end, limit).await
+    }
+    async fn guard(&self) -> Result<Option<Guard>, StoreError> {
+        self.store.guard().await
+    }
+    async fn count(&self) -> Result<u64, StoreError> {
+        self.store.count().await
+    }
+}
+
+/// Who reads while the ring changes and rows are bound anew sees no tampering.
+#[test]
+fn what_is_bound_anew_between_two_reads_is_not_taken_for_changed() {
+    let store = Arc::new(Between::default());
+    let ledger = Arc::new(support::open(Arc::clone(&store)));
+    for n in 1..=2 {
+        ledger
+            .record(&shop(), &sale(n, 1000), Source::Centre)
+            .unwrap();
+    }
+    let before = ledger.history(&shop(), &id(1)).unwrap();
+    let bind = |ledger: &BlockingLedger<Arc<Between>>| {
+        assert_eq!(ledger.rebind(None, 10).unwrap().left, 0);
+    };
+    // The ring moves on and the payment is bound anew, after the ring was looked at.
+    let other = Arc::clone(&ledger);
+    *store.before_find.lock().unwrap() = Some(Box::new(move || {
+        block_on(other.ledger().vault().set_ring(second_ring())).unwrap();
+        bind(&other);
+    }));
+    assert_eq!(ledger.payment(&shop(), &id(1)).unwrap().revision, 1);
+    assert!(store.before_find.lock().unwrap().is_none());
+    // The payment was read, and its events are bound anew before they are.
+    let mut third = second_ring();
+    add(
+        &mut third,
+        KeyUse::Ledger,
+        &mut ChaCha20Rng::from_seed([10; 32]),
+    );
+    block_on(ledger.ledger().vault().set_ring(third)).unwrap();
+    let other = Arc::clone(&ledger);
+    *store.before_rows.lock().unwrap() = Some(Box::new(move || bind(&other)));
+    assert_eq!(ledger.history(&shop(), &id(1)), Ok(before));
+    assert_eq!(versions(&store.store), [3].into());
 }
