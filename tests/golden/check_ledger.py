@@ -70,7 +70,7 @@ def main():
     batch, voucher = struct.pack(">I", 7), struct.pack(">I", 123)
     rows["identity"] = name(0x50, identity)
     rows["token"] = name(0x51, TOKEN)
-    rows["reference number"] = name(0x52, b"251231000123" + struct.pack(">I", day))
+    rows["reference number"] = name(0x52, struct.pack(">I", day) + b"251231000123")
     rows["voucher"] = name(0x53, TERMINAL + batch + voucher)
     rows["order"] = name(0x54, hashlib.sha256(b"ORDER-1").digest())
     rows["number"] = name(0x55, number)

@@ -51,9 +51,10 @@ impl Index<'_> {
         key(space, domain, |out| match self {
             Self::Identity(id) | Self::Requests(id) => put_id(out, id),
             Self::Token(token) => out.put(token.as_bytes()),
+            // The day first: the latest payments share pages, however many there are.
             Self::Rrn(rrn, date) => {
-                out.put(rrn.as_bytes())?;
-                out.u32(date.days())
+                out.u32(date.days())?;
+                out.put(rrn.as_bytes())
             }
             Self::Voucher(terminal, batch, voucher) => {
                 out.put(terminal.as_bytes())?;
