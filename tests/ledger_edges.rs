@@ -3,6 +3,9 @@
 #![cfg(feature = "vault")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+#[macro_use]
+#[path = "support/forward.rs"]
+mod forward;
 #[path = "support/ledger/mod.rs"]
 mod support;
 
@@ -791,29 +794,7 @@ impl Store for Between {
         happen(&self.before_find);
         self.store.find(keys).await
     }
-    async fn others(
-        &self,
-        key: IndexKey,
-        after: Option<RowKey>,
-        end: Option<RowKey>,
-        limit: usize,
-    ) -> Result<Vec<RowKey>, StoreError> {
-        self.store.others(key, after, end, limit).await
-    }
-    async fn scan(
-        &self,
-        after: Option<RowKey>,
-        end: Option<RowKey>,
-        limit: usize,
-    ) -> Result<Vec<(RowKey, Row)>, StoreError> {
-        self.store.scan(after, end, limit).await
-    }
-    async fn guard(&self) -> Result<Option<Guard>, StoreError> {
-        self.store.guard().await
-    }
-    async fn count(&self) -> Result<u64, StoreError> {
-        self.store.count().await
-    }
+    forward!(others scan guard count);
 }
 
 /// Who reads while the ring changes and rows are bound anew sees no tampering.
