@@ -71,6 +71,9 @@ fn main() {
         let ledger = open(&path, &options);
         fill(&ledger, there..size);
         there = size;
+        // Both are measured as freshly opened.
+        drop(ledger);
+        let ledger = open(&path, &options);
         let shop: Domain = DOMAIN.parse().unwrap();
         let by_rrn = |n| {
             let by = Lookup::Rrn(rrn(n), date());
