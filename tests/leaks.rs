@@ -1259,6 +1259,7 @@ mod ledger {
             let moved = ledger.progress(domain, &merchant, &number, event, source, None);
             told("progress", &moved);
         }
+        told("Rebound", &ledger.rebind(None, 10));
         told(
             "LedgerError",
             &ledger.request_of(domain, &merchant, &"R-9".parse().unwrap()),
@@ -1579,6 +1580,7 @@ const LISTED: &[&str] = &[
     "Payment",
     "PaymentId",
     "RequestRecord",
+    "Rebound",
     "Requested",
     "Seen",
     "SettlementRow",

@@ -8,6 +8,9 @@
     clippy::cast_possible_truncation
 )]
 
+#[macro_use]
+#[path = "support/forward.rs"]
+mod forward;
 #[path = "support/ledger/mod.rs"]
 mod support;
 
@@ -29,8 +32,8 @@ use cardvault::refund::{
 };
 use cardvault::token::Token;
 use cardvault::vault::{
-    Found, Guard, IndexKey, LineLog, Memory, Row, RowKey, Store, StoreError, Tokenize, Vault,
-    VaultError, Write, WriteOutcome,
+    Guard, IndexKey, LineLog, Memory, Row, RowKey, Store, StoreError, Tokenize, Vault, VaultError,
+    Write, WriteOutcome,
 };
 use cardvault::{SystemRandom, UnixSeconds};
 use pollster::block_on;
@@ -1063,35 +1066,7 @@ impl Store for Failing {
         }
         Err(StoreError::Full)
     }
-    async fn rows(&self, keys: Vec<RowKey>) -> Result<Vec<Option<Row>>, StoreError> {
-        self.store.rows(keys).await
-    }
-    async fn find(&self, keys: Vec<IndexKey>) -> Result<Vec<Found>, StoreError> {
-        self.store.find(keys).await
-    }
-    async fn others(
-        &self,
-        key: IndexKey,
-        after: Option<RowKey>,
-        end: Option<RowKey>,
-        limit: usize,
-    ) -> Result<Vec<RowKey>, StoreError> {
-        self.store.others(key, after, end, limit).await
-    }
-    async fn scan(
-        &self,
-        after: Option<RowKey>,
-        end: Option<RowKey>,
-        limit: usize,
-    ) -> Result<Vec<(RowKey, Row)>, StoreError> {
-        self.store.scan(after, end, limit).await
-    }
-    async fn guard(&self) -> Result<Option<Guard>, StoreError> {
-        self.store.guard().await
-    }
-    async fn count(&self) -> Result<u64, StoreError> {
-        self.store.count().await
-    }
+    forward!(rows find others scan guard count);
 }
 
 #[test]

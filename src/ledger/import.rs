@@ -63,6 +63,9 @@ pub enum WhyUnapplied {
     TotalExceeded,
     /// The original's state, or what is pending for it, does not allow it.
     State,
+    /// Its amount is zero, in another currency, or not the whole one, which a void and a reversal
+    /// take back.
+    Amount,
 }
 
 impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
@@ -167,7 +170,9 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
             action,
             amount: entry.fields.amount,
             status: RefundStatus::Requested,
+            // A journal does not say who stood behind it.
             authority: Authority::Clerk,
+            source: Source::Journal,
             terminal: entry.fields.terminal,
             requested: now,
             since: now,
@@ -302,7 +307,14 @@ fn is_original(original: PaymentKind, acting: PaymentKind, action: Action) -> bo
 
 /// Why what a terminal did cannot be recorded as done to `payment`.
 fn refused(payment: &Payment, record: &RequestRecord, event: RefundEvent) -> Option<WhyUnapplied> {
-    let kind = payment.fields.kind;
+    let (kind, whole) = (payment.fields.kind, payment.fields.amount);
+    let takes_whole = matches!(record.action, Action::Void | Action::Reversal);
+    if record.amount.is_zero()
+        || record.amount.currency() != whole.currency()
+        || takes_whole && record.amount != whole
+    {
+        return Some(WhyUnapplied::Amount);
+    }
     if payment.pending.is_some() {
         return Some(WhyUnapplied::State);
     }
@@ -310,7 +322,7 @@ fn refused(payment: &Payment, record: &RequestRecord, event: RefundEvent) -> Opt
         Action::Refund => {
             let counted = payment.refunds.counted().ok();
             let total = counted.and_then(|counted| counted.checked_add(record.amount).ok());
-            if total.is_none_or(|total| total.minor() > payment.fields.amount.minor()) {
+            if total.is_none_or(|total| total.minor() > whole.minor()) {
                 return Some(WhyUnapplied::TotalExceeded);
             }
             let status = match event {
@@ -318,7 +330,7 @@ fn refused(payment: &Payment, record: &RequestRecord, event: RefundEvent) -> Opt
                 _ => RefundStatus::InDoubt,
             };
             let totals = payment.refunds.with(record.amount, status).ok()?;
-            PaymentEvent::Refunds(totals.level(payment.fields.amount))
+            PaymentEvent::Refunds(totals.level(whole))
         }
         Action::Void => PaymentEvent::Voided,
         Action::Completion => PaymentEvent::Completed,

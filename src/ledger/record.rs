@@ -120,8 +120,11 @@ pub struct RequestRecord {
     pub amount: Amount,
     /// Where it stands.
     pub status: RefundStatus,
-    /// Who stands behind it.
+    /// Who stands behind it. A journal does not say: what the ledger knows from one alone counts
+    /// as the clerk's, the least authority.
     pub authority: Authority,
+    /// Where the ledger knows it from: the desk that asked, or a terminal's journal.
+    pub source: Source,
     /// The terminal at which it was asked for.
     pub terminal: TerminalId,
     /// When it was asked for first.

@@ -10,6 +10,9 @@ pub mod choices {}
 #[doc = include_str!("journal.md")]
 pub mod journal {}
 
+#[doc = include_str!("ledger.md")]
+pub mod ledger {}
+
 #[doc = include_str!("store.md")]
 pub mod store {}
 
