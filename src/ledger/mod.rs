@@ -31,12 +31,12 @@ pub mod watch;
 
 pub use blocking::BlockingLedger;
 pub use error::LedgerError;
-pub use import::{ImportEntry, Imported, Unapplied, WhyUnapplied};
+pub use import::{EntryError, ImportEntry, Imported, Unapplied, WhyUnapplied};
 pub use operations::{
     CONFLICT_TRIES, Change, Cursor, DueRequest, Ledger, Lookup, MAX_ENTRIES, MAX_PAGE, Page,
     Requested,
 };
 pub use record::{
     Answer, HOST_ID_LEN, Happened, HistoryEntry, HistoryRequest, NewPayment, Payment, PaymentId,
-    RequestRecord, Source,
+    PaymentIdError, RequestRecord, Source,
 };

@@ -23,9 +23,11 @@ use cardvault::token::{Irreversible, Vaultless, VaultlessOpener};
 use cardvault::vault::{self, Access};
 use zeroize::{Zeroize, Zeroizing};
 
-use self::layout::{Layout, content};
+use self::layout::Layout;
+pub(crate) use self::layout::{content, split};
 use self::report::Report;
 pub(crate) use self::source::{Batch, Line, Source};
+pub(crate) use self::work::Reading as CardReading;
 use self::work::{
     Answers, Decrypting, Encrypting, Hashing, Masking, Opening, Reading, Vaulting, Work,
 };

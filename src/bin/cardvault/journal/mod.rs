@@ -1,0 +1,25 @@
+//! `journal`: a terminal's journal, written, uploaded, verified and taken into the ledger.
+#![forbid(unsafe_code)]
+
+pub(crate) mod args;
+mod book;
+pub(crate) mod entries;
+mod host;
+mod terminal;
+
+pub(crate) use self::host::Opened;
+
+use self::args::Journal;
+use crate::failure::{Exit, Outcome};
+
+pub(crate) fn run(command: &Journal) -> Outcome<Exit> {
+    match command {
+        Journal::Init(args) => host::init(args),
+        Journal::Write(args) => terminal::write(args),
+        Journal::Upload(args) => terminal::upload(args),
+        Journal::Confirm(args) => terminal::confirm(args),
+        Journal::Verify(args) => host::verify(args),
+        Journal::Show(args) => host::show(args),
+        Journal::Import(args) => host::import(args),
+    }
+}
