@@ -57,3 +57,10 @@ pub(crate) fn facts(facts: &[(&str, Option<String>)]) -> String {
         .map(|(name, value)| format!("{name:<width$}  {value}\n"))
         .collect()
 }
+
+/// `1 card`, `2 cards`.
+pub(crate) fn counted(count: impl TryInto<u64>, thing: &str) -> String {
+    let count = count.try_into().unwrap_or(u64::MAX);
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{plural}")
+}

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use cardvault::card::Pan;
 use cardvault::ledger::{Lookup, MAX_PAGE, Payment, PaymentId};
-use cardvault::payment::{BatchNumber, Date, OrderNumber, PaymentKind, Rrn, TerminalId, Voucher};
+use cardvault::payment::{BatchNumber, Date, OrderNumber, Rrn, TerminalId, Voucher};
 use cardvault::token::Token;
 use clap::Args;
 
-use super::show::Payments;
+use super::show::{Payments, is_payment};
 use super::{AccessArgs, Desk, date_argument, failure};
 use crate::failure::{Failure, Outcome};
 
@@ -165,12 +165,6 @@ impl Which {
             _ => Ok(self.card.as_ref().map(|_| By::Card)),
         }
     }
-}
-
-/// Whether it took or held money itself.
-fn is_payment(payment: &Payment) -> bool {
-    let kind = payment.fields.kind;
-    !kind.has_original() || kind == PaymentKind::Completion
 }
 
 fn token(text: &str) -> Result<Token, cardvault::token::TokenError> {

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use cardvault::ledger::{HistoryEntry, Payment, RequestRecord};
-use cardvault::payment::Amount;
+use cardvault::payment::{Amount, PaymentKind};
 use cardvault::refund::{Due, PaymentState, Refusal, Step};
 use serde_json::{Value, json};
 
@@ -99,7 +99,7 @@ pub(crate) fn payment_json(payment: &Payment) -> Value {
         "amount": amount_text(fields.amount),
         "currency": fields.amount.currency().alpha(),
         "left": left(payment).map(amount_text),
-        "state": payment.state.as_str(),
+        "state": is_payment(payment).then(|| payment.state.as_str()),
         "pending": payment.pending.map(|action| action.as_str()),
         "merchant": fields.merchant.as_str(),
         "terminal": fields.terminal.as_str(),
@@ -123,8 +123,13 @@ pub(crate) struct Requests {
     json: bool,
 }
 
+/// A request, and what it waits for and whether that is late where it was asked for.
+pub(crate) type Waiting = (RequestRecord, Option<(Due, bool)>);
+
 impl Requests {
-    pub(crate) fn new(desk: &Desk) -> Self {
+    /// With a column for what they wait for, or for the reference number.
+    pub(crate) fn new(desk: &Desk, with_due: bool) -> Self {
+        let last = if with_due { "DUE" } else { "REFERENCE" };
         Self {
             grid: Grid::new([
                 "NUMBER",
@@ -133,20 +138,19 @@ impl Requests {
                 "STATUS",
                 "REQUESTED",
                 "BY",
-                "DUE",
                 "PAYMENT",
+                last,
             ]),
             clock: desk.clock,
             json: desk.json,
         }
     }
 
-    /// Each request with what it waits for and whether that is late.
-    pub(crate) fn show(&mut self, requests: &[(RequestRecord, Option<Due>, bool)]) -> Outcome<()> {
+    pub(crate) fn show(&mut self, requests: &[Waiting]) -> Outcome<()> {
         if self.json {
-            return show_lines(requests.iter().map(|(record, due, overdue)| {
+            return show_lines(requests.iter().map(|(record, due)| {
                 let mut value = request_json(record);
-                if let (Value::Object(fields), Some(due)) = (&mut value, due) {
+                if let (Value::Object(fields), Some((due, overdue))) = (&mut value, due) {
                     fields.insert("due".to_owned(), utc(due.at).into());
                     fields.insert("step".to_owned(), step(due).into());
                     fields.insert("overdue".to_owned(), (*overdue).into());
@@ -156,11 +160,14 @@ impl Requests {
         }
         let rows: Vec<_> = requests
             .iter()
-            .map(|(record, due, overdue)| {
-                let due = due.map_or("-".to_owned(), |due| {
-                    let late = if *overdue { ", overdue" } else { "" };
-                    format!("{} by {}{late}", step(&due), self.clock.show(due.at))
-                });
+            .map(|(record, due)| {
+                let last = match due {
+                    Some((due, overdue)) => {
+                        let late = if *overdue { ", overdue" } else { "" };
+                        format!("{} by {}{late}", step(due), self.clock.show(due.at))
+                    }
+                    None => record.rrn.map_or("-".to_owned(), |rrn| rrn.to_string()),
+                };
                 [
                     record.number.to_string(),
                     record.action.to_string(),
@@ -168,8 +175,8 @@ impl Requests {
                     record.status.to_string(),
                     self.clock.show(record.requested),
                     record.authority.to_string(),
-                    due,
                     record.payment.to_string(),
+                    last,
                 ]
             })
             .collect();
@@ -285,6 +292,12 @@ pub(crate) fn amount_text(amount: Amount) -> String {
     text.split(' ').next().unwrap_or_default().to_owned()
 }
 
+/// Whether it took or held money itself, and does not act on what did.
+pub(super) fn is_payment(payment: &Payment) -> bool {
+    let kind = payment.fields.kind;
+    !kind.has_original() || kind == PaymentKind::Completion
+}
+
 /// What can still be refunded.
 fn left(payment: &Payment) -> Option<Amount> {
     let took = matches!(
@@ -297,6 +310,14 @@ fn left(payment: &Payment) -> Option<Amount> {
 }
 
 fn state(payment: &Payment) -> String {
+    if !is_payment(payment) {
+        // It acts on a payment, which has the state.
+        return match payment.fields.response {
+            Some(code) if code.is_approved() => "approved".to_owned(),
+            Some(_) => "declined".to_owned(),
+            None => "no answer".to_owned(),
+        };
+    }
     match payment.pending {
         Some(action) => format!("{}, {action} open", payment.state),
         None => payment.state.to_string(),

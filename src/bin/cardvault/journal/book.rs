@@ -18,7 +18,7 @@ use crate::stats::{from_letters, letters};
 const FILE: &str = "journals";
 const FIRST_LINE: &str = "cardvault journals 1";
 
-pub(super) struct Book {
+pub(crate) struct Book {
     path: PathBuf,
     known: Vec<Known>,
 }

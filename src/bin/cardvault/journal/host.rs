@@ -10,7 +10,7 @@ use cardvault::journal::{
     Body, Cause, Fault, FaultKind, FromRead, HEADER_MAX_LEN, Identity, Notice, Outcome as Ending,
     PaymentPart, Position, ReadError, Reading, Verified, upload_identity,
 };
-use cardvault::keys::{JournalReadingKey, KeyRing};
+use cardvault::keys::JournalReadingKey;
 use cardvault::ledger::reconcile::JournalLine;
 use cardvault::ledger::{EntryError, ImportEntry, MAX_ENTRIES, PaymentId, WhyUnapplied};
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::args::{Import, Init, Verify};
 use super::book::Book;
 use super::terminal;
-use crate::desk::grid::{Grid, facts};
+use crate::desk::grid::{Grid, counted, facts};
 use crate::desk::moment::{Clock, utc};
 use crate::desk::show::{amount_text, show_lines};
 use crate::desk::{Desk, DeskArgs, failure};
@@ -35,8 +35,9 @@ pub(super) fn init(args: &Init) -> Outcome<Exit> {
     let folder = Folder::open(&args.vault)?;
     let ring = folder.ring()?;
     show_mark(&ring);
+    let key = ring.journal_key(&args.domain, UnixSeconds::now())?;
     // An old copy of the ring is refused here; while it is open nobody else changes the book.
-    let _vault = folder.vault(folder.ring()?)?;
+    let _vault = folder.vault(ring)?;
     let mut book = Book::open(folder.path())?;
     let terminal = args.terminal.as_str().as_bytes();
     let last = book.last_epoch(&args.domain, terminal);
@@ -53,8 +54,7 @@ pub(super) fn init(args: &Init) -> Outcome<Exit> {
             .checked_add(1)
             .ok_or_else(|| Failure::usage("epoch", "there is none left"))?,
     };
-    let key = ring
-        .journal_key(&args.domain, UnixSeconds::now())?
+    let key = key
         .chain_key(terminal, epoch)
         .map_err(|error| Failure::usage("terminal", error))?;
     let identity = *key.identity();
@@ -71,13 +71,13 @@ pub(super) fn init(args: &Init) -> Outcome<Exit> {
 }
 
 pub(super) fn verify(args: &Verify) -> Outcome<Exit> {
-    let opened = Opened::new(&args.desk, args.upload.clone())?;
+    let (opened, ..) = Opened::new(&args.desk, args.upload.clone())?;
     let report = opened.scan(|_, _| Ok(()))?;
     report.show(&opened, args.desk.json, "verified")
 }
 
 pub(super) fn show(args: &Verify) -> Outcome<Exit> {
-    let opened = Opened::new(&args.desk, args.upload.clone())?;
+    let (opened, ..) = Opened::new(&args.desk, args.upload.clone())?;
     let (clock, json) = (args.desk.utc_offset, args.desk.json);
     let mut grid = Grid::new([
         "ENTRY",
@@ -109,14 +109,7 @@ pub(super) fn show(args: &Verify) -> Outcome<Exit> {
 }
 
 pub(super) fn import(args: &Import) -> Outcome<Exit> {
-    let desk_args = &args.verify.desk;
-    let folder = Folder::open(&desk_args.vault)?;
-    let ring = folder.ring()?;
-    show_mark(&ring);
-    let vault = folder.vault(folder.ring()?)?;
-    let desk = Desk::over(&vault, desk_args);
-    let mut book = Book::open(folder.path())?;
-    let opened = Opened::of(&ring, &book, desk_args, args.verify.upload.clone())?;
+    let (opened, desk, mut book) = Opened::new(&args.verify.desk, args.verify.upload.clone())?;
     // All of it is verified before any of it is written.
     let report = opened.scan(|_, _| Ok(()))?;
     if report.count > 0 && !args.accept_faults {
@@ -188,14 +181,16 @@ impl Sums {
             }
             show_lines([value])?;
         } else {
-            report.show(opened, false, "imported")?;
-            crate::show(&facts(&[
-                (
-                    "new",
-                    Some(format!("{} payments, {} cards", self.new, self.cards)),
-                ),
-                ("known", Some(format!("{} payments", self.known))),
-            ]))?;
+            let new = format!(
+                "{}, {}",
+                counted(self.new, "payment"),
+                counted(self.cards, "card")
+            );
+            let mut lines = report.facts(opened);
+            lines.push(("new", Some(new)));
+            lines.push(("known", Some(counted(self.known, "payment"))));
+            crate::show(&facts(&lines))?;
+            crate::show(&report.faults.iter().map(Finding::line).collect::<String>())?;
             for (id, why) in &self.unapplied {
                 crate::show(&format!("not applied: {id}: {why}\n"))?;
             }
@@ -237,15 +232,8 @@ enum Finding {
 }
 
 impl Opened {
-    pub(crate) fn new(args: &DeskArgs, path: PathBuf) -> Outcome<Self> {
-        let folder = Folder::open(&args.vault)?;
-        let ring = folder.ring()?;
-        show_mark(&ring);
-        drop(folder.vault(folder.ring()?)?); // An old copy of the ring is refused here.
-        Self::of(&ring, &Book::open(folder.path())?, args, path)
-    }
-
-    fn of(ring: &KeyRing, book: &Book, args: &DeskArgs, path: PathBuf) -> Outcome<Self> {
+    /// The upload, the ledger of its vault, and what was verified before.
+    pub(crate) fn new(args: &DeskArgs, path: PathBuf) -> Outcome<(Self, Desk, Book)> {
         let mut front = Vec::with_capacity(HEADER_MAX_LEN);
         let file = File::open(&path).map_err(Failure::at(&path))?;
         let read = file.take(HEADER_MAX_LEN as u64).read_to_end(&mut front);
@@ -257,13 +245,21 @@ impl Opened {
             )
             .hint("`journal upload` writes one")
         })?;
-        Ok(Self {
-            key: ring.journal_key_of(&args.domain, identity.base_version())?,
+        let folder = Folder::open(&args.vault)?;
+        let ring = folder.ring()?;
+        show_mark(&ring);
+        let key = ring.journal_key_of(&args.domain, identity.base_version())?;
+        // An old copy of the ring is refused here; while it is open nobody else changes the book.
+        let desk = Desk::over(&folder.vault(ring)?, args);
+        let book = Book::open(folder.path())?;
+        let opened = Self {
             since: book.position(&args.domain, &identity),
             clock: args.utc_offset,
+            key,
             path,
             identity,
-        })
+        };
+        Ok((opened, desk, book))
     }
 
     /// Verifies everything, hands genuine frames over with the entries that they are, and goes on
@@ -378,45 +374,44 @@ impl Report {
         if json {
             show_lines([self.to_json(opened, verdict)])?;
         } else {
-            let identity = &opened.identity;
-            let terminal = String::from_utf8_lossy(identity.terminal());
-            let entries = format!(
-                "{} payments and {} notices{}{}",
-                self.payments,
-                self.notices,
-                self.first
-                    .map_or(String::new(), |first| format!(" from {first} on")),
-                match self.again {
-                    0 => String::new(),
-                    again => format!(", {again} verified before"),
-                },
-            );
-            crate::show(&facts(&[
-                (
-                    "journal",
-                    Some(format!(
-                        "terminal {terminal}, epoch {}, journal-{}",
-                        identity.epoch(),
-                        identity.base_version()
-                    )),
-                ),
-                ("entries", Some(entries)),
-                (
-                    "faults",
-                    Some(match self.count {
-                        0 => "none".to_owned(),
-                        count => count.to_string(),
-                    }),
-                ),
-            ]))?;
-            let shown: String = self.faults.iter().map(Finding::line).collect();
-            crate::show(&shown)?;
+            crate::show(&facts(&self.facts(opened)))?;
+            crate::show(&self.faults.iter().map(Finding::line).collect::<String>())?;
         }
         Ok(if self.count == 0 {
             Exit::Done
         } else {
             Exit::Rejected
         })
+    }
+
+    fn facts(&self, opened: &Opened) -> Vec<(&'static str, Option<String>)> {
+        let identity = &opened.identity;
+        let terminal = String::from_utf8_lossy(identity.terminal());
+        let (epoch, version) = (identity.epoch(), identity.base_version());
+        let mut entries = counted(self.payments, "payment");
+        if self.notices > 0 {
+            entries.push_str(&format!(", {}", counted(self.notices, "notice")));
+        }
+        if let Some(first) = self.first {
+            entries.push_str(&format!(", from entry {first} on"));
+        }
+        if self.again > 0 {
+            entries.push_str(&format!(", {} verified before", self.again));
+        }
+        let faults = match self.count {
+            0 => "none".to_owned(),
+            count => count.to_string(),
+        };
+        vec![
+            (
+                "journal",
+                Some(format!(
+                    "terminal {terminal}, epoch {epoch}, journal-{version}"
+                )),
+            ),
+            ("entries", Some(entries)),
+            ("faults", Some(faults)),
+        ]
     }
 
     fn to_json(&self, opened: &Opened, verdict: &str) -> Value {

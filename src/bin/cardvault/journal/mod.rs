@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod args;
-mod book;
+pub(crate) mod book;
 pub(crate) mod entries;
 mod host;
 mod terminal;

@@ -14,6 +14,7 @@ use cardvault::journal::{
 
 use super::args::{Confirm, Upload, Write};
 use super::entries::{NewEntry, read_entries};
+use crate::desk::grid::counted;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::files::{Draft, Readers, owner_folder};
 
@@ -69,7 +70,8 @@ pub(super) fn write(args: &Write) -> Outcome<Exit> {
         written += 1;
     }
     crate::show(&format!(
-        "{written} entries written, {} not uploaded\n",
+        "{} written; the host lacks {}\n",
+        counted(written, "payment"),
         journal.count() - journal.uploaded()
     ))?;
     Ok(Exit::Done)

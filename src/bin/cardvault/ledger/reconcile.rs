@@ -13,7 +13,7 @@ use cardvault::payment::{ClearingDate, Date, MerchantId};
 use serde_json::json;
 
 use super::args::Reconcile;
-use crate::desk::grid::Grid;
+use crate::desk::grid::{Grid, counted};
 use crate::desk::moment::day;
 use crate::desk::show::show_lines;
 use crate::desk::{Desk, failure};
@@ -45,17 +45,16 @@ pub(super) fn run(args: &Reconcile) -> Outcome<Exit> {
 }
 
 fn journal(args: &Reconcile, path: &Path) -> Outcome<Exit> {
-    let opened = Opened::new(&args.desk, path.to_owned())?;
+    let (opened, desk, _) = Opened::new(&args.desk, path.to_owned())?;
     let (lines, times, report) = opened.lines()?;
     if report.has_faults() {
-        report.show(&opened, args.desk.json, "faulty")?;
+        report.show(&opened, desk.json, "faulty")?;
     }
-    let desk = Desk::open(&args.desk)?;
     let payments = of_journal(&desk, &lines, times)?;
     let differences = with_journal(&payments, &lines);
     let held = format!(
-        "{} entries, {} payments of the ledger",
-        lines.len(),
+        "{} of the journal with {} of the ledger",
+        counted(lines.len(), "payment"),
         payments.len()
     );
     let exit = show(&differences, &held, &desk, |_| None)?;
@@ -136,7 +135,10 @@ fn settlement(args: &Reconcile, path: &Path) -> Outcome<Exit> {
         difference.what != Disagreement::MissingInFile
             || scope.speaks_of(difference, &payments, &requests, &desk)
     });
-    let held = format!("{} rows, clearing days {first} to {last}", rows.len());
+    let held = format!(
+        "{}, clearing days {first} to {last}",
+        counted(rows.len(), "row")
+    );
     show(&differences, &held, &desk, |at| {
         line_numbers.get(at).copied()
     })
@@ -283,8 +285,8 @@ fn show(
             .collect();
         Grid::new(["DIFFERENCE", "LINE", "PAYMENT", "REFUND", "DETAIL"]).rows(&rows)?;
         crate::show(&format!(
-            "compared {held}: {} differences\n",
-            differences.len()
+            "compared {held}: {}\n",
+            counted(differences.len(), "difference")
         ))?;
     }
     Ok(if differences.is_empty() {

@@ -5,7 +5,9 @@ pub(crate) mod args;
 
 use cardvault::UnixSeconds;
 use cardvault::card::Pan;
-use cardvault::ledger::{Answer, DueRequest, LedgerError, Payment, Requested, Source};
+use cardvault::ledger::{
+    Answer, DueRequest, LedgerError, Payment, RequestRecord, Requested, Source,
+};
 use cardvault::payment::{Amount, ClearingDate, Currency, Date};
 use cardvault::refund::{Action, CardMatch, Deadlines, Refusal, Request};
 use serde_json::{Value, json};
@@ -13,8 +15,8 @@ use serde_json::{Value, json};
 use self::args::{Due, List, Refund, Resolve, Status, Whole};
 use crate::desk::grid::facts;
 use crate::desk::show::{
-    Requests, amount_text, payment_facts, payment_json, request_facts, request_json, show_lines,
-    show_refusal,
+    Requests, Waiting, amount_text, payment_facts, payment_json, request_facts, request_json,
+    show_lines, show_refusal,
 };
 use crate::desk::{Desk, failure, read_card};
 use crate::failure::{Exit, Failure, Outcome};
@@ -185,7 +187,7 @@ fn status(args: &Status) -> Outcome<Exit> {
 fn list(args: &List) -> Outcome<Exit> {
     let presented = args.which.card.as_deref().map(read_card).transpose()?;
     let desk = Desk::open(&args.desk)?;
-    let mut shown = Requests::new(&desk);
+    let mut shown = Requests::new(&desk, false);
     if args.which.is_given() {
         let found = args.which.find(&desk, presented.as_ref(), &args.access)?;
         for payment in found {
@@ -210,7 +212,7 @@ fn list(args: &List) -> Outcome<Exit> {
 
 fn due(args: &Due) -> Outcome<Exit> {
     let desk = Desk::open(&args.desk)?;
-    let mut shown = Requests::new(&desk);
+    let mut shown = Requests::new(&desk, true);
     let (from, until) = args.range.on(desk.clock);
     let deadlines = Deadlines {
         review_seconds: u64::from(args.review_hours) * HOUR,
@@ -227,10 +229,13 @@ fn due(args: &Due) -> Outcome<Exit> {
             let rows: Vec<_> = found
                 .iter()
                 .filter(|due| wanted(due))
-                .map(|due| (due.record, Some(due.due), due.overdue))
+                .map(|due| (due.record, Some((due.due, due.overdue))))
                 .collect();
             waiting += rows.len();
-            late += rows.iter().filter(|(_, _, overdue)| *overdue).count();
+            late += found
+                .iter()
+                .filter(|due| wanted(due) && due.overdue)
+                .count();
             shown.show(&rows)
         },
     )?;
@@ -242,15 +247,6 @@ fn due(args: &Due) -> Outcome<Exit> {
     Ok(Exit::Done)
 }
 
-type Row = (
-    cardvault::ledger::RequestRecord,
-    Option<cardvault::refund::Due>,
-    bool,
-);
-
-fn plain(records: &[cardvault::ledger::RequestRecord]) -> Vec<Row> {
-    records
-        .iter()
-        .map(|record| (*record, None, false))
-        .collect()
+fn plain(records: &[RequestRecord]) -> Vec<Waiting> {
+    records.iter().map(|record| (*record, None)).collect()
 }
