@@ -4,13 +4,14 @@
 use std::path::PathBuf;
 
 use cardvault::card::Pan;
-use cardvault::ledger::{Lookup, MAX_PAGE, Payment, PaymentId};
+use cardvault::ledger::{LedgerError, Lookup, MAX_PAGE, Payment, PaymentId};
 use cardvault::payment::{BatchNumber, Date, OrderNumber, Rrn, TerminalId, Voucher};
 use cardvault::token::Token;
+use cardvault::vault::Access;
 use clap::Args;
 
 use super::show::{Payments, is_payment};
-use super::{AccessArgs, Desk, date_argument, failure};
+use super::{AccessArgs, Desk, DeskArgs, date_argument, failure, read_card};
 use crate::failure::{Failure, Outcome};
 
 /// The payment, by one of: its name, voucher + terminal + batch, reference number + date, order
@@ -62,6 +63,36 @@ pub(crate) struct Which {
     pub(crate) card: Option<PathBuf>,
 }
 
+/// A ledger, what is looked for in it, and who looks.
+#[derive(Debug, Args)]
+pub(crate) struct LookArgs {
+    #[command(flatten)]
+    pub(crate) desk: DeskArgs,
+    #[command(flatten)]
+    pub(crate) which: Which,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
+}
+
+/// An open ledger with what is looked for in it.
+pub(crate) struct Look<'a> {
+    pub(crate) desk: Desk,
+    /// The card that is presented.
+    pub(crate) card: Option<Pan>,
+    args: &'a LookArgs,
+}
+
+impl LookArgs {
+    /// Reads the presented card and opens the ledger.
+    pub(crate) fn open(&self) -> Outcome<Look<'_>> {
+        Ok(Look {
+            card: self.which.card.as_deref().map(read_card).transpose()?,
+            desk: Desk::open(&self.desk)?,
+            args: self,
+        })
+    }
+}
+
 /// What was asked for, once the parts are put together.
 enum By {
     Name(PaymentId),
@@ -69,29 +100,20 @@ enum By {
     Card,
 }
 
-impl Which {
-    /// Whether anything is named.
-    pub(crate) fn is_given(&self) -> bool {
-        self.by().is_ok_and(|by| by.is_some())
-    }
-
-    /// Every payment that fits; `pan` is the presented card.
-    pub(crate) fn find(
-        &self,
-        desk: &Desk,
-        pan: Option<&Pan>,
-        access: &AccessArgs,
-    ) -> Outcome<Vec<Payment>> {
-        let by = self.by()?.ok_or_else(|| {
+impl Look<'_> {
+    /// Every payment that fits.
+    pub(crate) fn find(&self) -> Outcome<Vec<Payment>> {
+        let by = self.args.which.by()?.ok_or_else(|| {
             Failure::usage("payment", "which one?").hint(
                 "give --voucher with --batch and --terminal, --rrn with --date, --order, \
                  --token, --payment or --card FILE",
             )
         })?;
-        match (by, pan) {
+        let desk = &self.desk;
+        match (by, &self.card) {
             (By::Name(id), _) => match desk.ledger.payment(&desk.domain, &id) {
                 Ok(payment) => Ok(vec![payment]),
-                Err(cardvault::ledger::LedgerError::UnknownPayment) => Ok(Vec::new()),
+                Err(LedgerError::UnknownPayment) => Ok(Vec::new()),
                 Err(error) => Err(failure(error)),
             },
             (By::Lookup(lookup), _) => {
@@ -107,20 +129,15 @@ impl Which {
             }
             (By::Card, Some(pan)) => desk
                 .ledger
-                .find_card(&access.access()?, &desk.domain, pan, MAX_PAGE)
+                .find_card(&self.access()?, &desk.domain, pan, MAX_PAGE)
                 .map_err(failure),
             (By::Card, None) => Err(Failure::usage("card", "none was read")),
         }
     }
 
     /// The one payment that something is to be done to; `None` if the ledger has none such.
-    pub(crate) fn original(
-        &self,
-        desk: &Desk,
-        pan: Option<&Pan>,
-        access: &AccessArgs,
-    ) -> Outcome<Option<Payment>> {
-        let mut found = self.find(desk, pan, access)?;
+    pub(crate) fn original(&self) -> Outcome<Option<Payment>> {
+        let mut found = self.find()?;
         // Voids and refunds are found by the same keys as what they act on.
         if found.iter().any(is_payment) {
             found.retain(is_payment);
@@ -129,13 +146,24 @@ impl Which {
             [] => Ok(None),
             [payment] => Ok(Some(*payment)),
             several => {
-                Payments::new(desk).show(several)?;
+                Payments::new(&self.desk).show(several)?;
                 Err(
                     Failure::usage("payment", format!("{} payments fit", several.len()))
                         .hint("say which one: --payment NAME, from the first column"),
                 )
             }
         }
+    }
+
+    pub(crate) fn access(&self) -> Outcome<Access> {
+        self.args.access.access()
+    }
+}
+
+impl Which {
+    /// Whether anything is named.
+    pub(crate) fn is_given(&self) -> bool {
+        self.by().is_ok_and(|by| by.is_some())
     }
 
     fn by(&self) -> Outcome<Option<By>> {

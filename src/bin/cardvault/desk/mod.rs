@@ -59,18 +59,22 @@ pub(crate) struct AccessArgs {
 
 impl AccessArgs {
     pub(crate) fn access(&self) -> Outcome<Access> {
-        let actor = match &self.actor {
-            Some(actor) => actor.clone(),
-            None => env::var("USER").map_err(|_| {
-                Failure::usage("actor", "who asks?")
-                    .hint("give --actor NAME: it goes to access.log")
-            })?,
-        };
+        let actor = actor(self.actor.as_deref())?;
         let purpose = self.purpose.as_ref().ok_or_else(|| {
             Failure::usage("purpose", "what is the card looked at for?")
                 .hint("give --purpose TEXT: it goes to access.log")
         })?;
         Access::new(&actor, purpose).map_err(|error| Failure::usage("access", error))
+    }
+}
+
+/// Who asks, as it was given or as the system knows.
+pub(crate) fn actor(given: Option<&str>) -> Outcome<String> {
+    match given {
+        Some(actor) => Ok(actor.to_owned()),
+        None => env::var("USER").map_err(|_| {
+            Failure::usage("actor", "who asks?").hint("give --actor NAME: it goes to access.log")
+        }),
     }
 }
 

@@ -148,9 +148,9 @@ impl FromStr for Moment {
 /// A day: `2026-11-22` or `20261122`.
 pub(crate) fn day(text: &str) -> Result<Date, &'static str> {
     let known = "a day such as 2026-11-22 or 20261122";
-    let digits = match text.as_bytes() {
-        &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] => [y1, y2, y3, y4, m1, m2, d1, d2],
-        &[y1, y2, y3, y4, m1, m2, d1, d2] => [y1, y2, y3, y4, m1, m2, d1, d2],
+    let digits = match *text.as_bytes() {
+        [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] => [y1, y2, y3, y4, m1, m2, d1, d2],
+        [y1, y2, y3, y4, m1, m2, d1, d2] => [y1, y2, y3, y4, m1, m2, d1, d2],
         _ => return Err(known),
     };
     Date::parse(&digits).map_err(|_| known)

@@ -7,8 +7,8 @@ use cardvault::ledger::watch::Limits;
 use cardvault::payment::{BatchNumber, Date, TerminalId};
 use clap::{Args, Subcommand};
 
-use crate::desk::lookup::Which;
-use crate::desk::{AccessArgs, DeskArgs, RangeArgs, date_argument};
+use crate::desk::lookup::LookArgs;
+use crate::desk::{DeskArgs, RangeArgs, date_argument};
 
 const SETTLEMENT_HELP: &str = "\
 A settlement file is CSV whose first line names the columns:
@@ -49,26 +49,18 @@ pub(crate) enum Ledger {
 #[derive(Debug, Args)]
 pub(crate) struct Find {
     #[command(flatten)]
-    pub(crate) desk: DeskArgs,
-    #[command(flatten)]
-    pub(crate) which: Which,
+    pub(crate) look: LookArgs,
     /// Payments whose outcome is unknown
     #[arg(long)]
     pub(crate) in_doubt: bool,
     #[command(flatten)]
     pub(crate) range: RangeArgs,
-    #[command(flatten)]
-    pub(crate) access: AccessArgs,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct History {
     #[command(flatten)]
-    pub(crate) desk: DeskArgs,
-    #[command(flatten)]
-    pub(crate) which: Which,
-    #[command(flatten)]
-    pub(crate) access: AccessArgs,
+    pub(crate) look: LookArgs,
 }
 
 #[derive(Debug, Args)]

@@ -13,7 +13,7 @@ use self::args::{Find, History, Ledger, SettleBatch};
 use crate::desk::show::{
     Payments, payment_facts, payment_json, show_history, show_lines, show_refusal,
 };
-use crate::desk::{Desk, failure, read_card};
+use crate::desk::{Desk, failure};
 use crate::failure::{Exit, Failure, Outcome};
 
 pub(crate) fn run(command: &Ledger) -> Outcome<Exit> {
@@ -27,16 +27,20 @@ pub(crate) fn run(command: &Ledger) -> Outcome<Exit> {
 }
 
 fn find(args: &Find) -> Outcome<Exit> {
-    let ways = [args.which.is_given(), args.in_doubt, args.range.is_given()];
+    let ways = [
+        args.look.which.is_given(),
+        args.in_doubt,
+        args.range.is_given(),
+    ];
     if ways.into_iter().filter(|given| *given).count() > 1 {
         return Err(Failure::usage(
             "payments",
             "looked for in more than one way",
         ));
     }
-    let presented = args.which.card.as_deref().map(read_card).transpose()?;
-    let desk = Desk::open(&args.desk)?;
-    let mut shown = Payments::new(&desk);
+    let look = args.look.open()?;
+    let desk = &look.desk;
+    let mut shown = Payments::new(desk);
     if args.in_doubt {
         desk.pages(
             |after, limit| {
@@ -55,19 +59,15 @@ fn find(args: &Find) -> Outcome<Exit> {
             |payments| shown.show(&payments),
         )?;
     } else {
-        let found = args.which.find(&desk, presented.as_ref(), &args.access)?;
-        shown.show(&found)?;
+        shown.show(&look.find()?)?;
     }
     Ok(Exit::Done)
 }
 
 fn history(args: &History) -> Outcome<Exit> {
-    let presented = args.which.card.as_deref().map(read_card).transpose()?;
-    let desk = Desk::open(&args.desk)?;
-    let found = args
-        .which
-        .original(&desk, presented.as_ref(), &args.access)?;
-    let Some(found) = found else {
+    let look = args.look.open()?;
+    let desk = &look.desk;
+    let Some(found) = look.original()? else {
         return show_refusal(&Refusal::NoOriginal, desk.json);
     };
     let (domain, id) = (&desk.domain, &found.id);
@@ -75,11 +75,11 @@ fn history(args: &History) -> Outcome<Exit> {
     let entries = desk.ledger.history(domain, id).map_err(failure)?;
     if desk.json {
         show_lines([payment_json(&payment)])?;
-        show_history(&entries, &desk)?;
+        show_history(&entries, desk)?;
     } else {
         crate::show(&payment_facts(&payment, desk.clock))?;
         crate::show("\n")?;
-        show_history(&entries, &desk)?;
+        show_history(&entries, desk)?;
         crate::show(&format!(
             "\nchecked: {} events, none missing or changed, and the sums agree\n",
             entries.len()

@@ -8,8 +8,8 @@ use cardvault::payment::{
 use cardvault::refund::{Authority, Policy, RefundEvent};
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::desk::lookup::Which;
-use crate::desk::{AccessArgs, DeskArgs, RangeArgs, date_argument};
+use crate::desk::lookup::LookArgs;
+use crate::desk::{DeskArgs, RangeArgs, date_argument};
 
 const REFUND_HELP: &str = "\
 What the rules approve is recorded as requested, before it may be sent: send it then, and tell with
@@ -93,23 +93,15 @@ pub(crate) struct Request {
 #[derive(Debug, Args)]
 pub(crate) struct Whole {
     #[command(flatten)]
-    pub(crate) desk: DeskArgs,
-    #[command(flatten)]
-    pub(crate) which: Which,
+    pub(crate) look: LookArgs,
     #[command(flatten)]
     pub(crate) ask: Ask,
-    #[command(flatten)]
-    pub(crate) access: AccessArgs,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Resolve {
     #[command(flatten)]
-    pub(crate) desk: DeskArgs,
-    #[command(flatten)]
-    pub(crate) which: Which,
-    #[command(flatten)]
-    pub(crate) access: AccessArgs,
+    pub(crate) look: LookArgs,
     /// The response code that the inquiry found; 00 is approved
     #[arg(long, value_name = "CODE")]
     pub(crate) response: ResponseCode,
@@ -151,13 +143,9 @@ pub(crate) struct Status {
 #[derive(Debug, Args)]
 pub(crate) struct List {
     #[command(flatten)]
-    pub(crate) desk: DeskArgs,
-    #[command(flatten)]
-    pub(crate) which: Which,
+    pub(crate) look: LookArgs,
     #[command(flatten)]
     pub(crate) range: RangeArgs,
-    #[command(flatten)]
-    pub(crate) access: AccessArgs,
 }
 
 #[derive(Debug, Args)]

@@ -4,21 +4,21 @@
 pub(crate) mod args;
 
 use cardvault::UnixSeconds;
-use cardvault::card::Pan;
 use cardvault::ledger::{
     Answer, DueRequest, LedgerError, Payment, RequestRecord, Requested, Source,
 };
-use cardvault::payment::{Amount, ClearingDate, Currency, Date};
+use cardvault::payment::{Amount, ClearingDate, Currency, Date, Par};
 use cardvault::refund::{Action, CardMatch, Deadlines, Refusal, Request};
 use serde_json::{Value, json};
 
 use self::args::{Due, List, Refund, Resolve, Status, Whole};
 use crate::desk::grid::facts;
+use crate::desk::lookup::Look;
 use crate::desk::show::{
     Requests, Waiting, amount_text, payment_facts, payment_json, request_facts, request_json,
     show_lines, show_refusal,
 };
-use crate::desk::{Desk, failure, read_card};
+use crate::desk::{Desk, failure};
 use crate::failure::{Exit, Failure, Outcome};
 
 const HOUR: u64 = 3_600;
@@ -39,13 +39,10 @@ pub(crate) fn run(command: &Refund) -> Outcome<Exit> {
 }
 
 fn ask(args: &Whole, action: Action, amount: Option<(&str, Option<Currency>)>) -> Outcome<Exit> {
-    let presented = args.which.card.as_deref().map(read_card).transpose()?;
     let today = args.today()?;
-    let desk = Desk::open(&args.desk)?;
-    let original = args
-        .which
-        .original(&desk, presented.as_ref(), &args.access)?;
-    let Some(original) = original else {
+    let look = args.look.open()?;
+    let desk = &look.desk;
+    let Some(original) = look.original()? else {
         return show_refusal(&Refusal::NoOriginal, desk.json);
     };
     let request = Request {
@@ -57,7 +54,7 @@ fn ask(args: &Whole, action: Action, amount: Option<(&str, Option<Currency>)>) -
         number: args.ask.number,
         merchant: args.ask.merchant,
         terminal: args.ask.desk_terminal.unwrap_or(original.fields.terminal),
-        card: args.compare(&desk, &original, presented.as_ref())?,
+        card: compare(&look, &original, args.ask.par.as_ref())?,
         authority: args.ask.level.authority(),
         today,
         clearing: ClearingDate(args.ask.clearing.unwrap_or(today)),
@@ -67,7 +64,7 @@ fn ask(args: &Whole, action: Action, amount: Option<(&str, Option<Currency>)>) -
         .ledger
         .request(&desk.domain, &original.id, &policy, &request);
     match asked {
-        Ok(asked) => show_asked(&asked, &desk),
+        Ok(asked) => show_asked(&asked, desk),
         Err(LedgerError::Refused(refusal)) => show_refusal(&refusal, desk.json),
         Err(error) => Err(failure(error)),
     }
@@ -75,26 +72,21 @@ fn ask(args: &Whole, action: Action, amount: Option<(&str, Option<Currency>)>) -
 
 impl Whole {
     fn today(&self) -> Outcome<Date> {
-        let by_clock = || self.desk.utc_offset.date(UnixSeconds::now());
+        let by_clock = || self.look.desk.utc_offset.date(UnixSeconds::now());
         let today = self.ask.today.or_else(by_clock);
         today.ok_or_else(|| Failure::usage("today", "the clock names no day").hint("give --today"))
     }
+}
 
-    /// What was presented, against what paid.
-    fn compare(
-        &self,
-        desk: &Desk,
-        original: &Payment,
-        presented: Option<&Pan>,
-    ) -> Outcome<CardMatch> {
-        let Some(pan) = presented else {
-            return Ok(CardMatch::NotPresented);
-        };
-        let (access, par) = (self.access.access()?, self.ask.par.as_ref());
-        desk.ledger
-            .compare(&access, &desk.domain, &original.id, pan, par)
-            .map_err(failure)
-    }
+/// What was presented, against what paid.
+fn compare(look: &Look<'_>, original: &Payment, par: Option<&Par>) -> Outcome<CardMatch> {
+    let Some(pan) = &look.card else {
+        return Ok(CardMatch::NotPresented);
+    };
+    let (desk, access) = (&look.desk, look.access()?);
+    desk.ledger
+        .compare(&access, &desk.domain, &original.id, pan, par)
+        .map_err(failure)
 }
 
 fn read_amount(text: &str, currency: Option<Currency>, original: &Payment) -> Outcome<Amount> {
@@ -132,12 +124,9 @@ fn show_asked(asked: &Requested, desk: &Desk) -> Outcome<Exit> {
 }
 
 fn resolve(args: &Resolve) -> Outcome<Exit> {
-    let presented = args.which.card.as_deref().map(read_card).transpose()?;
-    let desk = Desk::open(&args.desk)?;
-    let original = args
-        .which
-        .original(&desk, presented.as_ref(), &args.access)?;
-    let Some(original) = original else {
+    let look = args.look.open()?;
+    let desk = &look.desk;
+    let Some(original) = look.original()? else {
         return show_refusal(&Refusal::NoOriginal, desk.json);
     };
     let answer = Answer {
@@ -185,12 +174,11 @@ fn status(args: &Status) -> Outcome<Exit> {
 }
 
 fn list(args: &List) -> Outcome<Exit> {
-    let presented = args.which.card.as_deref().map(read_card).transpose()?;
-    let desk = Desk::open(&args.desk)?;
-    let mut shown = Requests::new(&desk, false);
-    if args.which.is_given() {
-        let found = args.which.find(&desk, presented.as_ref(), &args.access)?;
-        for payment in found {
+    let look = args.look.open()?;
+    let desk = &look.desk;
+    let mut shown = Requests::new(desk, false);
+    if args.look.which.is_given() {
+        for payment in look.find()? {
             desk.pages(
                 |after, _| desk.ledger.requests(&desk.domain, &payment.id, after),
                 |records| shown.show(&plain(&records)),
