@@ -152,6 +152,8 @@ pub(crate) fn failure(error: LedgerError) -> Failure {
         LedgerError::Tampered => Failure::keys("ledger", error).hint(
             "put the newest backup back, and reconcile it with journals and settlement files",
         ),
+        LedgerError::OtherContent { .. } => Failure::keys("ledger", error)
+            .hint("two terminals use one id, or an epoch was given out twice"),
         LedgerError::Transition => Failure::keys("ledger", error)
             .hint("`ledger history` shows what happened to the payment"),
         LedgerError::UnknownRequest => {

@@ -31,7 +31,8 @@ pub(super) struct NewEntry {
     pub(super) time: UnixSeconds,
     pub(super) fields: PaymentFields,
     pub(super) truncated: Option<TruncatedPan>,
-    pub(super) card: Option<CardRecord>,
+    /// Boxed: a list of entries that grows would leave copies behind.
+    pub(super) card: Option<Box<CardRecord>>,
 }
 
 /// All entries of the input, or none.
@@ -100,7 +101,7 @@ pub(crate) fn kind(text: &str) -> Result<PaymentKind, &'static str> {
         .ok_or("no kind of payment; --help lists them")
 }
 
-fn card(row: &Fields<'_>, reading: CardReading) -> Result<Option<CardRecord>, Fault> {
+fn card(row: &Fields<'_>, reading: CardReading) -> Result<Option<Box<CardRecord>>, Fault> {
     let expiry = row.optional("expiry", |text| {
         let yymm = text.as_bytes().try_into();
         let yymm = yymm.map_err(|_| "expiry is not YYMM".to_owned())?;
@@ -119,11 +120,11 @@ fn card(row: &Fields<'_>, reading: CardReading) -> Result<Option<CardRecord>, Fa
     let pan = reading
         .pan(number)
         .map_err(|fault| Fault::of("card", fault))?;
-    Ok(Some(CardRecord {
+    Ok(Some(Box::new(CardRecord {
         expiry,
         sequence,
         ..CardRecord::new(pan)
-    }))
+    })))
 }
 
 /// What an entry acts on, such as `voucher:000007/000001`.

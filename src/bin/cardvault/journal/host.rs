@@ -128,7 +128,14 @@ pub(super) fn import(args: &Import) -> Outcome<Exit> {
         Ok(())
     })?;
     sums.take(&desk, &entries)?;
-    if let Some(ending) = again.ending.or(report.ending) {
+    if (again.count, again.ending) != (report.count, report.ending) {
+        return Err(Failure::files(
+            opened.path.display().to_string(),
+            "changed while it was imported",
+        )
+        .hint("what was imported is genuine: run the same command again"));
+    }
+    if let Some(ending) = report.ending {
         book.keep(&desk.domain, &opened.identity, ending.position)?;
         if let Some(path) = &args.receipt {
             terminal::write_receipt(path, &ending.receipt)?;

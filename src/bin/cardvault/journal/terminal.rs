@@ -153,7 +153,7 @@ fn append(journal: &mut Terminal, entry: &NewEntry) -> Result<u64, TerminalError
         payment: payment.get(..len).unwrap_or_default(),
         truncated: entry.truncated,
         token: b"",
-        card: entry.card.as_ref(),
+        card: entry.card.as_deref(),
     };
     journal.append(&entry, &mut SystemRandom)
 }
