@@ -5,9 +5,11 @@ pub(crate) mod args;
 pub(crate) mod book;
 pub(crate) mod entries;
 mod host;
+mod show;
 mod terminal;
+mod upload;
 
-pub(crate) use self::host::Opened;
+pub(crate) use self::upload::Opened;
 
 use self::args::Journal;
 use crate::failure::{Exit, Outcome};
@@ -19,7 +21,7 @@ pub(crate) fn run(command: &Journal) -> Outcome<Exit> {
         Journal::Upload(args) => terminal::upload(args),
         Journal::Confirm(args) => terminal::confirm(args),
         Journal::Verify(args) => host::verify(args),
-        Journal::Show(args) => host::show(args),
+        Journal::Show(args) => show::show(args),
         Journal::Import(args) => host::import(args),
     }
 }
