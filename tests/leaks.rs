@@ -1203,6 +1203,9 @@ mod ledger {
             card: Some(record.clone()),
         });
         check("ImportEntry", &debug_of(&entries));
+        check("PaymentId", &id(1).to_string());
+        let no_id = DIGITS.parse::<PaymentId>();
+        told("PaymentIdError", &no_id);
         let imported = ledger.import(domain, &entries);
         told("Imported", &imported);
         check("Unapplied", &debug_of(&imported.unwrap().unapplied));
@@ -1564,6 +1567,7 @@ const LISTED: &[&str] = &[
     "Difference",
     "Disagreement",
     "DueRequest",
+    "EntryError",
     "Happened",
     "HistoryEntry",
     "HistoryRequest",
@@ -1579,6 +1583,7 @@ const LISTED: &[&str] = &[
     "Pattern",
     "Payment",
     "PaymentId",
+    "PaymentIdError",
     "RequestRecord",
     "Rebound",
     "Requested",
