@@ -6,7 +6,16 @@ pub(super) const CRC_LEN: usize = 4;
 
 /// The CRC of `bytes`.
 pub(super) fn crc32(bytes: &[u8]) -> u32 {
-    let mut crc = u32::MAX;
+    crc32_of([bytes])
+}
+
+/// The CRC of `parts`, one behind the other.
+pub(super) fn crc32_of<const N: usize>(parts: [&[u8]; N]) -> u32 {
+    !parts.into_iter().fold(u32::MAX, run)
+}
+
+#[inline]
+fn run(mut crc: u32, bytes: &[u8]) -> u32 {
     let (eights, rest) = bytes.as_chunks::<8>();
     for eight in eights {
         let word = u64::from_le_bytes(*eight) ^ u64::from(crc);
@@ -21,7 +30,7 @@ pub(super) fn crc32(bytes: &[u8]) -> u32 {
             crc = (crc >> 8) ^ look_up(table, low ^ byte);
         }
     }
-    !crc
+    crc
 }
 
 type Table = [u32; 256];
@@ -96,6 +105,12 @@ mod tests {
         #[test]
         fn agrees_with_the_definition(bytes: Vec<u8>) {
             proptest::prop_assert_eq!(crc32(&bytes), model(&bytes));
+        }
+
+        #[test]
+        fn parts_are_one_text(one: Vec<u8>, other: Vec<u8>) {
+            let whole = crc32(&[&one[..], &other].concat());
+            proptest::prop_assert_eq!(crc32_of([&one, &other]), whole);
         }
     }
 }

@@ -13,6 +13,9 @@ pub mod archive {}
 #[doc = include_str!("journal.md")]
 pub mod journal {}
 
+#[doc = include_str!("ledger.md")]
+pub mod ledger {}
+
 #[doc = include_str!("store.md")]
 pub mod store {}
 

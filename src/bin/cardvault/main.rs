@@ -7,13 +7,18 @@ mod args;
 mod arguments;
 mod bulk;
 mod demo;
+mod desk;
 mod failure;
 mod files;
 mod folder;
 mod formats;
 mod init;
 mod inspect;
+mod journal;
 mod keys;
+mod ledger;
+mod refund;
+mod rows;
 mod secrets;
 mod stats;
 
@@ -64,6 +69,9 @@ fn run(cli: Cli) -> Outcome<Exit> {
         Command::Rewrap(args) => stats::rewrap(&args, cli.quiet),
         Command::Export(args) => archive::export(&args, cli.quiet),
         Command::Import(args) => archive::import(&args, cli.quiet),
+        Command::Journal(command) => journal::run(&command),
+        Command::Refund(command) => refund::run(&command),
+        Command::Ledger(command) => ledger::run(&command),
     }
 }
 

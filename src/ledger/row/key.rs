@@ -51,9 +51,10 @@ impl Index<'_> {
         key(space, domain, |out| match self {
             Self::Identity(id) | Self::Requests(id) => put_id(out, id),
             Self::Token(token) => out.put(token.as_bytes()),
+            // The day first: the latest payments share pages, however many there are.
             Self::Rrn(rrn, date) => {
-                out.put(rrn.as_bytes())?;
-                out.u32(date.days())
+                out.u32(date.days())?;
+                out.put(rrn.as_bytes())
             }
             Self::Voucher(terminal, batch, voucher) => {
                 out.put(terminal.as_bytes())?;
@@ -90,12 +91,6 @@ pub(in crate::ledger) fn end(kind: Kind, domain: &Domain) -> Result<RowKey, Ledg
     })
 }
 
-/// What lies before and behind the keys of the payments of all domains.
-pub(in crate::ledger) fn payment_bounds() -> Result<(RowKey, RowKey), LedgerError> {
-    let space = Kind::Payment.space();
-    Ok((RowKey::new(&[space])?, RowKey::new(&[space + 1])?))
-}
-
 /// The domain and the identity that a payment's key names.
 pub(in crate::ledger) fn named_payment(key: &RowKey) -> Option<(Domain, PaymentId)> {
     let mut reader = Reader::new(key.as_bytes());
@@ -106,6 +101,24 @@ pub(in crate::ledger) fn named_payment(key: &RowKey) -> Option<(Domain, PaymentI
     let id = read_id(&mut reader)?;
     reader.finish().ok()?;
     Some((domain, id))
+}
+
+/// Lies before every key of this kind, of any domain.
+pub(in crate::ledger) fn first_of(kind: Kind) -> Result<RowKey, LedgerError> {
+    Ok(RowKey::new(&[kind.space()])?)
+}
+
+/// Lies behind every key of this kind, of any domain.
+pub(in crate::ledger) fn last_of(kind: Kind) -> Result<RowKey, LedgerError> {
+    Ok(RowKey::new(&[kind.space() + 1])?)
+}
+
+/// The domain that a row's key names.
+pub(in crate::ledger) fn domain_of(key: &RowKey) -> Option<Domain> {
+    let mut reader = Reader::new(key.as_bytes());
+    reader.u8().ok()?;
+    let len = usize::from(reader.u8().ok()?);
+    Domain::new(reader.take(len).ok()?).ok()
 }
 
 /// The key of a row of this kind.

@@ -11,7 +11,6 @@ mod source;
 mod work;
 
 use std::collections::BTreeMap;
-use std::env;
 use std::num::NonZero;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -23,13 +22,16 @@ use cardvault::token::{Irreversible, Vaultless, VaultlessOpener};
 use cardvault::vault::{self, Access};
 use zeroize::{Zeroize, Zeroizing};
 
-use self::layout::{Layout, content};
+use self::layout::Layout;
+pub(crate) use self::layout::{content, split};
 use self::report::Report;
 pub(crate) use self::source::{Batch, Line, Source};
+pub(crate) use self::work::Reading as CardReading;
 use self::work::{
     Answers, Decrypting, Encrypting, Hashing, Masking, Opening, Reading, Vaulting, Work,
 };
 use crate::args::{Detokenize, FileArgs, Mask, Tokenize};
+use crate::desk::actor;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::files::{Output, Readers};
 use crate::folder::{Folder, show_mark};
@@ -109,12 +111,7 @@ pub(crate) fn detokenize(args: &Detokenize, quiet: bool) -> Outcome<Exit> {
 
 /// Who asks and for what, as it goes to the access log.
 pub(crate) fn access(actor: Option<&str>, purpose: &str) -> Outcome<Access> {
-    let actor = match actor {
-        Some(actor) => actor.to_owned(),
-        None => env::var("USER").map_err(|_| {
-            Failure::usage("actor", "who asks?").hint("give --actor NAME: it goes to access.log")
-        })?,
-    };
+    let actor = self::actor(actor)?;
     Access::new(&actor, purpose).map_err(|error| Failure::usage("access", error))
 }
 
