@@ -195,7 +195,7 @@ fn an_entry_in_doubt_keeps_the_pending_slot() {
     let reversal = entry(b"reversal", Some(&kept));
     journal.append(&reversal, &mut rng).unwrap();
     assert!(journal.pending().unwrap().is_none());
-    let mut journal = open(&mut flash, &mut battery);
+    let journal = open(&mut flash, &mut battery);
     assert!(journal.pending().unwrap().is_none());
     assert_eq!(journal.count(), 2);
 }

@@ -165,6 +165,7 @@ impl WhyUnapplied {
             Self::NumberReused => "number-reused",
             Self::TotalExceeded => "total-exceeded",
             Self::State => "state",
+            Self::Amount => "amount",
         }
     }
 }
@@ -177,6 +178,7 @@ impl fmt::Display for WhyUnapplied {
             Self::NumberReused => "its number stands for another request",
             Self::TotalExceeded => "more than the payment would be given back",
             Self::State => "the payment's state does not allow it",
+            Self::Amount => "its amount is not one that this takes back",
         })
     }
 }
