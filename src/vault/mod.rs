@@ -16,6 +16,10 @@ mod error;
 mod guard;
 mod memory;
 mod operations;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(any(feature = "embedded", feature = "postgres"))]
+mod queue;
 mod request;
 mod ring_state;
 mod row;
@@ -28,12 +32,16 @@ pub use access::{
 };
 pub use blocking::BlockingVault;
 #[cfg(feature = "embedded")]
-pub use embedded::{DEFAULT_CACHE, Embedded, EmbeddedOptions, FILE_NAME, MAX_GROUP, MAX_QUEUED};
+pub use embedded::{DEFAULT_CACHE, Embedded, EmbeddedOptions, FILE_NAME};
 pub use error::VaultError;
 /// The generator of [`Vault::open`], for what stands beside a vault.
 pub(crate) use getrandom::SysRng;
 pub use memory::Memory;
 pub use operations::Vault;
+#[cfg(feature = "postgres")]
+pub use postgres::{Postgres, PostgresOptions};
+#[cfg(any(feature = "embedded", feature = "postgres"))]
+pub use queue::{MAX_GROUP, MAX_QUEUED};
 pub use request::{CardTokens, Metadata, Rewrapped, Tokenize, Tokenized, VaultStats};
 pub(crate) use ring_state::RingState;
 pub use row::ROW_LEN;
