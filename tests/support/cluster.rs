@@ -15,7 +15,6 @@ const START: Duration = Duration::from_secs(60);
 
 /// A running server.
 pub struct Cluster {
-    pub folder: PathBuf,
     pub port: u16,
     /// Waits for the end of its standard input, then stops the server and removes the folder.
     keeper: Child,
@@ -62,21 +61,19 @@ impl Cluster {
             .arg(&data));
         let port = free_port();
         let keeper = keep(&programs, &folder, &data, port, &[]);
-        let cluster = Self {
-            folder,
-            port,
-            keeper,
-        };
+        let cluster = Self { port, keeper };
         cluster.wait(&programs);
         Some(cluster)
     }
 
     /// What to connect with.
     pub fn connection(&self) -> String {
-        format!(
-            "host=127.0.0.1 port={} user=cardvault dbname=postgres",
-            self.port
-        )
+        self.connection_by(self.port)
+    }
+
+    /// The same, by another port that leads there.
+    pub fn connection_by(&self, port: u16) -> String {
+        format!("host=127.0.0.1 port={port} user=cardvault dbname=postgres")
     }
 
     fn wait(&self, programs: &Path) {
