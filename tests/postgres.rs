@@ -26,7 +26,6 @@ use cardvault::vault::{
     Guard, Postgres, PostgresOptions, Row, RowKey, Store, StoreError, Write, WriteOutcome,
 };
 use pollster::block_on;
-use tokio_postgres::NoTls;
 
 use crate::cluster::Cluster;
 use crate::conformance::{index, insert, row, token};
@@ -44,23 +43,6 @@ fn options(cluster: &Cluster) -> PostgresOptions {
         .unwrap()
         .in_schema(&schema())
         .connections(6)
-}
-
-/// Runs statements beside the store.
-fn by_hand(cluster: &Cluster, sql: &str) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        let (client, connection) = tokio_postgres::connect(&cluster.connection(), NoTls)
-            .await
-            .unwrap();
-        let carried = tokio::spawn(connection);
-        client.batch_execute(sql).await.unwrap();
-        drop(client);
-        carried.await.unwrap().unwrap();
-    });
 }
 
 mod suite {
@@ -120,7 +102,7 @@ fn other_schemas_are_named() {
     };
     let open = |sql: &str| {
         let schema = schema();
-        by_hand(cluster, &sql.replace('@', &schema));
+        cluster.sql(&sql.replace('@', &schema));
         let options = PostgresOptions::new(&cluster.connection()).unwrap();
         Postgres::open_or_create(&options.in_schema(&schema)).err()
     };
@@ -143,10 +125,10 @@ fn other_schemas_are_named() {
     // A program that was left running when a newer one came.
     let options = options(cluster);
     let store = Postgres::create(&options).unwrap();
-    by_hand(
-        cluster,
-        &format!("UPDATE {}.store SET format = 9", name_of(&options)),
-    );
+    cluster.sql(&format!(
+        "UPDATE {}.store SET format = 9",
+        name_of(&options)
+    ));
     let write = insert(token(1), row("r"), &[index(1)], true);
     assert_eq!(
         block_on(store.write(None, vec![write])),
@@ -170,14 +152,11 @@ fn a_row_that_was_changed_by_hand_is_refused_alone() {
     let store = Postgres::create(&options).unwrap();
     let writes = (1..=2).map(|n| insert(token(n), row("r"), &[index(n)], true));
     block_on(store.write(None, writes.collect())).unwrap();
-    by_hand(
-        cluster,
-        &format!(
-            "UPDATE {}.vault_row SET content = decode(repeat('00', 600), 'hex') WHERE token = '{}'",
-            name_of(&options),
-            "domain/token-00000001"
-        ),
-    );
+    cluster.sql(&format!(
+        "UPDATE {}.vault_row SET content = decode(repeat('00', 600), 'hex') WHERE token = '{}'",
+        name_of(&options),
+        "domain/token-00000001"
+    ));
     let replace = |n| Write::Replace {
         token: token(n),
         expected: row("r"),
@@ -321,14 +300,11 @@ fn ended_sessions_have_no_double_effect() {
         let ender = scope.spawn(|| {
             let mut rounds = 0;
             while !done.load(Ordering::Relaxed) {
-                by_hand(
-                    cluster,
-                    &format!(
-                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                cluster.sql(&format!(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
                          WHERE pid <> pg_backend_pid() AND query LIKE '%{}%'",
-                        name_of(&options)
-                    ),
-                );
+                    name_of(&options)
+                ));
                 rounds += 1;
                 thread::sleep(Duration::from_millis(20));
             }

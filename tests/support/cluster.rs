@@ -1,6 +1,9 @@
 //! A PostgreSQL server of the test's own: in a temporary folder, as an ordinary user, on a free
 //! port of this machine. It ends with the process that started it.
 
+#![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
+#![forbid(unsafe_code)]
+
 use std::io::Read;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -15,6 +18,8 @@ const START: Duration = Duration::from_secs(60);
 
 /// A running server.
 pub struct Cluster {
+    programs: PathBuf,
+    folder: PathBuf,
     pub port: u16,
     /// Waits for the end of its standard input, then stops the server and removes the folder.
     keeper: Child,
@@ -61,9 +66,100 @@ impl Cluster {
             .arg(&data));
         let port = free_port();
         let keeper = keep(&programs, &folder, &data, port, &[]);
-        let cluster = Self { port, keeper };
-        cluster.wait(&programs);
+        let cluster = Self {
+            programs,
+            folder,
+            port,
+            keeper,
+        };
+        cluster.wait();
         Some(cluster)
+    }
+
+    /// Adds a standby, and has every commit wait until it is on the standby's disk too.
+    pub fn standby(&self) -> Self {
+        let folder = self.folder.join("standby");
+        let data = folder.join("data");
+        let port = free_port();
+        std::fs::create_dir(&folder).unwrap();
+        if is_root() {
+            run(Command::new("chown").args([NOBODY]).arg(&folder));
+        }
+        run(ordinary(&self.programs.join("pg_basebackup"))
+            .args([
+                "-h",
+                "127.0.0.1",
+                "-U",
+                "cardvault",
+                "-p",
+                &self.port.to_string(),
+            ])
+            .args(["-R", "-X", "stream", "-c", "fast", "-D"])
+            .arg(&data));
+        let keeper = keep(&self.programs, &folder, &data, port, &[]);
+        let standby = Self {
+            programs: self.programs.clone(),
+            folder,
+            port,
+            keeper,
+        };
+        standby.wait();
+        self.sql("ALTER SYSTEM SET synchronous_standby_names = '*'");
+        self.sql("SELECT pg_reload_conf()");
+        let start = Instant::now();
+        while !self
+            .sql("SELECT sync_state FROM pg_stat_replication")
+            .contains("sync")
+        {
+            assert!(start.elapsed() < START, "the standby does not follow");
+            thread::sleep(Duration::from_millis(50));
+        }
+        standby
+    }
+
+    /// Ends the server as a power cut does: at once, whatever it is doing.
+    pub fn kill(&self) {
+        let file = self.folder.join("data/postmaster.pid");
+        let content = std::fs::read_to_string(file).unwrap();
+        let server = content.lines().next().unwrap().to_owned();
+        // The sessions first: they would answer on.
+        let _ = Command::new("pkill").args(["-9", "-P", &server]).status();
+        let _ = Command::new("kill").args(["-9", &server]).status();
+    }
+
+    /// Makes a standby the primary.
+    pub fn promote(&self) {
+        self.sql("SELECT pg_promote()");
+    }
+
+    /// What the server's own command line answers.
+    pub fn sql(&self, sql: &str) -> String {
+        let output = Command::new(self.programs.join("psql"))
+            .args([
+                "-h",
+                "127.0.0.1",
+                "-U",
+                "cardvault",
+                "-p",
+                &self.port.to_string(),
+            ])
+            .args([
+                "-X",
+                "-q",
+                "-t",
+                "-A",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-d",
+                "postgres",
+                "-c",
+                sql,
+            ])
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
     /// What to connect with.
@@ -76,10 +172,10 @@ impl Cluster {
         format!("host=127.0.0.1 port={port} user=cardvault dbname=postgres")
     }
 
-    fn wait(&self, programs: &Path) {
+    fn wait(&self) {
         let start = Instant::now();
         loop {
-            let ready = Command::new(programs.join("pg_isready"))
+            let ready = Command::new(self.programs.join("pg_isready"))
                 .args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()])
                 .status()
                 .unwrap();
