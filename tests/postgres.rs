@@ -2,6 +2,7 @@
 #![cfg(feature = "postgres")]
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stderr,
@@ -49,7 +50,7 @@ mod suite {
     use super::*;
 
     fn make() -> Arc<Postgres> {
-        let cluster = Cluster::shared().unwrap();
+        let cluster = Cluster::shared().expect("install PostgreSQL, or leave the feature out");
         Arc::new(Postgres::create(&options(cluster)).unwrap())
     }
 

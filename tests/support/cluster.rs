@@ -26,8 +26,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// The server that the tests of one process share; none if PostgreSQL is not installed, which
-    /// continuous integration does not let pass.
+    /// The server that the tests of one process share; none if PostgreSQL is not installed.
     pub fn shared() -> Option<&'static Self> {
         static SHARED: OnceLock<Option<Cluster>> = OnceLock::new();
         SHARED.get_or_init(Self::start).as_ref()
