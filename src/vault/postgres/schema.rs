@@ -45,6 +45,7 @@ pub(super) struct Sql {
     pub(super) find: String,
     pub(super) others: String,
     pub(super) scan: String,
+    pub(super) snapshot: String,
     pub(super) guard: String,
     pub(super) count: String,
 }
@@ -138,6 +139,20 @@ impl Sql {
             scan: format!(
                 "SELECT token, content FROM {s}.vault_row
                 WHERE token > $1 AND token < $2 ORDER BY token LIMIT $3"
+            ),
+            // As long as it takes, and however slowly it is read.
+            snapshot: format!(
+                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+                SET LOCAL statement_timeout = 0;
+                SET LOCAL idle_in_transaction_session_timeout = 0;
+                DECLARE whole_rows NO SCROLL CURSOR FOR
+                    SELECT token, content FROM {s}.vault_row ORDER BY token;
+                DECLARE whole_entries NO SCROLL CURSOR FOR
+                    SELECT index_key, token, other FROM (
+                        SELECT index_key, token, false AS other FROM {s}.unique_entry
+                        UNION ALL SELECT index_key, token, true FROM {s}.other_entry
+                    ) AS entry
+                    ORDER BY octet_length(index_key), index_key, other, token"
             ),
             guard: format!("SELECT guard FROM {s}.store"),
             count: format!("SELECT row_count FROM {s}.store"),
