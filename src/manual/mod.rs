@@ -19,5 +19,9 @@ pub mod ledger {}
 #[doc = include_str!("store.md")]
 pub mod store {}
 
+#[cfg(feature = "postgres")]
+#[doc = include_str!("postgres.md")]
+pub mod postgres {}
+
 #[doc = include_str!("pci_dss.md")]
 pub mod pci_dss {}

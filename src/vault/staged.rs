@@ -77,7 +77,7 @@ impl Staged {
         self.guard = layer.guard.or(self.guard.take());
     }
 
-    #[cfg(feature = "embedded")]
+    #[cfg(any(feature = "embedded", feature = "postgres"))]
     pub(super) fn is_empty(&self) -> bool {
         self.rows.is_empty()
             && self.unique.is_empty()

@@ -9,7 +9,7 @@
 #![forbid(unsafe_code)]
 
 use core::cmp::Ordering;
-use core::fmt;
+use core::fmt::{self, Write as _};
 use core::future::Future;
 use core::hash::{Hash, Hasher};
 use std::io;
@@ -423,6 +423,15 @@ pub enum StoreError {
     NotAVault,
     /// The stored guard is not the one that the writer believes in.
     GuardChanged,
+    /// A connection string, or the name of a schema, is not what it should be.
+    BadSetting,
+    /// The database is on another machine, and there is no TLS to it.
+    NoTls,
+    /// The database refused.
+    Refused {
+        /// Its SQLSTATE: five ASCII letters and digits, see appendix A of PostgreSQL's manual.
+        code: [u8; 5],
+    },
     /// Something is too long, too short, or too many.
     Size {
         /// What.
@@ -642,6 +651,13 @@ impl fmt::Display for StoreError {
             }
             Self::NotAVault => f.write_str("this is not a vault's store"),
             Self::GuardChanged => f.write_str("the store's guard has changed"),
+            Self::BadSetting => f.write_str("the store's connection or schema is not well-formed"),
+            Self::NoTls => f.write_str("the database is on another machine: TLS is needed"),
+            Self::Refused { code } => {
+                f.write_str("the database refused with SQLSTATE ")?;
+                code.iter()
+                    .try_for_each(|&byte| f.write_char(char::from(byte)))
+            }
             Self::Size { part, len } => match part {
                 Part::RowKey => write!(f, "a row key of {len} bytes (1 to {MAX_KEY})"),
                 Part::IndexKey => write!(f, "an index key of {len} bytes (1 to {MAX_KEY})"),

@@ -1,7 +1,7 @@
 //! The embedded durable store: one file, and one thread that commits for all callers.
 //!
 //! Callers queue their batches. The committing thread takes what is queued, up to
-//! [`MAX_GROUP`] writes, decides it in the order of arrival against the last committed state, and
+//! [`MAX_GROUP`](super::MAX_GROUP) writes, decides it in the order of arrival against the last committed state, and
 //! writes the changes in one transaction of the engine: one commit, synced, for the whole group. Only
 //! then is each caller answered. Reads take a snapshot and wait for nobody.
 //!
@@ -9,36 +9,28 @@
 //! later call [`StoreError::Poisoned`], until the store is opened again.
 #![forbid(unsafe_code)]
 
-mod queue;
 mod tables;
 
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use futures_channel::oneshot;
 use redb::StorageBackend;
 use redb::backends::FileBackend;
 
-use self::queue::{Answer, Job, Queue};
 use self::tables::{Snapshot, Tables, fenced, from_database};
-use super::staged::Staged;
+use super::queue::{Answer, Job, MAX_QUEUED, Queue, decide};
 use super::store::{
     self, Found, Guard, IndexKey, Item, MAX_BATCH, Row, RowKey, SnapshotStore, Store, StoreError,
-    Write, WriteOutcome, check_batch, check_count,
+    Write, WriteOutcome, check_count,
 };
 
 /// The name of the store's file in its folder.
 pub const FILE_NAME: &str = "vault.redb";
-/// The group that is committed together takes no further batch once it has this many writes.
-pub const MAX_GROUP: usize = 10_000;
-/// A caller waits while this many writes are queued.
-pub const MAX_QUEUED: usize = 40_000;
 /// The memory that caches the file's pages unless told otherwise, in bytes.
 pub const DEFAULT_CACHE: usize = 256 << 20;
 
@@ -188,18 +180,8 @@ impl Store for Embedded {
         under: Option<Guard>,
         writes: Vec<Write>,
     ) -> Result<Vec<WriteOutcome>, StoreError> {
-        check_batch(&writes)?;
         self.shared.alive()?;
-        let (answer, outcome) = oneshot::channel();
-        self.shared
-            .queue
-            .put(Job {
-                under,
-                writes,
-                answer,
-            })
-            .await?;
-        outcome.await.unwrap_or(Err(StoreError::Closed))
+        self.shared.queue.submit(under, writes).await
     }
 
     async fn rows(&self, keys: Vec<RowKey>) -> Result<Vec<Option<Row>>, StoreError> {
@@ -328,67 +310,27 @@ impl Shared {
 
     /// The committing thread.
     fn commit_all(&self) {
-        let _ending = Ending { queue: &self.queue };
-        while let Some(jobs) = self.queue.take(MAX_GROUP) {
-            // Nobody waits for these any more: they do not happen.
-            let jobs: Vec<Job> = jobs
-                .into_iter()
-                .filter(|job| !job.answer.is_canceled())
-                .collect();
-            let answers = self.alive().and_then(|()| self.commit(&jobs));
-            match answers {
-                Ok(answers) => {
-                    for (job, answer) in jobs.into_iter().zip(answers) {
-                        tell(job, answer);
-                    }
-                }
-                Err(error) => {
-                    self.poisoned.store(true, Ordering::Release);
-                    for job in jobs {
-                        tell(job, Err(error));
-                    }
-                }
+        self.queue.serve(|jobs| {
+            let answers = self.alive().and_then(|()| self.commit(jobs));
+            if answers.is_err() {
+                self.poisoned.store(true, Ordering::Release);
             }
-        }
+            answers
+        });
     }
 
     /// Decides all jobs and commits what they change. An error is the whole group's.
     fn commit(&self, jobs: &[Job]) -> Result<Vec<Answer>, StoreError> {
-        let mut answers: Vec<Answer> = vec![Ok(Vec::new()); jobs.len()];
         let snapshot = fenced(|| self.tables.snapshot())?;
-        let staged = loop {
-            let mut staged = Staged::default();
-            let mut undone = false;
-            for (job, answer) in jobs.iter().zip(&mut answers) {
-                if *answer == Err(StoreError::Corrupt) {
-                    continue;
-                }
-                *answer = fenced(|| staged.batch(&snapshot, job.under.as_ref(), &job.writes));
-                match answer {
-                    Ok(_) | Err(StoreError::GuardChanged) => {}
-                    Err(StoreError::Corrupt) => {
-                        undone = true;
-                        break;
-                    }
-                    Err(error) => return Err(*error),
-                }
-            }
-            // A batch that met damage may be staged in part: decide the others again without it.
-            if !undone {
-                break staged;
-            }
-        };
+        let (staged, answers) = decide(jobs, |staged, job| {
+            fenced(|| staged.batch(&snapshot, job.under.as_ref(), &job.writes))
+        })?;
         drop(snapshot);
         if !staged.is_empty() {
             fenced(|| self.tables.commit(&staged))?;
         }
         Ok(answers)
     }
-}
-
-/// Answers a caller. It may have gone meanwhile, or its waker may panic: the others get theirs.
-fn tell(job: Job, answer: Answer) {
-    let _ = catch_unwind(AssertUnwindSafe(|| job.answer.send(answer).is_ok()));
 }
 
 /// Ends the committing thread when it is dropped.
@@ -406,17 +348,6 @@ impl Drop for Writer {
                 let _ = thread.join();
             }
         }
-    }
-}
-
-/// Leaves nobody waiting, should the committing thread panic.
-struct Ending<'a> {
-    queue: &'a Queue,
-}
-
-impl Drop for Ending<'_> {
-    fn drop(&mut self) {
-        self.queue.abandon();
     }
 }
 
