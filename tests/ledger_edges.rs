@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use cardvault::keys::{Domain, KeyError, KeyName, KeyRing, KeyUse};
+use cardvault::ledger::reconcile::{Disagreement, SettlementRow, with_settlement};
 use cardvault::ledger::{
     Answer, BlockingLedger, Change, Cursor, ImportEntry, Imported, Ledger, LedgerError, Lookup,
     NewPayment, Source, WhyUnapplied,
@@ -666,6 +667,52 @@ fn what_came_before_its_payment_is_applied_when_it_comes_again() {
         [WhyUnapplied::TotalExceeded]
     );
     assert_eq!(all_rows(&*store), before);
+}
+
+/// Reference numbers come again on another day, and with each try.
+#[test]
+fn a_reference_number_of_two_refunds_is_ambiguous_and_a_failed_try_s_is_forgotten() {
+    let (_, ledger) = memory();
+    ledger
+        .record(&shop(), &sale(1, 1000), Source::Centre)
+        .unwrap();
+    let request = |text: &str| {
+        let request = ask(Action::Refund, 100, text);
+        let asked = ledger.request(&shop(), &id(1), &policy(), &request);
+        asked.unwrap().record
+    };
+    let accept = |text: &str| {
+        let (event, source) = (RefundEvent::Accepted, Source::Centre);
+        ledger
+            .progress(
+                &shop(),
+                &merchant(),
+                &number(text),
+                event,
+                source,
+                Some(rrn(5)),
+            )
+            .unwrap()
+    };
+    for text in ["R-1", "R-2"] {
+        request(text);
+    }
+    let requests = ["R-1", "R-2"].map(accept);
+    let row = SettlementRow {
+        kind: PaymentKind::Refund,
+        amount: cny(100),
+        merchant: merchant(),
+        terminal: terminal(),
+        voucher: None,
+        rrn: Some(rrn(5)),
+        order: None,
+        refund: None,
+        clearing: ClearingDate(date()),
+    };
+    let found = with_settlement(&[], &requests, &[row]);
+    assert_eq!(found[0].what, Disagreement::Ambiguous);
+    tell(&ledger, "R-1", RefundEvent::Failed).unwrap();
+    assert_eq!(request("R-1").rrn, None);
 }
 
 /// A void changes no sum: only the history tells that the payment's row is an older one.
