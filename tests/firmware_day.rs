@@ -22,6 +22,7 @@ use subtle::ConstantTimeEq;
 mod day;
 #[path = "firmware/src/nor.rs"]
 mod nor;
+#[allow(dead_code, reason = "the images use the rest")]
 #[path = "firmware/src/random.rs"]
 mod random;
 #[path = "support/journal.rs"]
@@ -57,7 +58,13 @@ impl Cut for Supply {
 fn here() -> String {
     let (mut desk, mut log, mut state) = (Desk::default(), Chip::new(), Chip::new());
     let mut out = String::new();
-    while !day::run(&mut desk, &mut log, &mut state, &Supply::default(), &mut out) {}
+    while !day::run(
+        &mut desk,
+        &mut log,
+        &mut state,
+        &Supply::default(),
+        &mut out,
+    ) {}
     out
 }
 
