@@ -33,9 +33,9 @@ step_firmware() {
     { firmware_sizes "$images"; grep '^operation' "$results/measured.txt"; } |
         awk '{ printf "%-10s%-20s%8s%9s\n", $1, $2, $3, $4 }' >"$results/figures.txt"
     firmware_judge "$results/figures.txt"
+    firmware_others
     # The host opens what the device wrote.
     FIRMWARE_DAY=$results/day.txt cargo test --quiet --all-features --test firmware_day
-    firmware_others
 }
 
 # No heap, no formatting, no panic of the core.
