@@ -1203,6 +1203,9 @@ mod ledger {
             card: Some(record.clone()),
         });
         check("ImportEntry", &debug_of(&entries));
+        check("PaymentId", &id(1).to_string());
+        let no_id = DIGITS.parse::<PaymentId>();
+        told("PaymentIdError", &no_id);
         let imported = ledger.import(domain, &entries);
         told("Imported", &imported);
         check("Unapplied", &debug_of(&imported.unwrap().unapplied));
@@ -1259,6 +1262,7 @@ mod ledger {
             let moved = ledger.progress(domain, &merchant, &number, event, source, None);
             told("progress", &moved);
         }
+        told("Rebound", &ledger.rebind(None, 10));
         told(
             "LedgerError",
             &ledger.request_of(domain, &merchant, &"R-9".parse().unwrap()),
@@ -1563,6 +1567,7 @@ const LISTED: &[&str] = &[
     "Difference",
     "Disagreement",
     "DueRequest",
+    "EntryError",
     "Happened",
     "HistoryEntry",
     "HistoryRequest",
@@ -1578,7 +1583,9 @@ const LISTED: &[&str] = &[
     "Pattern",
     "Payment",
     "PaymentId",
+    "PaymentIdError",
     "RequestRecord",
+    "Rebound",
     "Requested",
     "Seen",
     "SettlementRow",

@@ -42,6 +42,13 @@ pub(super) struct Found {
     pub(super) len: usize,
 }
 
+impl Found {
+    /// The place behind the frame.
+    pub(super) fn behind(&self) -> End {
+        self.at.plus(self.len)
+    }
+}
+
 impl<F: NorFlash> Log<F> {
     pub(super) const WORD: usize = F::WRITE_SIZE;
 

@@ -166,6 +166,27 @@ pub enum FaultKind {
     Content,
 }
 
+impl FaultKind {
+    /// The name in records and interfaces, such as `rolled-back`. Never changes.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Header => "header",
+            Self::OtherJournal => "other-journal",
+            Self::WrongKey => "wrong-key",
+            Self::Flipped => "flipped",
+            Self::Swapped => "swapped",
+            Self::Dropped { .. } => "dropped",
+            Self::Inserted => "inserted",
+            Self::Replayed => "replayed",
+            Self::Truncated => "truncated",
+            Self::RolledBack => "rolled-back",
+            Self::Lost { .. } => "lost",
+            Self::Content => "content",
+        }
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.kind {
@@ -455,7 +476,7 @@ impl<S: Source> Reading<S> {
             return self.trailer(count, &aggregate, len);
         }
         let Some(frame) = Envelope::of(&item) else {
-            let inserted = item.kind == Kind::Header || item.kind == Kind::Page;
+            let inserted = item.kind == Kind::Header || item.kind.is_local();
             let kind = if inserted {
                 FaultKind::Inserted
             } else {
@@ -618,7 +639,7 @@ impl<S: Source> Reading<S> {
             }
             if let Some((item, _)) = Item::split(window)
                 && item.journal == self.journal
-                && item.kind != Kind::Page
+                && !item.kind.is_local()
             {
                 if number(&item) == Some(self.expected) {
                     return Ok(Step::Report(FaultKind::Inserted, 0));

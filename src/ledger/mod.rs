@@ -22,21 +22,29 @@
 mod blocking;
 mod draft;
 mod error;
+mod finding;
+mod handle;
+mod history;
 mod import;
-mod operations;
+mod progress;
+mod rebind;
 pub mod reconcile;
 mod record;
+mod recording;
+mod requests;
 mod row;
 pub mod watch;
 
 pub use blocking::BlockingLedger;
 pub use error::LedgerError;
-pub use import::{ImportEntry, Imported, Unapplied, WhyUnapplied};
-pub use operations::{
-    CONFLICT_TRIES, Change, Cursor, DueRequest, Ledger, Lookup, MAX_ENTRIES, MAX_PAGE, Page,
-    Requested,
-};
+pub use finding::Lookup;
+pub use handle::{CONFLICT_TRIES, Cursor, Ledger, MAX_PAGE, Page};
+pub use import::{EntryError, ImportEntry, Imported, Unapplied, WhyUnapplied};
+pub use progress::Change;
+pub use rebind::Rebound;
 pub use record::{
     Answer, HOST_ID_LEN, Happened, HistoryEntry, HistoryRequest, NewPayment, Payment, PaymentId,
-    RequestRecord, Source,
+    PaymentIdError, RequestRecord, Source,
 };
+pub use recording::MAX_ENTRIES;
+pub use requests::{DueRequest, Requested};
