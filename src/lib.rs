@@ -70,6 +70,8 @@
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
+#[cfg(feature = "capi")]
+pub mod capi;
 pub mod card;
 mod codec;
 pub mod ff1;

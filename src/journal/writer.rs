@@ -3,13 +3,13 @@
 
 use core::fmt;
 
-use embedded_storage::nor_flash::NorFlash;
 use rand_core::TryCryptoRng;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
 use super::aead::{self, NONCE_LEN, TAG_LEN};
 use super::error::JournalError;
+use super::flash::PagedFlash;
 use super::frame::{
     Body, Cause, FRAME_MAX_LEN, Frame, HEADER_MAX_LEN, Notice, PAGE_HEADER_LEN, PAYMENT_MAX_LEN,
     PaymentPart, TOKEN_MAX_LEN, put_crc, write_clear, write_gap, write_header, write_trailer,
@@ -75,12 +75,10 @@ pub struct Journal<F, S> {
 /// First sequence number and count.
 type Range = (u64, u64);
 
-type Result<T, F, S> = core::result::Result<
-    T,
-    JournalError<<F as embedded_storage::nor_flash::ErrorType>::Error, <S as StateStore>::Error>,
->;
+type Result<T, F, S> =
+    core::result::Result<T, JournalError<<F as PagedFlash>::Error, <S as StateStore>::Error>>;
 
-impl<F: NorFlash, S: StateStore> Journal<F, S> {
+impl<F: PagedFlash, S: StateStore> Journal<F, S> {
     /// Begins a journal and forgets `key`. What the flash held of an earlier one is erased as
     /// its pages come into use.
     ///
@@ -138,8 +136,8 @@ impl<F: NorFlash, S: StateStore> Journal<F, S> {
         let state = State::decode(&bytes).map_err(|_| JournalError::State)?;
         let mut due = Recovery::default();
         if let Some(end) = state.end {
-            let word = u32::try_from(Log::<F>::WORD).unwrap_or(1);
-            if end.offset > Log::<F>::page_len() || !end.offset.is_multiple_of(word) {
+            let word = u32::try_from(log.word()).unwrap_or(1);
+            if end.offset > log.page_len() || !end.offset.is_multiple_of(word) {
                 return Err(JournalError::State);
             }
             due.torn = !log.is_blank(end)?;
@@ -271,7 +269,13 @@ impl<F: NorFlash, S: StateStore> Journal<F, S> {
         if self.state.pending.is_some() {
             return Err(JournalError::PendingOpen);
         }
-        let key = Secret::random(rng).map_err(JournalError::Random)?;
+        let key = Secret::<32>::random(rng).map_err(JournalError::Random)?;
+        // The keys of earlier slots are erased, so that a generator that stands still is noticed
+        // by a second draw.
+        let again = Secret::<32>::random(rng).map_err(JournalError::Random)?;
+        if bool::from(key.ct_eq(&again)) {
+            return Err(JournalError::Random(RandomError::Repeated));
+        }
         let mut text = card.to_bytes();
         let aad = self.state.journal.0;
         // The key is drawn for this one record, so that any nonce is used once.
@@ -463,7 +467,7 @@ impl<F: NorFlash, S: StateStore> Journal<F, S> {
         self.usable()?;
         let sequence = self.state.count;
         let count = sequence.checked_add(1).ok_or(JournalError::Over)?;
-        let len = body.frame_len(Log::<F>::WORD);
+        let len = body.frame_len(self.log.word());
         let (end, fresh) = self.place(len)?;
         let mut nonce = [0; NONCE_LEN];
         rng.try_fill_bytes(&mut nonce)
@@ -512,7 +516,7 @@ impl<F: NorFlash, S: StateStore> Journal<F, S> {
 
     /// Where a frame of `len` bytes goes, and whether a page is opened for it.
     fn place(&mut self, len: usize) -> Result<(End, bool), F, S> {
-        let word = u32::try_from(Log::<F>::WORD).unwrap_or(1);
+        let word = u32::try_from(self.log.word()).unwrap_or(1);
         let len = u32::try_from(len).unwrap_or(u32::MAX);
         if let Some(end) = self.state.end
             && !self.due.torn
@@ -521,7 +525,7 @@ impl<F: NorFlash, S: StateStore> Journal<F, S> {
             let skip = if self.started { word } else { 0 };
             let offset = end.offset.saturating_add(skip);
             let end = End { offset, ..end };
-            if offset.saturating_add(len) <= Log::<F>::page_len() {
+            if offset.saturating_add(len) <= self.log.page_len() {
                 if self.started {
                     // Kept first: should power go in the very next word, the start after this
                     // one must not come to the same word again.
@@ -584,7 +588,7 @@ enum Stage {
     Done,
 }
 
-impl<F: NorFlash, S: StateStore> Upload<'_, F, S> {
+impl<F: PagedFlash, S: StateStore> Upload<'_, F, S> {
     /// Puts the next item to the front of `out` and gives its length; `None` behind the trailer.
     ///
     /// # Errors
@@ -667,7 +671,7 @@ fn seal(
 }
 
 /// The page in which a frame stands, as far as the headers say.
-fn locate<F: NorFlash, S>(
+fn locate<F: PagedFlash, S>(
     log: &mut Log<F>,
     state: &State,
     sequence: u64,
@@ -690,7 +694,7 @@ fn locate<F: NorFlash, S>(
 }
 
 /// The first frame from `sequence` on that stands at `place` or behind it.
-fn find<F: NorFlash, S>(
+fn find<F: PagedFlash, S>(
     log: &mut Log<F>,
     state: &State,
     place: End,
@@ -703,11 +707,7 @@ fn find<F: NorFlash, S>(
     let mut place = place;
     while place.page <= end.page {
         let last = place.page == end.page;
-        let limit = if last {
-            end.offset
-        } else {
-            Log::<F>::page_len()
-        };
+        let limit = if last { end.offset } else { log.page_len() };
         let below = log.bound_of(place.page, end.page, state.journal, state.count)?;
         let sought = Sought {
             journal: state.journal,
@@ -729,7 +729,7 @@ fn find<F: NorFlash, S>(
 
 /// How many pages that belong to the log have no readable header. The oldest one is not counted
 /// once the host has it: a cut can have come while its place was made ready for the next page.
-fn damaged_pages<F: NorFlash, S>(
+fn damaged_pages<F: PagedFlash, S>(
     log: &mut Log<F>,
     state: &State,
     end: End,
@@ -751,7 +751,7 @@ fn damaged_pages<F: NorFlash, S>(
 }
 
 /// The acknowledged frames that are missing from the last page.
-fn lost_in_last_page<F: NorFlash, S>(
+fn lost_in_last_page<F: PagedFlash, S>(
     log: &mut Log<F>,
     state: &State,
     end: End,
