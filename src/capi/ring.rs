@@ -9,7 +9,7 @@ use super::handle::{Handle, fits};
 use super::result::{Refusal, cardvault_result};
 use crate::UnixSeconds;
 use crate::keys::{
-    CHECK_VALUE_LEN, COMPONENTS_MAX, CheckValue, Component, Cryptoperiod, Domain, Kek, KeyName,
+    CHECK_VALUE_LEN, COMPONENTS_MAX, COMPONENTS_MIN, CheckValue, Component, Cryptoperiod, Domain, Kek, KeyName,
     KeyRing, KeyUse, RingMark,
 };
 use crate::seal::{MAX_SEALED_RING, open_ring_with_kek, seal_ring_with_kek};
@@ -90,6 +90,9 @@ impl Call {
             text: core::ptr::null(),
             len: 0,
         };
+        if !(COMPONENTS_MIN..=COMPONENTS_MAX).contains(&count) {
+            return Err(cardvault_result::COMPONENTS.into());
+        }
         let mut texts = [none; COMPONENTS_MAX];
         let given = texts.get_mut(..count).ok_or(cardvault_result::COMPONENTS)?;
         self.read_all(components, given)?;
