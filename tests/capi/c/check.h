@@ -7,6 +7,16 @@
 
 #include "cardvault.h"
 
+/* A device without a C library has these from the static library. */
+#if __STDC_HOSTED__
+#include <string.h>
+#else
+void *memcpy(void *to, const void *from, size_t len);
+void *memset(void *to, int byte, size_t len);
+int memcmp(const void *one, const void *other, size_t len);
+size_t strlen(const char *text);
+#endif
+
 /* Each program has its own: a host prints, a device writes through the debugger. */
 void failed(const char *file, int line, const char *what, uint32_t got);
 

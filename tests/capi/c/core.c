@@ -1,6 +1,4 @@
 /* What a terminal calls, checked against the golden files, and with wrong input everywhere. */
-#include <string.h>
-
 #include "check.h"
 
 unsigned checks;
@@ -111,10 +109,12 @@ static int32_t write_part(struct device *d, uint8_t *to, uint32_t at, const uint
     int failing = fails(d);
     /* A write that fails has done half of its work. */
     size_t whole = failing ? len / 2 : len;
+    int blank = 1;
     for (size_t i = 0; i < whole; i++) {
-        CHECK(to[at + i] == 0xFF);
+        blank &= to[at + i] == 0xFF;
         to[at + i] &= bytes[i];
     }
+    CHECK(blank);
     return failing;
 }
 
@@ -274,8 +274,10 @@ static void check_cards(void) {
     CHECK_IS(cardvault_card_close(&card), OK);
     CHECK_IS(cardvault_card_expose(&card, text, sizeof text), NOT_OPEN);
     CHECK_IS(cardvault_card_same_number(&card, &card, &equal), NOT_OPEN);
+    uint8_t any = 0;
     for (size_t i = 0; i < sizeof card.opaque; i++)
-        CHECK(card.opaque[i] == 0);
+        any |= card.opaque[i];
+    CHECK(any == 0);
 }
 
 typedef cardvault_result (*reader)(cardvault_card *, const uint8_t *, size_t, uint32_t, size_t *);
@@ -767,9 +769,11 @@ static void check_failing_storage(int state_in_flash) {
         CHECK_IS(cardvault_journal_close(&journal), OK);
     }
     CHECK(failures > 10);
+    unsigned repeated = 0;
     for (unsigned one = 0; one < nonce_count; one++)
         for (unsigned other = one + 1; other < nonce_count; other++)
-            CHECK(!same(nonces[one], nonces[other], 12));
+            repeated += same(nonces[one], nonces[other], 12);
+    CHECK(nonce_count > 20 && repeated == 0);
     CHECK_IS(cardvault_card_close(&card), OK);
 }
 
