@@ -117,12 +117,11 @@ impl<F: PagedFlash> FlashState<F> {
         page.saturating_mul(u32::try_from(self.flash.page_len()).unwrap_or(u32::MAX))
     }
 
-    fn read(&mut self, page: u32) -> Result<Slot, FlashStateError<F::Error>> {
-        let mut slot = Slot::empty();
+    /// Reads into the caller's slot: two on the way would double the stack.
+    fn read(&mut self, page: u32, slot: &mut Slot) -> Result<(), FlashStateError<F::Error>> {
         self.flash
             .read(self.offset(page), slot.0.expose_mut())
-            .map_err(FlashStateError::Flash)?;
-        Ok(slot)
+            .map_err(FlashStateError::Flash)
     }
 
     fn is_blank(&mut self, page: u32) -> Result<bool, FlashStateError<F::Error>> {
@@ -154,8 +153,10 @@ impl<F: PagedFlash> FlashState<F> {
     /// Finds the newest slot; says whether anything else was found, and erases that.
     fn look(&mut self) -> Result<bool, FlashStateError<F::Error>> {
         self.newest = None;
+        let mut slot = Slot::empty();
         for page in 0..self.pages() {
-            if let Some(generation) = self.read(page)?.generation()
+            self.read(page, &mut slot)?;
+            if let Some(generation) = slot.generation()
                 && self.newest.is_none_or(|best| generation > best.generation)
             {
                 self.newest = Some(Newest { page, generation });
@@ -175,7 +176,10 @@ impl<F: PagedFlash> FlashState<F> {
 
     fn write(&mut self, state: &Secret<STATE_LEN>) -> Result<(), FlashStateError<F::Error>> {
         let (page, generation) = match self.newest {
-            Some(newest) => ((newest.page + 1) % self.pages(), newest.generation),
+            Some(newest) => (
+                (newest.page + 1).checked_rem(self.pages()).unwrap_or(0),
+                newest.generation,
+            ),
             None => (0, 0),
         };
         let generation = generation.checked_add(1).ok_or(FlashStateError::Over)?;
@@ -188,7 +192,9 @@ impl<F: PagedFlash> FlashState<F> {
         self.flash
             .write(self.offset(page), slot.0.expose())
             .map_err(FlashStateError::Flash)?;
-        if self.read(page)?.0.expose() != slot.0.expose() {
+        let mut back = Slot::empty();
+        self.read(page, &mut back)?;
+        if back.0.expose() != slot.0.expose() {
             return Err(FlashStateError::Worn { page });
         }
         if let Some(old) = self.newest {
@@ -209,7 +215,10 @@ impl<F: PagedFlash> StateStore for FlashState<F> {
         let Some(newest) = self.newest else {
             return Ok(false);
         };
-        self.read(newest.page)?.state(out);
+        let mut slot = Slot::empty();
+        self.read(newest.page, &mut slot)?;
+        slot.state(out);
+        drop(slot);
         if unclean {
             // The cut may have hit the newest slot in its last word: what reads well now may not
             // hold. A fresh copy does.

@@ -65,6 +65,21 @@ impl<F: PagedFlash> Log<F> {
         pages.unwrap_or(1).max(1) as u64
     }
 
+    /// The page's number modulo the count of pages. A device erases fewer than 2^32 pages in its
+    /// life, and divides 32 bits in one instruction; above that it goes bit by bit.
+    fn place(&self, page: u64) -> u32 {
+        let pages = u32::try_from(self.pages()).unwrap_or(u32::MAX);
+        if let Ok(page) = u32::try_from(page) {
+            return page.checked_rem(pages).unwrap_or(0);
+        }
+        (0..u64::BITS).rev().fold(0, |rest, bit| {
+            let doubled = u64::from(rest) * 2 + (page >> bit & 1);
+            let pages = u64::from(pages);
+            let rest = if doubled < pages { doubled } else { doubled - pages };
+            u32::try_from(rest).unwrap_or(0)
+        })
+    }
+
     pub(super) fn page_len(&self) -> u32 {
         u32::try_from(self.flash.page_len()).unwrap_or(u32::MAX)
     }
@@ -75,8 +90,7 @@ impl<F: PagedFlash> Log<F> {
 
     /// The offset in flash; pages are within the capacity, which fits.
     pub(super) fn address(&self, at: End) -> u32 {
-        let place = u32::try_from(at.page % self.pages()).unwrap_or(0);
-        place
+        self.place(at.page)
             .saturating_mul(self.page_len())
             .saturating_add(at.offset)
     }
@@ -238,6 +252,19 @@ fn may_begin(part: &[u8], sought: &Sought) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn places_are_numbers_modulo_the_count_of_pages() {
+        for pages in [2_usize, 3, 7, 100] {
+            let mut bytes = vec![0; 512 * pages];
+            let log = Log {
+                flash: super::super::MemoryFlash::<4, 512>::new(&mut bytes),
+            };
+            for page in [0, 1, 99, 1 << 31, 1 << 32, (1 << 32) + 5, u64::MAX - 1, u64::MAX] {
+                assert_eq!(u64::from(log.place(page)), page % pages as u64, "{page}");
+            }
+        }
+    }
 
     #[test]
     fn blank_words_are_passed_over_at_once() {
