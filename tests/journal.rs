@@ -7,6 +7,8 @@
     clippy::cast_possible_truncation
 )]
 
+#[path = "support/golden.rs"]
+mod golden;
 #[path = "support/journal.rs"]
 mod support;
 
@@ -18,6 +20,7 @@ use cardvault::journal::{
 use cardvault::RandomError;
 use cardvault::keys::{Component, Kek, KeyError};
 use cardvault::seal::{MAX_SEALED_RING, seal_ring_with_kek};
+use golden::{assert_golden, golden};
 use proptest::prelude::*;
 use subtle::ConstantTimeEq;
 use support::{Host, NOW, card, entry, items, rng};
@@ -45,27 +48,6 @@ fn open<'a>(
     battery: &'a mut [u8; BATTERY_LEN],
 ) -> Journal<Flash<'a>, Battery<'a>> {
     Journal::open(Flash::new(flash), BatteryState::new(battery)).unwrap()
-}
-
-fn golden(name: &str) -> Vec<u8> {
-    let path = format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(path).unwrap();
-    let digits: String = text
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .flat_map(|line| line.split_whitespace())
-        .collect();
-    (0..digits.len() / 2)
-        .map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).unwrap())
-        .collect()
-}
-
-fn assert_golden(name: &str, bytes: &[u8]) {
-    let hex: String = bytes
-        .chunks(32)
-        .map(|line| line.iter().map(|b| format!("{b:02x}")).collect::<String>() + "\n")
-        .collect();
-    assert!(golden(name) == bytes, "{name} is now:\n{hex}");
 }
 
 /// A card, no card, a checkpoint, a start, a card again, an open payment; then all of it.

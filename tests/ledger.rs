@@ -8,173 +8,43 @@
     clippy::cast_possible_truncation
 )]
 
-use std::collections::BTreeMap;
+#[path = "support/ledger/mod.rs"]
+mod support;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use cardvault::card::{CardRecord, Pan};
-use cardvault::keys::{Cryptoperiod, Domain, KeyRing, KeyUse, RingMark};
+use cardvault::keys::{Domain, KeyUse};
 use cardvault::ledger::{
     Answer, BlockingLedger, Change, Happened, ImportEntry, Ledger, LedgerError, Lookup,
     MAX_ENTRIES, NewPayment, PaymentId, Source, WhyUnapplied,
 };
 use cardvault::payment::{
-    Amount, BatchNumber, ClearingDate, Currency, Date, MerchantId, OrderNumber, OriginalVoucher,
-    PaymentFields, PaymentKind, Reference, RefundNumber, ResponseCode, Rrn, Stan, TerminalId,
-    Voucher,
+    BatchNumber, ClearingDate, Date, OrderNumber, OriginalVoucher, PaymentKind, Reference,
+    ResponseCode, Voucher,
 };
 use cardvault::refund::{
-    Action, Authority, CardMatch, Deadlines, PaidBy, PaymentEvent, PaymentState, Policy,
-    RefundEvent, RefundStatus, Refusal, Request, Step,
+    Action, CardMatch, Deadlines, PaymentEvent, PaymentState, RefundEvent, RefundStatus, Refusal,
+    Request, Step,
 };
 use cardvault::token::Token;
 use cardvault::vault::{
-    Access, Found, Guard, IndexKey, LineLog, Memory, Row, RowKey, Store, StoreError, Tokenize,
-    Vault, VaultError, Write, WriteOutcome,
+    Found, Guard, IndexKey, LineLog, Memory, Row, RowKey, Store, StoreError, Tokenize, Vault,
+    VaultError, Write, WriteOutcome,
 };
 use cardvault::{SystemRandom, UnixSeconds};
 use pollster::block_on;
 use proptest::prelude::*;
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use support::model::{Tally, follow};
+use support::{
+    START, access, add, ask, card, cny, date, id, in_doubt, memory, merchant, number, open, policy,
+    ring, rrn, sale, shop, terminal,
+};
 
 const VISA: &str = "4111111111111111";
 const MASTERCARD: &str = "5555555555554444";
-const START: u64 = 1_800_000_000;
-
-/// The time that ledgers of this test see; moved by those that need it alone.
-static NOW: AtomicU64 = AtomicU64::new(START);
-
-fn clock() -> UnixSeconds {
-    UnixSeconds(NOW.load(Ordering::Relaxed))
-}
-
-fn ring() -> KeyRing {
-    use rand_chacha::rand_core::SeedableRng;
-    let mut rng = rand_chacha::ChaCha20Rng::from_seed([1; 32]);
-    let mut ring = KeyRing::new(RingMark::Development, &mut rng).unwrap();
-    for usage in KeyUse::ALL {
-        add(&mut ring, usage, &mut rng);
-    }
-    ring
-}
-
-fn add(ring: &mut KeyRing, usage: KeyUse, rng: &mut rand_chacha::ChaCha20Rng) {
-    let period = Cryptoperiod::default_of(usage);
-    let name = ring.add(usage, period, UnixSeconds(START), rng).unwrap();
-    ring.activate(name, UnixSeconds(START)).unwrap();
-}
-
-fn open<S: Store>(store: S) -> BlockingLedger<S> {
-    let log = LineLog::new(std::io::sink());
-    let vault = Vault::open_with(store, ring(), log, || SystemRandom, clock);
-    Ledger::new(Arc::new(block_on(vault).unwrap())).blocking()
-}
-
-fn memory() -> (Arc<Memory>, BlockingLedger<Arc<Memory>>) {
-    let store = Arc::new(Memory::new());
-    (Arc::clone(&store), open(store))
-}
-
-fn shop() -> Domain {
-    "shop-1".parse().unwrap()
-}
-
-fn access() -> Access {
-    Access::new("desk-3", "refund").unwrap()
-}
-
-fn card(digits: &str) -> CardRecord {
-    CardRecord::new(Pan::parse(digits.as_bytes()).unwrap())
-}
-
-fn cny(minor: u64) -> Amount {
-    Amount::new(minor, Currency::CNY).unwrap()
-}
-
-fn terminal() -> TerminalId {
-    "T0000001".parse().unwrap()
-}
-
-fn merchant() -> MerchantId {
-    "M1".parse().unwrap()
-}
-
-fn date() -> Date {
-    Date::of(UnixSeconds(START), 480).unwrap()
-}
-
-fn id(n: u64) -> PaymentId {
-    PaymentId::Journal {
-        terminal: terminal(),
-        epoch: 1,
-        sequence: n,
-    }
-}
-
-fn rrn(n: u64) -> Rrn {
-    Rrn::parse(format!("{n:012}").as_bytes()).unwrap()
-}
-
-fn number(text: &str) -> RefundNumber {
-    text.parse().unwrap()
-}
-
-/// An approved sale of `minor` with numbers made of `n`.
-fn sale(n: u64, minor: u64) -> NewPayment {
-    let small = n as u32 % 999_999 + 1;
-    let numbers = (
-        Stan::new(small).unwrap(),
-        Voucher::new(small).unwrap(),
-        BatchNumber::new(7).unwrap(),
-    );
-    let mut fields = PaymentFields::new(
-        PaymentKind::Sale,
-        cny(minor),
-        numbers,
-        terminal(),
-        merchant(),
-    );
-    fields.rrn = Some(rrn(n));
-    fields.response = Some(ResponseCode::APPROVED);
-    fields.clearing = Some(ClearingDate(date()));
-    NewPayment {
-        id: id(n),
-        time: UnixSeconds(START + n),
-        date: date(),
-        paid_by: PaidBy::Card,
-        fields,
-        token: None,
-        last_four: Some(1111),
-    }
-}
-
-fn in_doubt(n: u64, minor: u64) -> NewPayment {
-    let mut payment = sale(n, minor);
-    payment.fields.response = None;
-    payment.fields.rrn = None;
-    payment
-}
-
-fn ask(action: Action, minor: u64, text: &str) -> Request {
-    Request {
-        action,
-        amount: cny(minor),
-        number: number(text),
-        merchant: merchant(),
-        terminal: terminal(),
-        card: CardMatch::Same,
-        authority: Authority::Supervisor,
-        today: date(),
-        clearing: ClearingDate(date()),
-    }
-}
-
-fn policy() -> Policy {
-    Policy {
-        void_first: false,
-        max_refunds: 1000,
-        ..Policy::UNIONPAY_CARD_PRESENT
-    }
-}
 
 fn all_rows(store: &impl Store) -> Vec<(RowKey, Row)> {
     block_on(store.scan(None, None, 10_000)).unwrap()
@@ -1028,13 +898,12 @@ fn rows_hold_no_card_number() {
 
 #[test]
 fn keys_rotate_and_retired_ones_still_check() {
-    use rand_chacha::rand_core::SeedableRng;
     let (store, ledger) = small_ledger();
     let mut newer = ring();
     add(
         &mut newer,
         KeyUse::Ledger,
-        &mut rand_chacha::ChaCha20Rng::from_seed([9; 32]),
+        &mut ChaCha20Rng::from_seed([9; 32]),
     );
     block_on(ledger.ledger().vault().set_ring(newer)).unwrap();
     ledger.audit(&shop(), &id(1)).unwrap();
@@ -1262,194 +1131,6 @@ fn a_failed_commit_leaves_all_or_nothing_and_can_be_repeated() {
     }
 }
 
-/// One step of a desk, over few payments and few numbers, so that they meet.
-#[derive(Clone, Debug)]
-enum Do {
-    Record {
-        n: u64,
-        minor: u64,
-        answered: bool,
-    },
-    Ask {
-        n: u64,
-        minor: u64,
-        number: u8,
-        action: Action,
-    },
-    Tell {
-        number: u8,
-        event: RefundEvent,
-    },
-    Resolve {
-        n: u64,
-        approved: bool,
-    },
-    Dispute {
-        n: u64,
-        change: Change,
-    },
-}
-
-fn steps() -> impl Strategy<Value = Do> {
-    let n = 0u64..3;
-    let events = prop::sample::select(vec![
-        RefundEvent::Accepted,
-        RefundEvent::Settled,
-        RefundEvent::Failed,
-        RefundEvent::NoAnswer,
-    ]);
-    let actions = prop::sample::select(vec![
-        Action::Refund,
-        Action::Refund,
-        Action::Refund,
-        Action::Void,
-        Action::Reversal,
-    ]);
-    let changes = prop::sample::select(vec![
-        Change::Disputed,
-        Change::DisputeWon,
-        Change::DisputeLost,
-    ]);
-    prop_oneof![
-        2 => (n.clone(), 1u64..4, any::<bool>())
-            .prop_map(|(n, minor, answered)| Do::Record { n, minor: 10 * minor, answered }),
-        6 => (n.clone(), 1u64..15, 0u8..8, actions).prop_map(|(n, minor, number, action)| {
-            let minor = if action == Action::Refund { minor } else { 10 * (minor % 3 + 1) };
-            Do::Ask { n, minor, number, action }
-        }),
-        6 => (0u8..8, events).prop_map(|(number, event)| Do::Tell { number, event }),
-        1 => (n.clone(), any::<bool>()).prop_map(|(n, approved)| Do::Resolve { n, approved }),
-        1 => (n, changes).prop_map(|(n, change)| Do::Dispute { n, change }),
-    ]
-}
-
-/// A payment as the model has it: only what was recorded, and whether it is over.
-#[derive(Clone, Debug)]
-struct Plain {
-    minor: u64,
-    answered: bool,
-    state: PaymentState,
-}
-
-/// The ledger as two maps; every sum is counted anew each time.
-#[derive(Default)]
-struct Model {
-    payments: BTreeMap<u64, Plain>,
-    requests: BTreeMap<u8, (u64, u64, Action, RefundStatus)>,
-}
-
-impl Model {
-    fn sum(&self, n: u64, statuses: &[RefundStatus]) -> u64 {
-        self.requests
-            .values()
-            .filter(|r| r.0 == n && r.2 == Action::Refund && statuses.contains(&r.3))
-            .map(|r| r.1)
-            .sum()
-    }
-
-    fn counted(&self, n: u64) -> u64 {
-        use RefundStatus::{Accepted, InDoubt, Requested, Settled};
-        self.sum(n, &[Accepted, InDoubt, Requested, Settled])
-    }
-
-    fn level(&self, n: u64) -> PaymentState {
-        let accepted = self.sum(n, &[RefundStatus::Accepted, RefundStatus::Settled]);
-        match accepted {
-            0 => PaymentState::Captured,
-            all if all >= self.payments[&n].minor => PaymentState::Refunded,
-            _ => PaymentState::PartlyRefunded,
-        }
-    }
-
-    fn pending(&self, n: u64) -> bool {
-        let open = [RefundStatus::Requested, RefundStatus::InDoubt];
-        self.requests
-            .values()
-            .any(|r| r.0 == n && r.2 != Action::Refund && open.contains(&r.3))
-    }
-
-    /// Whether the request may be granted; `None` for a repetition.
-    fn ask(&mut self, n: u64, minor: u64, number: u8, action: Action) -> Option<bool> {
-        use PaymentState::{Captured, InDoubt, PartlyRefunded};
-        if let Some(earlier) = self.requests.get(&number) {
-            if (earlier.0, earlier.1, earlier.2) != (n, minor, action) {
-                return Some(false);
-            }
-            if earlier.3 != RefundStatus::Failed {
-                return None;
-            }
-        }
-        let Some(payment) = self.payments.get(&n) else {
-            return Some(false);
-        };
-        let granted = !self.pending(n)
-            && match action {
-                Action::Refund => {
-                    matches!(payment.state, Captured | PartlyRefunded)
-                        && self.counted(n) + minor <= payment.minor
-                }
-                Action::Void => {
-                    payment.state == Captured && self.counted(n) == 0 && minor == payment.minor
-                }
-                _ => payment.state == InDoubt && minor == payment.minor,
-            };
-        if granted {
-            self.requests
-                .insert(number, (n, minor, action, RefundStatus::Requested));
-        }
-        Some(granted)
-    }
-
-    fn tell(&mut self, number: u8, event: RefundEvent) -> bool {
-        use PaymentState::{Captured, Disputed, InDoubt, Reversed, Voided};
-        use RefundStatus::{Accepted, Failed, Requested, Settled};
-        let Some(&(n, minor, action, status)) = self.requests.get(&number) else {
-            return false;
-        };
-        let target = match event {
-            RefundEvent::Accepted => Accepted,
-            RefundEvent::Settled => Settled,
-            RefundEvent::Failed => Failed,
-            _ => RefundStatus::InDoubt,
-        };
-        if status == target {
-            return true;
-        }
-        let open = matches!(status, Requested | RefundStatus::InDoubt);
-        let follows = match event {
-            RefundEvent::Accepted => open,
-            RefundEvent::NoAnswer => status == Requested,
-            _ => open || status == Accepted,
-        };
-        let state = self.payments[&n].state;
-        let done = |status| matches!(status, Accepted | Settled);
-        let (was, is) = (done(status), done(target));
-        let possible = match action {
-            Action::Refund => true,
-            Action::Void if !was && is => state == Captured,
-            Action::Reversal if !was && is => matches!(state, InDoubt | Captured),
-            _ => !was || is,
-        };
-        if !follows || !possible {
-            return false;
-        }
-        self.requests.insert(number, (n, minor, action, target));
-        let after = self.level(n);
-        let sums_change = action == Action::Refund && was != is;
-        let payment = self.payments.get_mut(&n).unwrap();
-        match action {
-            Action::Refund if sums_change && state != Disputed => {
-                // Lost disputes and the like end at the same states.
-                payment.state = after;
-            }
-            Action::Void if !was && is => payment.state = Voided,
-            Action::Reversal if !was && is => payment.state = Reversed,
-            _ => {}
-        }
-        true
-    }
-}
-
 #[test]
 fn agrees_with_a_slow_simple_model() {
     let config = ProptestConfig {
@@ -1457,125 +1138,35 @@ fn agrees_with_a_slow_simple_model() {
         failure_persistence: None,
         ..ProptestConfig::default()
     };
-    let script = prop::collection::vec(steps(), 1..60);
     let mut runner = proptest::test_runner::TestRunner::new(config);
-    let result = runner.run(&script, |script| {
-        let (_, ledger) = memory();
-        let mut model = Model::default();
-        for step in script {
-            match step {
-                Do::Record { n, minor, answered } => {
-                    let new = if answered {
-                        sale(n, minor)
-                    } else {
-                        in_doubt(n, minor)
-                    };
-                    let known = model.payments.get(&n);
-                    let good = known.is_none_or(|p| p.minor == minor && p.answered == answered);
-                    let result = ledger.record(&shop(), &new, Source::Centre);
-                    prop_assert_eq!(result.is_ok(), good);
-                    let state = if answered {
-                        PaymentState::Captured
-                    } else {
-                        PaymentState::InDoubt
-                    };
-                    model.payments.entry(n).or_insert(Plain {
-                        minor,
-                        answered,
-                        state,
-                    });
-                }
-                Do::Ask {
-                    n,
-                    minor,
-                    number: named,
-                    action,
-                } => {
-                    let request = ask(action, minor, &format!("N-{named}"));
-                    let result = ledger.request(&shop(), &id(n), &policy(), &request);
-                    match model.ask(n, minor, named, action) {
-                        None => prop_assert!(result.unwrap().repeated),
-                        Some(true) => prop_assert!(!result.unwrap().repeated),
-                        Some(false) => prop_assert!(
-                            matches!(result, Err(LedgerError::Refused(_))),
-                            "{:?}",
-                            result
-                        ),
-                    }
-                }
-                Do::Tell {
-                    number: named,
-                    event,
-                } => {
-                    let named_number = number(&format!("N-{named}"));
-                    let result = ledger.progress(
-                        &shop(),
-                        &merchant(),
-                        &named_number,
-                        event,
-                        Source::Centre,
-                        None,
-                    );
-                    prop_assert_eq!(result.is_ok(), model.tell(named, event), "{:?}", result);
-                }
-                Do::Resolve { n, approved } => {
-                    let code: &[u8] = if approved { b"00" } else { b"51" };
-                    let answer = Answer {
-                        response: ResponseCode::parse(code).unwrap(),
-                        rrn: None,
-                        approval: None,
-                        clearing: None,
-                    };
-                    let before = ledger.payment(&shop(), &id(n)).ok();
-                    let told = before.is_some_and(|p| p.fields.response == Some(answer.response));
-                    let result = ledger.resolve(&shop(), &id(n), &answer, Source::Inquiry);
-                    let payment = model.payments.get_mut(&n);
-                    match payment.filter(|p| p.state == PaymentState::InDoubt) {
-                        Some(payment) => {
-                            prop_assert!(result.is_ok());
-                            payment.state = if approved {
-                                PaymentState::Captured
-                            } else {
-                                PaymentState::NeverApproved
-                            };
-                        }
-                        None => prop_assert_eq!(result.is_ok(), told),
-                    }
-                }
-                Do::Dispute { n, change } => {
-                    use PaymentState::{Captured, Disputed, PartlyRefunded, Refunded};
-                    let result = ledger.change(&shop(), &id(n), change, Source::Operator);
-                    let state = model.payments.get(&n).map(|payment| payment.state);
-                    let next = match (state, change) {
-                        (Some(Captured | PartlyRefunded | Refunded), Change::Disputed) => {
-                            Some(Disputed)
-                        }
-                        (Some(Disputed), Change::DisputeWon) => Some(model.level(n)),
-                        (Some(Disputed), Change::DisputeLost) => Some(Refunded),
-                        _ => None,
-                    };
-                    prop_assert_eq!(result.is_ok(), next.is_some());
-                    if let Some(next) = next {
-                        model.payments.get_mut(&n).unwrap().state = next;
-                    }
-                }
-            }
-            for (n, plain) in &model.payments {
-                let payment = ledger.audit(&shop(), &id(*n)).unwrap();
-                prop_assert_eq!(payment.state, plain.state);
-                prop_assert_eq!(
-                    payment.refunds.counted().unwrap().minor(),
-                    model.counted(*n)
-                );
-                prop_assert!(model.counted(*n) <= plain.minor);
-                prop_assert_eq!(payment.pending.is_some(), model.pending(*n));
-            }
-        }
+    let bytes = prop::collection::vec(any::<u8>(), 0..300);
+    let result = runner.run(&bytes, |bytes| {
+        follow(&bytes);
         Ok(())
     });
     if let Err(error) = result {
         panic!("{error}");
     }
+}
+
+/// Long stories by a fixed seed, and that they come to every kind of answer.
+#[test]
+fn long_stories_agree_with_the_model() {
+    let mut rng = ChaCha20Rng::from_seed([3; 32]);
+    let mut all = Tally::default();
+    for _ in 0..60 {
+        let mut bytes = [0; 600];
+        rng.fill_bytes(&mut bytes);
+        let tally = follow(&bytes);
+        all.granted += tally.granted;
+        all.repeated += tally.repeated;
+        all.refused += tally.refused;
+        all.told += tally.told;
+        all.emptied += tally.emptied;
+    }
+    assert!(all.granted > 200 && all.told > 200, "{all:?}");
+    assert!(all.repeated > 50 && all.refused > 1_000, "{all:?}");
+    assert!(all.emptied > 5, "{all:?}");
 }
 
 mod reconciliation {

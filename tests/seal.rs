@@ -6,6 +6,9 @@
     clippy::string_slice
 )]
 
+#[path = "support/golden.rs"]
+mod golden;
+
 use std::cell::Cell;
 
 use cardvault::card::{CardRecord, Expiry, Pan, PanSequence};
@@ -21,6 +24,7 @@ use cardvault::seal::{
     sealed_key_id,
 };
 use cardvault::{CodecError, RandomError, Secret, UnixSeconds};
+use golden::{assert_golden, golden};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use subtle::ConstantTimeEq;
@@ -162,27 +166,6 @@ fn ring_under_module() -> Vec<u8> {
     let ring = ring(RingMark::Production);
     let len = seal_ring_with_wrap(&ring, &mut TestModule, &mut rng(8), &mut out).unwrap();
     out[..len].to_vec()
-}
-
-fn golden(name: &str) -> Vec<u8> {
-    let path = format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(path).unwrap();
-    let digits: String = text
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .flat_map(|line| line.split_whitespace())
-        .collect();
-    (0..digits.len() / 2)
-        .map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).unwrap())
-        .collect()
-}
-
-fn assert_golden(name: &str, bytes: &[u8]) {
-    let hex: String = bytes
-        .chunks(32)
-        .map(|line| line.iter().map(|b| format!("{b:02x}")).collect::<String>() + "\n")
-        .collect();
-    assert!(golden(name) == bytes, "{name} is now:\n{hex}");
 }
 
 fn assert_same_ring(one: &KeyRing, other: &KeyRing) {

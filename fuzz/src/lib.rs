@@ -2,14 +2,25 @@
 //!
 //! The seeds in `seeds/` are starting points; the tests below call each function with them.
 
+#[path = "../../tests/support/ledger/mod.rs"]
+mod ledger_support;
+#[path = "../../tests/support/refund_model.rs"]
+mod refund_model;
+
 use cardvault::card::{Brand, CardData, CardRecord, Pan, TruncatedPan, luhn};
 use cardvault::ff1::{FF1_MAX_DIGITS, FF1_MAX_TWEAK, FF1_MIN_DIGITS, Ff1};
 use cardvault::journal::{
-    BATTERY_LEN, BatteryState, Entry, FRAME_MAX_LEN, Frame, Identity, Journal, MemoryFlash,
+    BATTERY_LEN, BatteryState, Body, Entry, FRAME_MAX_LEN, Frame, Identity, Journal, MemoryFlash,
     Position, Reading, upload_identity,
 };
 use cardvault::keys::{
     CheckValue, Component, Cryptoperiod, Domain, Kek, KeyName, KeyRing, KeyUse, RingMark,
+};
+use cardvault::payment::{
+    Amount, ApprovalCode, BatchNumber, ClearingDate, Currency, Date, Institution, MerchantId,
+    MonthDay, Mti, OrderNumber, OriginalMessage, OriginalVoucher, PAYMENT_FIELDS_MAX_LEN,
+    PAYMENT_FIELDS_MIN_LEN, Par, PaymentFields, RefundNumber, ResponseCode, Rrn, Stan, TerminalId,
+    TransmissionTime, Voucher,
 };
 use cardvault::seal::{
     Binding, MAX_SEALED_RING, NonceSource, Opener, RingHeader, SEALED_RECORD_LEN, Sealer,
@@ -356,12 +367,110 @@ pub fn canary(data: &[u8]) {
     }
 }
 
-/// What a terminal sends: a frame's clear part, an upload's header.
+/// The rules of refunds and the state machines, told any story, against the slow model.
+pub fn refund(data: &[u8]) {
+    refund_model::follow(data);
+}
+
+/// A ledger in memory, told any story, against the slow model.
+pub fn ledger(data: &[u8]) {
+    ledger_support::model::follow(data);
+}
+
+/// Payment records, and the texts that payments are made of: what is accepted is written as the
+/// same bytes again.
+pub fn payment(data: &[u8]) {
+    if let Ok(fields) = PaymentFields::read(data) {
+        let mut out = [0; PAYMENT_FIELDS_MAX_LEN];
+        let len = fields.write(&mut out).expect("room for the longest record");
+        assert!(len >= PAYMENT_FIELDS_MIN_LEN);
+        assert_eq!(&out[..len], data);
+        assert!(fields.write(&mut out[..len - 1]).is_err());
+        let _ = format!("{fields} {fields:?}");
+    }
+    same(
+        data,
+        OriginalVoucher::parse(data).map(|field| field.to_digits()),
+    );
+    same(
+        data,
+        OriginalMessage::parse(data).map(|field| field.to_digits()),
+    );
+    same(
+        data,
+        TransmissionTime::parse(data).map(TransmissionTime::to_digits),
+    );
+    same(data, MonthDay::parse(data).map(MonthDay::to_digits));
+    same(data, ClearingDate::parse(data).map(ClearingDate::to_digits));
+    same(data, Stan::parse(data).map(Stan::to_digits));
+    same(data, Voucher::parse(data).map(Voucher::to_digits));
+    same(data, BatchNumber::parse(data).map(BatchNumber::to_digits));
+    same(data, Rrn::parse(data).map(|text| *text.as_bytes()));
+    same(data, ApprovalCode::parse(data).map(|text| *text.as_bytes()));
+    same(data, ResponseCode::parse(data).map(|text| *text.as_bytes()));
+    same(data, Mti::parse(data).map(|text| *text.as_bytes()));
+    same(data, Par::parse(data).map(|text| *text.as_bytes()));
+    same(
+        data,
+        OrderNumber::parse(data).map(|text| text.as_bytes().to_vec()),
+    );
+    same(
+        data,
+        RefundNumber::parse(data).map(|text| text.as_bytes().to_vec()),
+    );
+    // These are filled up, with blanks or with zeros.
+    if let Ok(text) = TerminalId::parse(data) {
+        assert!(text.as_bytes().starts_with(data));
+        assert_eq!(TerminalId::parse(text.as_bytes()), Ok(text));
+    }
+    if let Ok(text) = MerchantId::parse(data) {
+        assert!(text.as_bytes().starts_with(data));
+        assert_eq!(MerchantId::parse(text.as_bytes()), Ok(text));
+    }
+    if let Ok(text) = Institution::parse(data) {
+        assert!(text.as_bytes().ends_with(data));
+        assert_eq!(Institution::parse(text.as_bytes()), Ok(text));
+    }
+    if let Ok(date) = Date::parse(data) {
+        assert_eq!(Date::from_days(date.days()), Some(date));
+    }
+    if let Ok(currency) = Currency::parse(data) {
+        assert!(currency.alpha().as_bytes() == data || currency.numeric_text() == data);
+    }
+    for currency in Currency::all() {
+        same(data, Amount::from_n12(data, currency).map(Amount::to_n12));
+        let text = core::str::from_utf8(data).unwrap_or_default();
+        if let Ok(amount) = Amount::parse(text, currency) {
+            let shown = amount.to_string();
+            let number = shown.split(' ').next().expect("a number");
+            assert_eq!(Amount::parse(number, currency), Ok(amount), "{shown}");
+            assert!(number.starts_with(text));
+        }
+    }
+}
+
+fn same<E>(data: &[u8], written: Result<impl AsRef<[u8]>, E>) {
+    if let Ok(written) = written {
+        assert_eq!(written.as_ref(), data);
+    }
+}
+
+/// What a terminal sends: a frame's clear part with the payment in it, an upload's header.
 pub fn journal_frame(data: &[u8]) {
-    let _ = upload_identity(data);
+    if let Some((identity, _)) = upload_identity(data) {
+        let again = Identity::new(
+            identity.terminal(),
+            identity.epoch(),
+            identity.base_version(),
+        );
+        assert_eq!(again, Ok(identity));
+    }
     if let Ok(frame) = Frame::parse(data) {
         assert!(data.len() <= FRAME_MAX_LEN);
         let _ = format!("{frame:?}");
+        if let Body::Payment(part) = frame.body {
+            payment(part.payment);
+        }
     }
 }
 
@@ -455,7 +564,7 @@ pub fn journal_reading(data: &[u8]) {
 mod tests {
     use super::*;
 
-    const ALL: [(&str, fn(&[u8])); 14] = [
+    const ALL: [(&str, fn(&[u8])); 17] = [
         ("pan", pan),
         ("track", track),
         ("emv", emv),
@@ -467,6 +576,9 @@ mod tests {
         ("ring", ring),
         ("token", token),
         ("vault", vault),
+        ("refund", refund),
+        ("ledger", ledger),
+        ("payment", payment),
         ("journal_frame", journal_frame),
         ("journal_recovery", journal_recovery),
         ("journal_reading", journal_reading),

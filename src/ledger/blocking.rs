@@ -5,9 +5,12 @@ use pollster::block_on;
 use rand_core::TryCryptoRng;
 
 use super::error::LedgerError;
+use super::finding::Lookup;
+use super::handle::{Cursor, Ledger, Page};
 use super::import::{ImportEntry, Imported};
-use super::operations::{Change, Cursor, DueRequest, Ledger, Lookup, Page, Requested};
+use super::progress::Change;
 use super::record::{Answer, HistoryEntry, NewPayment, Payment, PaymentId, RequestRecord, Source};
+use super::requests::{DueRequest, Requested};
 use crate::card::Pan;
 use crate::keys::Domain;
 use crate::payment::{BatchNumber, MerchantId, Par, RefundNumber, Rrn, TerminalId};

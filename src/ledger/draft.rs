@@ -12,10 +12,7 @@ use super::record::{
     Answer, Happened, HistoryEntry, HistoryRequest, NewPayment, Payment, PaymentId, RequestKey,
     RequestRecord, Source,
 };
-use super::row::{
-    Binder, Index, event_key, origin, payment_key, payment_links, request_digest, request_key,
-    request_links,
-};
+use super::row::{Binder, Stored, event_key, origin, request_name};
 use crate::keys::Domain;
 use crate::refund::{
     Action, BatchState, PaymentEvent, PaymentState, RefundEvent, RefundStatus, RefundTotals,
@@ -26,7 +23,6 @@ use crate::vault::{IndexKey, Row, RowKey, Write};
 /// A row as it was read.
 #[derive(Clone)]
 pub(super) struct Read<T> {
-    pub(super) key: RowKey,
     pub(super) row: Row,
     pub(super) value: T,
 }
@@ -67,7 +63,7 @@ impl<'a> Draft<'a> {
 
     pub(super) fn load_request(&mut self, read: Read<RequestRecord>) {
         let value = read.value;
-        self.requests.entry(name_of(&value)).or_insert(Slot {
+        self.requests.entry(request_name(&value)).or_insert(Slot {
             before: Some(read),
             value,
         });
@@ -80,7 +76,7 @@ impl<'a> Draft<'a> {
     /// A request among those of this draft, by what is unique of it.
     pub(super) fn request_like(&self, record: &RequestRecord) -> Option<&RequestRecord> {
         let mut requests = self.requests.values().map(|slot| &slot.value);
-        requests.find(|known| known.merchant == record.merchant && known.number == record.number)
+        requests.find(|known| known.is(&record.merchant, &record.number))
     }
 
     /// The payments that this draft adds or changes.
@@ -125,7 +121,7 @@ impl<'a> Draft<'a> {
             before: None,
             value: record,
         };
-        self.requests.insert(name_of(&record), slot);
+        self.requests.insert(request_name(&record), slot);
         self.tell(&record.payment, Happened::Requested, source, Some(&record))
     }
 
@@ -155,7 +151,7 @@ impl<'a> Draft<'a> {
         if let Some(event) = happened {
             payment.state = payment.state.after(payment.fields.kind, event)?;
         }
-        if let Some(slot) = self.requests.get_mut(&name_of(record)) {
+        if let Some(slot) = self.requests.get_mut(&request_name(record)) {
             slot.value = next;
         }
         self.tell(
@@ -203,58 +199,12 @@ impl<'a> Draft<'a> {
 
     /// The group of writes. Empty if nothing was changed.
     pub(super) fn writes(self) -> Result<Vec<Write>, LedgerError> {
-        let domain = self.domain;
         let mut writes = Vec::new();
-        for (id, slot) in &self.payments {
-            let links = payment_links(domain, &slot.value)?;
-            let key = match &slot.before {
-                Some(read) => read.key,
-                None => payment_key(domain, slot.value.time, id)?,
-            };
-            let (unchanged, old) = match &slot.before {
-                Some(read) => (
-                    read.value == slot.value,
-                    payment_links(domain, &read.value)?,
-                ),
-                None => (false, Vec::new()),
-            };
-            if unchanged {
-                continue;
-            }
-            let row = self.binder.payment(&key, &slot.value)?;
-            let unique = Index::Identity(id).key(domain)?;
-            put(
-                &mut writes,
-                slot.before.as_ref().map(|read| &read.row),
-                key,
-                row,
-                unique,
-            );
-            link(&mut writes, key, &old, &links);
+        for slot in self.payments.values() {
+            slot.write(&self.binder, self.domain, &mut writes)?;
         }
-        for (name, slot) in &self.requests {
-            let links = request_links(domain, &slot.value)?;
-            let key = request_key(domain, name)?;
-            let (unchanged, old) = match &slot.before {
-                Some(read) => (
-                    read.value == slot.value,
-                    request_links(domain, &read.value)?,
-                ),
-                None => (false, Vec::new()),
-            };
-            if unchanged {
-                continue;
-            }
-            let row = self.binder.request(&key, &slot.value)?;
-            let unique = Index::Number(&slot.value.merchant, &slot.value.number).key(domain)?;
-            put(
-                &mut writes,
-                slot.before.as_ref().map(|read| &read.row),
-                key,
-                row,
-                unique,
-            );
-            link(&mut writes, key, &old, &links);
+        for slot in self.requests.values() {
+            slot.write(&self.binder, self.domain, &mut writes)?;
         }
         for (token, row) in self.events {
             writes.push(Write::Insert {
@@ -298,7 +248,7 @@ impl<'a> Draft<'a> {
                 amount: record.amount,
                 status: record.status,
                 authority: record.authority,
-                key: name_of(record),
+                key: request_name(record),
             }),
         };
         let key = event_key(domain, payment, revision)?;
@@ -307,13 +257,6 @@ impl<'a> Draft<'a> {
         payment.evidence = tag;
         self.events.push((key, row));
         Ok(())
-    }
-}
-
-pub(super) fn name_of(record: &RequestRecord) -> RequestKey {
-    RequestKey {
-        requested: record.requested,
-        digest: request_digest(&record.merchant, &record.number),
     }
 }
 
@@ -368,29 +311,49 @@ fn conclude(
     }
 }
 
-fn put(writes: &mut Vec<Write>, before: Option<&Row>, key: RowKey, row: Row, unique: IndexKey) {
-    writes.push(match before {
-        Some(expected) => Write::Replace {
-            token: key,
-            expected: expected.clone(),
-            row,
-        },
-        None => Write::Insert {
-            token: key,
-            row,
-            index: vec![unique],
-            unique: true,
-        },
-    });
-}
-
-fn link(writes: &mut Vec<Write>, token: RowKey, old: &[IndexKey], new: &[IndexKey]) {
-    let missing = |from: &[IndexKey], keys: &[IndexKey]| -> Vec<IndexKey> {
-        let keys = keys.iter().filter(|key| !from.contains(key));
-        keys.copied().collect()
-    };
-    let (add, remove) = (missing(old, new), missing(new, old));
-    if !add.is_empty() || !remove.is_empty() {
-        writes.push(Write::Link { token, add, remove });
+impl<T: Stored> Slot<T> {
+    /// Adds the writes that make the rows what they are to be.
+    fn write(
+        &self,
+        binder: &Binder,
+        domain: &Domain,
+        writes: &mut Vec<Write>,
+    ) -> Result<(), LedgerError> {
+        let token = self.value.key(domain)?;
+        let links = self.value.links(domain)?;
+        let Some(before) = &self.before else {
+            let row = binder.row(&token, &self.value)?;
+            let index = vec![self.value.unique(domain)?];
+            writes.push(Write::Insert {
+                token,
+                row,
+                index,
+                unique: true,
+            });
+            writes.push(Write::Link {
+                token,
+                add: links,
+                remove: Vec::new(),
+            });
+            return Ok(());
+        };
+        if before.value == self.value {
+            return Ok(());
+        }
+        writes.push(Write::Replace {
+            token,
+            expected: before.row.clone(),
+            row: binder.row(&token, &self.value)?,
+        });
+        let old = before.value.links(domain)?;
+        let missing = |from: &[IndexKey], keys: &[IndexKey]| -> Vec<IndexKey> {
+            let keys = keys.iter().filter(|key| !from.contains(key));
+            keys.copied().collect()
+        };
+        let (add, remove) = (missing(&old, &links), missing(&links, &old));
+        if !add.is_empty() || !remove.is_empty() {
+            writes.push(Write::Link { token, add, remove });
+        }
+        Ok(())
     }
 }

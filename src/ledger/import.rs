@@ -5,10 +5,13 @@ use core::fmt::Write as _;
 
 use rand_core::TryCryptoRng;
 
-use super::draft::{Draft, name_of};
+use super::draft::Draft;
 use super::error::LedgerError;
-use super::operations::{CONFLICT_TRIES, Ledger, Lookup, MAX_PAGE, add_new, check_entries};
+use super::finding::Lookup;
+use super::handle::{CONFLICT_TRIES, Ledger, MAX_PAGE};
 use super::record::{NewPayment, Payment, PaymentId, RequestRecord, Source};
+use super::recording::{add_new, check_entries};
+use super::row::request_name;
 use crate::card::CardRecord;
 use crate::keys::Domain;
 use crate::payment::{PaymentKind, Reference, RefundNumber};
@@ -206,7 +209,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         if record.action == Action::Reversal && payment.pending.is_some() {
             return Ok(Some(WhyUnapplied::State));
         }
-        debug_assert_eq!(name_of(&record).requested, now);
+        debug_assert_eq!(request_name(&record).requested, now);
         draft.ask(record, Source::Journal)?;
         draft.progress(&record, event, Source::Journal)?;
         Ok(None)

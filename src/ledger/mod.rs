@@ -22,21 +22,27 @@
 mod blocking;
 mod draft;
 mod error;
+mod finding;
+mod handle;
+mod history;
 mod import;
-mod operations;
+mod progress;
 pub mod reconcile;
 mod record;
+mod recording;
+mod requests;
 mod row;
 pub mod watch;
 
 pub use blocking::BlockingLedger;
 pub use error::LedgerError;
+pub use finding::Lookup;
+pub use handle::{CONFLICT_TRIES, Cursor, Ledger, MAX_PAGE, Page};
 pub use import::{ImportEntry, Imported, Unapplied, WhyUnapplied};
-pub use operations::{
-    CONFLICT_TRIES, Change, Cursor, DueRequest, Ledger, Lookup, MAX_ENTRIES, MAX_PAGE, Page,
-    Requested,
-};
+pub use progress::Change;
 pub use record::{
     Answer, HOST_ID_LEN, Happened, HistoryEntry, HistoryRequest, NewPayment, Payment, PaymentId,
     RequestRecord, Source,
 };
+pub use recording::MAX_ENTRIES;
+pub use requests::{DueRequest, Requested};

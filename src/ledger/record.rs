@@ -134,6 +134,13 @@ pub struct RequestRecord {
     pub rrn: Option<Rrn>,
 }
 
+impl RequestRecord {
+    /// Whether it is what the merchant asked for under this number.
+    pub(super) fn is(&self, merchant: &MerchantId, number: &RefundNumber) -> bool {
+        self.merchant == *merchant && self.number == *number
+    }
+}
+
 /// What a centre answered, or an inquiry found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {

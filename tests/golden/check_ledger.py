@@ -1,6 +1,6 @@
 """Builds the rows and keys of ledger-rows-1.txt with another implementation.
 
-It follows the tables at the head of src/ledger/row.rs: python3 tests/golden/check_ledger.py
+It follows the tables at the head of src/ledger/row/mod.rs: python3 tests/golden/check_ledger.py
 """
 
 import datetime

@@ -1,0 +1,102 @@
+//! A payment's history as evidence, and the check of its whole record.
+#![forbid(unsafe_code)]
+
+use rand_core::TryCryptoRng;
+
+use super::error::LedgerError;
+use super::handle::{CONFLICT_TRIES, Ledger, MAX_PAGE};
+use super::record::{HistoryEntry, Payment, PaymentId};
+use super::row::{Kind, event_key};
+use crate::keys::Domain;
+use crate::refund::{Action, RefundTotals};
+use crate::vault::Store;
+
+impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
+    /// The whole history of a payment, oldest first. Every event is checked, and that none is
+    /// missing, added or out of its place.
+    ///
+    /// # Errors
+    /// [`LedgerError::UnknownPayment`], [`LedgerError::Tampered`]; the vault's.
+    pub async fn history(
+        &self,
+        domain: &Domain,
+        id: &PaymentId,
+    ) -> Result<Vec<HistoryEntry>, LedgerError> {
+        let state = self.vault().state()?;
+        let payment = self.read_payment(&state, domain, id).await?.value;
+        let currency = payment.fields.amount.currency();
+        let mut events = Vec::new();
+        let mut chain = payment.origin;
+        let mut revisions = 1..=payment.revision;
+        loop {
+            let page: Vec<u32> = revisions.by_ref().take(MAX_PAGE).collect();
+            if page.is_empty() {
+                break;
+            }
+            let keys = page
+                .iter()
+                .map(|revision| event_key(domain, &payment, *revision))
+                .collect::<Result<Vec<_>, _>>()?;
+            let rows = self.vault().store().rows(keys.clone()).await?;
+            for ((revision, key), row) in page.into_iter().zip(keys).zip(rows) {
+                let row = row.ok_or(LedgerError::Tampered)?;
+                let binder = self.binder_of(&state, domain, Kind::Event, &row)?;
+                let (event, before, tag) = binder.read_event(revision, currency, &key, &row)?;
+                if before != chain {
+                    return Err(LedgerError::Tampered);
+                }
+                chain = tag;
+                events.push(event);
+            }
+        }
+        if chain == payment.evidence {
+            Ok(events)
+        } else {
+            Err(LedgerError::Tampered)
+        }
+    }
+
+    /// Checks a payment's whole record: its row, its history, and that its sums are those of its
+    /// requests.
+    ///
+    /// # Errors
+    /// [`LedgerError::Tampered`] if anything does not agree; [`LedgerError::UnknownPayment`];
+    /// the vault's.
+    pub async fn audit(&self, domain: &Domain, id: &PaymentId) -> Result<Payment, LedgerError> {
+        for _ in 0..CONFLICT_TRIES {
+            self.history(domain, id).await?;
+            let payment = self.payment(domain, id).await?;
+            let totals = self.totals(domain, &payment).await?;
+            if totals == payment.refunds {
+                return Ok(payment);
+            }
+            // Unless it was changed while it was read.
+            if self.payment(domain, id).await? == payment {
+                return Err(LedgerError::Tampered);
+            }
+        }
+        Err(LedgerError::Conflict)
+    }
+
+    /// The sums of a payment's requests.
+    async fn totals(
+        &self,
+        domain: &Domain,
+        payment: &Payment,
+    ) -> Result<RefundTotals, LedgerError> {
+        let mut totals = RefundTotals::none(payment.fields.amount);
+        let mut after = None;
+        loop {
+            let page = self.requests(domain, &payment.id, after).await?;
+            for record in &page.items {
+                if record.action == Action::Refund {
+                    totals = totals.with(record.amount, record.status)?;
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(totals);
+            }
+        }
+    }
+}
