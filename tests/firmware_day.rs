@@ -57,7 +57,13 @@ impl Cut for Supply {
 fn here() -> String {
     let (mut desk, mut log, mut state) = (Desk::default(), Chip::new(), Chip::new());
     let mut out = String::new();
-    while !day::run(&mut desk, &mut log, &mut state, &Supply::default(), &mut out) {}
+    while !day::run(
+        &mut desk,
+        &mut log,
+        &mut state,
+        &Supply::default(),
+        &mut out,
+    ) {}
     out
 }
 

@@ -12,12 +12,12 @@ mod golden;
 #[path = "support/journal.rs"]
 mod support;
 
+use cardvault::RandomError;
 use cardvault::journal::{
     BATTERY_LEN, BatteryState, Body, Cause, FRAME_MAX_LEN, FlashState, Frame, FromRead, Identity,
     Journal, JournalError, MemoryFlash, PAYMENT_MAX_LEN, Position, Reading, Receipt, TOKEN_MAX_LEN,
     upload_identity,
 };
-use cardvault::RandomError;
 use cardvault::keys::{Component, Kek, KeyError};
 use cardvault::seal::{MAX_SEALED_RING, seal_ring_with_kek};
 use golden::{assert_golden, golden};

@@ -12,7 +12,7 @@ use crate::card::{
 use subtle::ConstantTimeEq;
 
 /// Size of a card, in bytes.
-pub const CARDVAULT_CARD_SIZE: usize = 96;
+pub const CARDVAULT_CARD_SIZE: usize = 80;
 /// The longest card number that is read, in bytes: every digit with a separator before it.
 pub const CARDVAULT_PAN_MAX_INPUT: usize = 37;
 /// Room for any card number, masked or truncated number, with the zero behind it.

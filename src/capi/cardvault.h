@@ -84,7 +84,7 @@
 #define CARDVAULT_KIND_VAULT 9
 
 // Size of a card, in bytes.
-#define CARDVAULT_CARD_SIZE 96
+#define CARDVAULT_CARD_SIZE 80
 
 // The longest card number that is read, in bytes: every digit with a separator before it.
 #define CARDVAULT_PAN_MAX_INPUT 37
@@ -106,10 +106,10 @@
 #define CARDVAULT_MASK_BIN8 8
 
 // Size of a key ring, in bytes.
-#define CARDVAULT_RING_SIZE 16384
+#define CARDVAULT_RING_SIZE 8192
 
 // Room for any sealed ring, in bytes.
-#define CARDVAULT_SEALED_RING_MAX_LEN 16384
+#define CARDVAULT_SEALED_RING_MAX_LEN 8192
 
 // Length of a check value, in bytes.
 #define CARDVAULT_CHECK_VALUE_LEN 3
@@ -142,16 +142,16 @@
 #define CARDVAULT_PRODUCTION 1
 
 // Size of a sealer, in bytes.
-#define CARDVAULT_SEALER_SIZE 2048
+#define CARDVAULT_SEALER_SIZE 1536
 
 // Size of an opener, in bytes.
-#define CARDVAULT_OPENER_SIZE 2048
+#define CARDVAULT_OPENER_SIZE 1536
 
 // Length of a sealed card record, in bytes.
 #define CARDVAULT_SEALED_RECORD_LEN 73
 
 // Size of a journal, in bytes.
-#define CARDVAULT_JOURNAL_SIZE 1024
+#define CARDVAULT_JOURNAL_SIZE 768
 
 // Battery-backed memory that a state takes, in bytes.
 #define CARDVAULT_BATTERY_LEN 512
@@ -196,10 +196,10 @@
 #define CARDVAULT_CAUSE_CLOSING 4
 
 // Size of a fingerprinter, in bytes.
-#define CARDVAULT_FINGERPRINTER_SIZE 512
+#define CARDVAULT_FINGERPRINTER_SIZE 256
 
 // Size of a maker of vaultless tokens, in bytes.
-#define CARDVAULT_VAULTLESS_SIZE 8192
+#define CARDVAULT_VAULTLESS_SIZE 2560
 
 // Length of a fingerprint, in bytes.
 #define CARDVAULT_FINGERPRINT_LEN 32
@@ -208,7 +208,7 @@
 #define CARDVAULT_TOKEN_TEXT_SIZE 39
 
 // Size of a reading, in bytes.
-#define CARDVAULT_READING_SIZE 10240
+#define CARDVAULT_READING_SIZE 9216
 
 // Length of a position, in bytes.
 #define CARDVAULT_POSITION_LEN 40

@@ -17,7 +17,7 @@ use crate::journal::{
 use crate::{Secret, UnixSeconds};
 
 /// Size of a journal, in bytes.
-pub const CARDVAULT_JOURNAL_SIZE: usize = 1024;
+pub const CARDVAULT_JOURNAL_SIZE: usize = 768;
 /// Battery-backed memory that a state takes, in bytes.
 pub const CARDVAULT_BATTERY_LEN: usize = 512;
 /// The shortest page of a flash that keeps a state, in bytes.

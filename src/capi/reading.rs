@@ -11,7 +11,7 @@ use crate::UnixSeconds;
 use crate::journal::{FaultKind, POSITION_LEN, Position, ReadError, Reading, upload_identity};
 
 /// Size of a reading, in bytes.
-pub const CARDVAULT_READING_SIZE: usize = 10240;
+pub const CARDVAULT_READING_SIZE: usize = 9216;
 /// Length of a position, in bytes.
 pub const CARDVAULT_POSITION_LEN: usize = 40;
 

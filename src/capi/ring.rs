@@ -9,15 +9,15 @@ use super::handle::{Handle, fits};
 use super::result::{Refusal, cardvault_result};
 use crate::UnixSeconds;
 use crate::keys::{
-    CHECK_VALUE_LEN, COMPONENTS_MAX, COMPONENTS_MIN, CheckValue, Component, Cryptoperiod, Domain, Kek, KeyName,
-    KeyRing, KeyUse, RingMark,
+    CHECK_VALUE_LEN, COMPONENTS_MAX, COMPONENTS_MIN, CheckValue, Component, Cryptoperiod, Domain,
+    Kek, KeyName, KeyRing, KeyUse, RingMark,
 };
 use crate::seal::{MAX_SEALED_RING, open_ring_with_kek, seal_ring_with_kek};
 
 /// Size of a key ring, in bytes.
-pub const CARDVAULT_RING_SIZE: usize = 16384;
+pub const CARDVAULT_RING_SIZE: usize = 8192;
 /// Room for any sealed ring, in bytes.
-pub const CARDVAULT_SEALED_RING_MAX_LEN: usize = 16384;
+pub const CARDVAULT_SEALED_RING_MAX_LEN: usize = 8192;
 /// Length of a check value, in bytes.
 pub const CARDVAULT_CHECK_VALUE_LEN: usize = 3;
 /// The longest domain, in bytes. The shortest is 1.

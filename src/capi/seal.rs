@@ -10,9 +10,9 @@ use crate::UnixSeconds;
 use crate::seal::{Binding, NonceSource, Opener, SEALED_RECORD_LEN, Sealer, sealed_key_id};
 
 /// Size of a sealer, in bytes.
-pub const CARDVAULT_SEALER_SIZE: usize = 2048;
+pub const CARDVAULT_SEALER_SIZE: usize = 1536;
 /// Size of an opener, in bytes.
-pub const CARDVAULT_OPENER_SIZE: usize = 2048;
+pub const CARDVAULT_OPENER_SIZE: usize = 1536;
 /// Length of a sealed card record, in bytes.
 pub const CARDVAULT_SEALED_RECORD_LEN: usize = 73;
 

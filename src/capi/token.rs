@@ -17,9 +17,9 @@ use crate::token::{
 };
 
 /// Size of a fingerprinter, in bytes.
-pub const CARDVAULT_FINGERPRINTER_SIZE: usize = 512;
+pub const CARDVAULT_FINGERPRINTER_SIZE: usize = 256;
 /// Size of a maker of vaultless tokens, in bytes.
-pub const CARDVAULT_VAULTLESS_SIZE: usize = 8192;
+pub const CARDVAULT_VAULTLESS_SIZE: usize = 2560;
 /// Length of a fingerprint, in bytes.
 pub const CARDVAULT_FINGERPRINT_LEN: usize = 32;
 /// Room for the text of any token, with the zero behind it.

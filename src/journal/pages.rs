@@ -75,7 +75,11 @@ impl<F: PagedFlash> Log<F> {
         (0..u64::BITS).rev().fold(0, |rest, bit| {
             let doubled = u64::from(rest) * 2 + (page >> bit & 1);
             let pages = u64::from(pages);
-            let rest = if doubled < pages { doubled } else { doubled - pages };
+            let rest = if doubled < pages {
+                doubled
+            } else {
+                doubled - pages
+            };
             u32::try_from(rest).unwrap_or(0)
         })
     }
@@ -260,7 +264,16 @@ mod tests {
             let log = Log {
                 flash: super::super::MemoryFlash::<4, 512>::new(&mut bytes),
             };
-            for page in [0, 1, 99, 1 << 31, 1 << 32, (1 << 32) + 5, u64::MAX - 1, u64::MAX] {
+            for page in [
+                0,
+                1,
+                99,
+                1 << 31,
+                1 << 32,
+                (1 << 32) + 5,
+                u64::MAX - 1,
+                u64::MAX,
+            ] {
                 assert_eq!(u64::from(log.place(page)), page % pages as u64, "{page}");
             }
         }
