@@ -14,6 +14,7 @@
 //! | read and write what a payment is made of | [`payment`] |
 //! | decide on a void, a refund or a reversal | [`refund`] |
 //! | keep a terminal's payments so that the host alone can read the cards | [`journal`] |
+//! | call it from C | [`manual::c`] |
 //! | know why it is as it is | [`manual`] |
 //!
 //! # A card in, a token out
@@ -62,6 +63,7 @@
 //! | `passphrase` | development rings under a passphrase (Argon2id) |
 //! | `vault` | the vault and the ledger beside it, and their store in memory |
 //! | `embedded` | the durable store on disk |
+//! | `capi` | the functions of the C header; with `embedded` also the vault's |
 //! | `cli` | the command `cardvault` |
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -1400,6 +1400,8 @@ fn names_print_as_themselves() {
 /// Every public type of the crate. A new one is listed when a test above holds it to the rule, or
 /// when nothing secret can come near it.
 const LISTED: &[&str] = &[
+    // capi: every name begins so; none has a text form, and objects show no field
+    "cardvault",
     // card
     "Brand",
     "BrandTable",

@@ -42,7 +42,7 @@ pub struct cardvault_card {
 }
 
 /// What lies in a [`cardvault_card`].
-pub struct Card {
+pub(super) struct Card {
     pub(super) record: CardRecord,
     service_code: Option<ServiceCode>,
 }
@@ -312,12 +312,11 @@ pub unsafe extern "C" fn cardvault_card_describe(
 /// that ends with a zero and is never freed.
 #[unsafe(no_mangle)]
 pub extern "C" fn cardvault_brand_name(brand: u8) -> *const c_char {
+    let other = if brand < 128 { c"unknown" } else { c"domestic" };
     BRAND_NAMES
         .get(usize::from(brand))
-        .map_or_else(
-            || if brand < 128 { c"unknown" } else { c"domestic" },
-            |name| name,
-        )
+        .copied()
+        .unwrap_or(other)
         .as_ptr()
 }
 

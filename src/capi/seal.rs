@@ -26,7 +26,7 @@ pub struct cardvault_sealer {
 }
 
 /// What lies in a [`cardvault_sealer`].
-pub struct Sealing {
+pub(super) struct Sealing {
     sealer: Sealer,
     nonces: NonceSource<Random>,
 }

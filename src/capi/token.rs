@@ -51,7 +51,7 @@ pub struct cardvault_vaultless {
 }
 
 /// What lies in a [`cardvault_vaultless`].
-pub enum Maker {
+pub(super) enum Maker {
     /// Under the active key.
     Active(Vaultless),
     /// Under an older key that is live: opens alone.

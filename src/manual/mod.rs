@@ -13,5 +13,8 @@ pub mod journal {}
 #[doc = include_str!("store.md")]
 pub mod store {}
 
+#[doc = include_str!("c.md")]
+pub mod c {}
+
 #[doc = include_str!("pci_dss.md")]
 pub mod pci_dss {}

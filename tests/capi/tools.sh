@@ -13,11 +13,19 @@ c_header() {
         --manifest-path tests/capi/header/Cargo.toml -- --check
     if have g++ --version; then
         printf '#include "cardvault.h"\nint main() { return CARDVAULT_RESULT_OK; }\n' |
-            g++ -x c++ -std=c++11 -Wall -Wextra -Werror -DCARDVAULT_EMBEDDED -Isrc/capi \
+            g++ -x c++ -std=c++11 -Wall -Wextra -Werror -Isrc/capi \
                 -fsyntax-only -
     fi
     awk -f tests/capi/c/golden.awk tests/golden/{ring-kek,sealed-record,fingerprint}.hex \
         tests/golden/journal-*.hex tests/golden/tokens.txt >"$C_BUILD/golden.h"
+    # The examples of the guide, in one file each.
+    rm -f "$C_BUILD"/guide_*.c
+    awk -v to="$C_BUILD/guide_" '/^```c$/ { file = to (++count) ".c"; next } /^```$/ { file = "" }
+        file { print >file }' src/manual/c.md
+    local example
+    for example in "$C_BUILD"/guide_*.c; do
+        gcc "${C_FLAGS[@]}" -fsyntax-only "$example"
+    done
     printf 'the header is that of the sources\n'
 }
 

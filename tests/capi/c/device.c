@@ -52,34 +52,84 @@ static void fault(void) {
     stop(102);
 }
 
-/* What the stack is filled with, to see how deep it went. */
+/* What the free stack is filled with, to see how deep a call went. */
 #define PAINT 0x5AA5C33Cu
+
+/* Says how much stack `work` takes. */
+__attribute__((noinline)) static void measure(const char *name, void (*work)(void)) {
+    uint32_t *top = (uint32_t *)__builtin_frame_address(0) - 32;
+    for (uint32_t *at = stack_limit; at < top; at++)
+        *at = PAINT;
+    work();
+    uint32_t *deepest = stack_limit;
+    while (deepest < top && *deepest == PAINT)
+        deepest++;
+    say(name), say(" "), say_number((uint32_t)((uint8_t *)top - (uint8_t *)deepest)), say("; ");
+}
+
+static cardvault_card card, opened;
+static cardvault_ring ring;
+static cardvault_sealer sealer;
+static cardvault_opener opener;
+static cardvault_journal journal;
+static uint8_t sealed[CARDVAULT_SEALED_RECORD_LEN];
+
+static void parse(void) {
+    static const uint8_t track2[] = ";4111111111111111=30121011234567890?";
+    CHECK_IS(cardvault_card_from_track2(&card, track2, sizeof track2 - 1, 0, NULL), OK);
+}
+static void open_ring(void) {
+    CHECK_IS(cardvault_ring_open(&ring, golden_ring_kek, sizeof golden_ring_kek, components, 2, NULL), OK);
+}
+static void open_sealer(void) {
+    CHECK_IS(cardvault_sealer_open(&sealer, &ring, domain, 10, NOW, &counting), OK);
+}
+static void seal(void) {
+    CHECK_IS(cardvault_sealer_seal(&sealer, &card, NULL, NOW, sealed, sizeof sealed), OK);
+}
+static void open_opener(void) {
+    CHECK_IS(cardvault_opener_open(&opener, &ring, domain, 10, sealed, sizeof sealed), OK);
+}
+static void unseal(void) {
+    CHECK_IS(cardvault_opener_unseal(&opener, sealed, sizeof sealed, NULL, &opened), OK);
+}
+static void open_journal(void) {
+    CHECK_IS(cardvault_journal_open(&journal, &device.storage), OK);
+}
+static void append(void) {
+    cardvault_entry entry = {.time = NOW, .card = &card};
+    CHECK_IS(cardvault_journal_append(&journal, &entry, &counting, NULL), OK);
+}
+static void open_pending(void) {
+    CHECK_IS(cardvault_journal_open_pending(&journal, &card, &counting), OK);
+}
+
+static void measure_stack(void) {
+    const uint8_t *key = golden_journal_chain_key;
+    say("stack in bytes: ");
+    measure("track", parse);
+    measure("ring", open_ring);
+    measure("sealer", open_sealer);
+    measure("seal", seal);
+    measure("opener", open_opener);
+    measure("unseal", unseal);
+    device_new(&device, 0);
+    CHECK_IS(cardvault_journal_create(&journal, &device.storage, key, domain, 10, 1, 1), OK);
+    CHECK_IS(cardvault_journal_close(&journal), OK);
+    measure("journal", open_journal);
+    measure("append", append);
+    measure("pending", open_pending);
+    say("\n");
+}
 
 static void start(void) {
     check_core();
-    uint32_t *deepest = stack_limit;
-    while (*deepest == PAINT)
-        deepest++;
-    say("checks "), say_number(checks);
-    say(", failed "), say_number(faults);
-    say(", stack at most "), say_number((uint32_t)((uint8_t *)stack_top - (uint8_t *)deepest));
-    say(" bytes\n");
+    say_number(checks), say(" checks, "), say_number(faults), say(" failed\n");
+    measure_stack();
     stop(faults != 0);
 }
 
-/* Not inlined: no variable of it may lie where it paints. */
-__attribute__((naked)) void reset(void) {
-    __asm__ volatile("ldr r0, =stack_limit\n"
-                     "ldr r1, =stack_top\n"
-                     "ldr r2, =0x5AA5C33C\n"
-                     "1: cmp r0, r1\n"
-                     "bhs 2f\n"
-                     "str r2, [r0], #4\n"
-                     "b 1b\n"
-                     "2: b ready\n");
-}
-
-__attribute__((used)) void ready(void) {
+void reset(void) {
     for (uint32_t *to = data_start, *from = data_source; to < data_end;)
         *to++ = *from++;
     for (uint32_t *to = bss_start; to < bss_end;)
