@@ -159,15 +159,20 @@ pub(super) struct Place<'c, H: Handle> {
 
 impl<H: Handle> Place<'_, H> {
     /// Makes the object. What was there is overwritten without a look.
+    #[inline]
     pub(super) fn put(self, value: H::Inner) {
-        let held = Held {
-            mark: AtomicUsize::new(mark::<H>(self.at)),
-            users: AtomicUsize::new(FREE),
-            value: UnsafeCell::new(MaybeUninit::new(value)),
-        };
+        let mark = mark::<H>(self.at);
         // SAFETY: `Call::place` checked it, the structure is large enough (`Handle`), and the
-        // caller promises that nobody else uses memory that holds no open object.
-        unsafe { ptr::write(self.at, held) }
+        // caller promises that nobody else uses memory that holds no open object. Field by field,
+        // so that a large value takes no stack once more.
+        unsafe {
+            ptr::write(
+                &raw mut (*self.at).value,
+                UnsafeCell::new(MaybeUninit::new(value)),
+            );
+            ptr::write(&raw mut (*self.at).users, AtomicUsize::new(FREE));
+            ptr::write(&raw mut (*self.at).mark, AtomicUsize::new(mark));
+        }
     }
 }
 

@@ -132,7 +132,11 @@ pub unsafe extern "C" fn cardvault_ring_open(
         let place = call.place(ring)?;
         let sealed = call.bytes(sealed, sealed_len)?;
         let kek = call.kek(components, count, check_value)?;
-        place.put(open_ring_with_kek(sealed, &kek)?);
+        // Without `?`, which would move the ring on the stack once more.
+        match open_ring_with_kek(sealed, &kek) {
+            Ok(ring) => place.put(ring),
+            Err(error) => return Err(error.into()),
+        }
         Ok(())
     })
 }

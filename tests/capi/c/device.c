@@ -137,7 +137,8 @@ void reset(void) {
     start();
 }
 
-typedef void (*handler)(void);
-__attribute__((section(".vectors"), used)) static const handler vectors[16] = {
-    (handler)(void *)stack_top, reset, fault, fault, fault, fault, fault,
-};
+/* The vector table: the first stack, the start, and what goes wrong. */
+__attribute__((section(".vectors"), used)) static const struct {
+    uint32_t *stack;
+    void (*handlers[15])(void);
+} vectors = {stack_top, {reset, fault, fault, fault, fault, fault}};
