@@ -22,6 +22,7 @@ use subtle::ConstantTimeEq;
 mod day;
 #[path = "firmware/src/nor.rs"]
 mod nor;
+#[allow(dead_code, reason = "the images use the rest")]
 #[path = "firmware/src/random.rs"]
 mod random;
 #[path = "support/journal.rs"]

@@ -43,7 +43,7 @@ pub struct cardvault_flash {
     pub context: *mut c_void,
     /// Size of the whole in bytes; at least two pages.
     pub capacity: u32,
-    /// Size of a page in bytes: a multiple of 64, at least 544 for the log and 256 for the state.
+    /// Size of a page in bytes: a multiple of 64, at least 576 for the log and 256 for the state.
     pub page_len: u32,
     /// Size of a word in bytes: 1, 2, 4, 8, 16 or 32.
     pub word_len: u32,

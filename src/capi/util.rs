@@ -11,7 +11,8 @@ use super::{card, journal, reading, ring, seal, token};
 /// How every opaque structure is aligned, in bytes.
 pub const CARDVAULT_HANDLE_ALIGN: usize = 16;
 
-/// The objects by number, for programs that cannot use the structures of the header.
+/// The objects by number, for programs that cannot use the structures of the header:
+/// `cardvault_card`.
 pub const CARDVAULT_KIND_CARD: u32 = 1;
 /// `cardvault_ring`.
 pub const CARDVAULT_KIND_RING: u32 = 2;

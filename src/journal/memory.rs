@@ -46,7 +46,11 @@ impl<const WORD: usize, const PAGE: usize> ReadNorFlash for MemoryFlash<'_, WORD
 
     fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Self::Error> {
         check_read(self, offset, bytes.len())?;
-        bytes.copy_from_slice(self.part(offset, bytes.len())?);
+        let part = self.part(offset, bytes.len())?;
+        bytes
+            .iter_mut()
+            .zip(part)
+            .for_each(|(to, from)| *to = *from);
         Ok(())
     }
 
@@ -68,7 +72,10 @@ impl<const WORD: usize, const PAGE: usize> NorFlash for MemoryFlash<'_, WORD, PA
 
     fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Self::Error> {
         check_write(self, offset, bytes.len())?;
-        self.part(offset, bytes.len())?.copy_from_slice(bytes);
+        let part = self.part(offset, bytes.len())?;
+        part.iter_mut()
+            .zip(bytes)
+            .for_each(|(to, from)| *to = *from);
         Ok(())
     }
 }

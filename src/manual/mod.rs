@@ -1,4 +1,5 @@
-//! Why it is as it is: the promises and their tests, the choices, the rules of PCI DSS in code.
+//! Why it is as it is: the promises and their tests, the choices, the rules of PCI DSS in code;
+//! and how it is linked into firmware.
 #![forbid(unsafe_code)]
 
 #[doc = include_str!("promises.md")]
@@ -9,6 +10,12 @@ pub mod choices {}
 
 #[doc = include_str!("journal.md")]
 pub mod journal {}
+
+#[doc = include_str!("firmware.md")]
+#[doc = "# The figures\n```text"]
+#[doc = include_str!("firmware.txt")]
+#[doc = "```"]
+pub mod firmware {}
 
 #[doc = include_str!("store.md")]
 pub mod store {}

@@ -7,7 +7,8 @@ use core::fmt::Write;
 
 use cardvault::card::{CardData, CardRecord, TruncationFormat};
 use cardvault::journal::{
-    ChainKey, Entry, FRAME_MAX_LEN, FlashState, Identity, Journal, PAYMENT_MAX_LEN,
+    ChainKey, Entry, FRAME_MAX_LEN, FlashState, FlashStateError, Identity, Journal, JournalError,
+    PAYMENT_MAX_LEN,
 };
 use cardvault::payment::{
     Amount, BatchNumber, Currency, MerchantId, OriginalVoucher, PaymentFields, PaymentKind,
@@ -244,7 +245,6 @@ fn append<P: Cut>(
         token: b"",
         card: Some(card),
     };
-    use cardvault::journal::{FlashStateError, JournalError};
     match journal.append(&entry, &mut random(desk)) {
         Ok(_) => Ok(()),
         Err(JournalError::Flash(error)) => Err(error),

@@ -83,7 +83,11 @@ fn cards() -> u32 {
         ("4111111111111111", "411111******1111", Brand::Visa),
         ("378282246310005", "378282*****0005", Brand::AmericanExpress),
         ("5555555555554444", "555555******4444", Brand::Mastercard),
-        ("6205500000000000004", "620550*********0004", Brand::UnionPay),
+        (
+            "6205500000000000004",
+            "620550*********0004",
+            Brand::UnionPay,
+        ),
         ("3530111333300000", "353011******0000", Brand::Jcb),
     ];
     for (number, mask, brand) in masks {
@@ -202,7 +206,11 @@ fn xaes() -> u32 {
         let cipher = Xaes256Gcm::new(&[key; 32].into());
         let mut text = *b"XAES-256-GCM";
         let tag = cipher
-            .encrypt_inout_detached(b"ABCDEFGHIJKLMNOPQRSTUVWX".into(), aad, (&mut text[..]).into())
+            .encrypt_inout_detached(
+                b"ABCDEFGHIJKLMNOPQRSTUVWX".into(),
+                aad,
+                (&mut text[..]).into(),
+            )
             .unwrap();
         let expected = bytes::<28>(expected);
         assert_eq!((&text[..], &tag[..]), (&expected[..12], &expected[12..]));
@@ -242,7 +250,10 @@ fn frozen() -> u32 {
     let ring = open_ring_with_kek(ring, &kek).unwrap();
     let domain = Domain::new(b"merchant-7").unwrap();
     let mut buffer = [0; 128];
-    let sealed = hex(include_str!("../../../golden/sealed-record.hex"), &mut buffer);
+    let sealed = hex(
+        include_str!("../../../golden/sealed-record.hex"),
+        &mut buffer,
+    );
     let id = sealed_key_id(sealed).unwrap();
     let opener = Opener::new(&ring.card_key_for(&domain, &id).unwrap());
     let binding = Binding {

@@ -5,9 +5,9 @@
 
 use core::fmt::Write;
 
+use cardvault::Secret;
 use cardvault::card::{CardRecord, Pan};
 use cardvault::journal::{ChainKey, Entry, FRAME_MAX_LEN, FlashState, Identity, Journal};
-use cardvault::Secret;
 use cardvault_firmware::day::{self, Cut};
 use cardvault_firmware::kept::{Kept, Supply};
 use cardvault_firmware::machine::{self, Console};
@@ -52,8 +52,7 @@ const FRESH: Memory = Memory {
 #[unsafe(link_section = ".noinit")]
 static mut MEMORY: Kept<Memory> = Kept::new(FRESH);
 
-type Terminal<'a> =
-    Journal<Nor<'a, Supply, LOG_LEN>, FlashState<Nor<'a, Supply, STATE_LEN>>>;
+type Terminal<'a> = Journal<Nor<'a, Supply, LOG_LEN>, FlashState<Nor<'a, Supply, STATE_LEN>>>;
 
 #[unsafe(no_mangle)]
 extern "C" fn main() -> ! {
@@ -94,11 +93,23 @@ fn write_with_cut(memory: &mut Memory) {
     let supply = Supply::default();
     let identity = Identity::new(day::TERMINAL, day::EPOCH, day::BASE_VERSION).unwrap();
     let key = ChainKey::new(Secret::new(day::CHAIN_KEY), identity);
-    let state = FlashState::new(Nor { chip: &mut memory.state, power: &supply }).unwrap();
-    let log = Nor { chip: &mut memory.log, power: &supply };
+    let state = FlashState::new(Nor {
+        chip: &mut memory.state,
+        power: &supply,
+    })
+    .unwrap();
+    let log = Nor {
+        chip: &mut memory.log,
+        power: &supply,
+    };
     let mut journal = Journal::create(log, state, key).unwrap();
     let mut random = Sequence(memory.starts);
-    append(&mut journal, b"first", &card(b"4111111111111111"), &mut random);
+    append(
+        &mut journal,
+        b"first",
+        &card(b"4111111111111111"),
+        &mut random,
+    );
     let second = card(SECOND);
     journal.open_pending(&second, &mut random).unwrap();
     memory.went = true;
@@ -114,8 +125,15 @@ const SECOND: &[u8] = b"378282246310005";
 
 fn recover(memory: &mut Memory) {
     let supply = Supply::default();
-    let state = FlashState::new(Nor { chip: &mut memory.state, power: &supply }).unwrap();
-    let log = Nor { chip: &mut memory.log, power: &supply };
+    let state = FlashState::new(Nor {
+        chip: &mut memory.state,
+        power: &supply,
+    })
+    .unwrap();
+    let log = Nor {
+        chip: &mut memory.log,
+        power: &supply,
+    };
     let mut journal = Journal::open(log, state).unwrap();
     let found = journal.recovery();
     assert_eq!((found.lost, found.damaged_pages), (None, 0));
