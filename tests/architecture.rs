@@ -63,6 +63,12 @@ const PACKAGES: [(&str, &[&str]); 9] = [
     ("clap", &["bin"]),
 ];
 
+/// Files that may name a package outside its modules.
+const EXEMPT: [(&str, &str); 1] = [
+    // The demo's thief has tools of his own, and no way into the library's.
+    ("bin/cardvault/demo/thief.rs", "aes_gcm"),
+];
+
 struct Source {
     /// The module below the root: `card`, `bin`, or `lib` for the root file.
     module: String,
@@ -237,7 +243,9 @@ fn packages_stay_in_their_modules() {
     for source in sources() {
         let code = code(&source.text);
         for (package, modules) in PACKAGES {
-            if !names_package(&code, package) {
+            let exempt =
+                |(file, named): &(&str, &str)| *named == package && source.path.ends_with(file);
+            if !names_package(&code, package) || EXEMPT.iter().any(exempt) {
                 continue;
             }
             assert!(

@@ -17,7 +17,13 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use cardvault::journal::{
+    FileFlash, FlashState, Journal, Position, Reading, Recovery, upload_identity,
+};
+use cardvault::seal::open_ring_with_passphrase;
 use tempfile::TempDir;
+
+mod common;
 
 const PASSPHRASE: &str = "for test cards only";
 const VISA: &str = "4111111111111111";
@@ -708,24 +714,109 @@ fn a_full_disk_is_named_and_nothing_is_left() {
     assert!(Path::new("/dev/full").exists());
 }
 
+/// One demo, kept: it takes seconds.
 #[test]
-fn demo_finds_its_control_and_nothing_else() {
+fn demo_tells_its_story_and_keeps_what_it_shows() {
     let bench = Bench::empty();
     let output = bench.run(&["demo", "--keep", "d"], "");
     assert_eq!(code(&output), 0, "{}{}", text(&output), errors(&output));
     let shown = text(&output);
-    assert!(shown.contains("found in 12 of 12 forms"), "{shown}");
-    assert!(shown.contains("No clear card number was found in any file."));
+    for line in DEMO_LINES {
+        assert!(shown.contains(line), "{line}\n{shown}");
+    }
     assert!(!shown.contains('\x1b'), "colour in a pipe");
-    assert!(!shown.contains(VISA), "the demo shows a clear number");
+    assert!(shown.is_ascii() && shown.lines().count() <= 220);
+    for (_, number) in common::passing() {
+        assert!(!shown.contains(number), "the demo shows a clear number");
+    }
+    let receipts = shown.lines().filter(|line| line.starts_with("      |"));
+    let widths = receipts
+        .flat_map(|line| line.trim().split("    |"))
+        .map(str::len);
+    assert!(
+        widths.clone().count() > 40 && widths.max() <= Some(36),
+        "wider than paper"
+    );
     for name in [
         "vault/vault.redb",
         "vault/ring.cvk",
         "vault/access.log",
         "tokens.csv",
+        "settlement.csv",
     ] {
         assert!(bench.path("d").join(name).exists(), "{name}");
     }
     assert!(!bench.path("d/control.bin").exists());
     bench.fails(4, "is there already", &["demo", "--keep", "d"]);
+    kept_journals_are_read(&bench);
+}
+
+/// What the demo must have worked out, chapter by chapter.
+const DEMO_LINES: [&str; 34] = [
+    "1. The card",
+    "74 published test numbers of 18 brands",
+    "track 2  magnetic stripe  2030-12  101      450875******1019",
+    "the same by the door for UnionPay  admitted as 620000******0006",
+    "2. Tokens",
+    "opened again 4 of 4",
+    "75 have the same token; asked for fresh ones: 75 have another",
+    "150 records moved: 160 under card-2; card-1 is destroyed",
+    "today's ring: refused: no key of the ring fits",
+    "3. The terminals",
+    "Power fails while T0000001 writes 66.00 CNY",
+    "torn entry: yes; lost entries: 0; still there: 3 of 3",
+    "pending slot 555555******4444",
+    "card numbers in it, of 78 known ones in every form: none",
+    "keys, 0 of 4 cards open",
+    "the host, with journal-1: 4 of 4 cards open",
+    "4. The host",
+    "journal entry 1 at byte 213: changed           3 of 4",
+    "rolled back",
+    "first  15 new payments, 0 known; 7 new cards; 0 that act on nothing known",
+    "again  0 new payments, 15 known; 0 new cards",
+    "12 captured, 1 in doubt, 1 reversed; held against the journals: 0 differences",
+    "5. The refund desk",
+    "refused: too late for a void: the batch is settled",
+    "refused: not the card that paid",
+    "refused: more than is left: 100.00 CNY",
+    "accepted already, nothing is sent",
+    "refused: needs a supervisor",
+    "refused: the outcome of the payment is unknown",
+    "reversal accepted    by the journal   reversed",
+    "(300.00 CNY in the ledger, not 3000.00 CNY)",
+    "5 small payments in a short time",
+    "found in 12 of 12 forms",
+    "No clear card number was found in any file.",
+];
+
+/// Reads the uploads with the kept ring, and opens the cafe's journal where it was left.
+fn kept_journals_are_read(bench: &Bench) {
+    let sealed = fs::read(bench.path("d/vault/ring.cvk")).unwrap();
+    let ring = open_ring_with_passphrase(&sealed, b"for published test cards only").unwrap();
+    let key = ring.journal_key_of(&"fleet-1".parse().unwrap(), 1).unwrap();
+    for (terminal, entries, cards) in [("T0000001", 6, 4), ("T0000002", 4, 3), ("T0000003", 6, 6)] {
+        let upload = fs::read(bench.path(&format!("d/uploads/{terminal}.upload"))).unwrap();
+        let (identity, first) = upload_identity(&upload).unwrap();
+        assert_eq!((identity.terminal(), first), (terminal.as_bytes(), 0));
+        let mut reading = Reading::new(&key, &identity, &Position::START, &upload[..]).unwrap();
+        let (mut read, mut opened) = (0, 0);
+        while let Some(item) = reading.next() {
+            opened += usize::from(item.unwrap().card.is_some());
+            read += 1;
+        }
+        assert_eq!((read, opened), (entries, cards), "{terminal}");
+        assert!(reading.outcome().unwrap().clean, "{terminal}");
+
+        if terminal != "T0000003" {
+            let file = |part: &str, pages| {
+                let path = bench.path(&format!("d/terminals/{terminal}.{part}"));
+                FileFlash::open(path, pages).unwrap()
+            };
+            let state = FlashState::new(file("state", 4)).unwrap();
+            let journal = Journal::open(file("log", 8), state).unwrap();
+            assert_eq!(journal.count(), entries);
+            assert_eq!(journal.recovery(), Recovery::default());
+            assert!(journal.pending().unwrap().is_none());
+        }
+    }
 }

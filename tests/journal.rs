@@ -12,18 +12,19 @@ mod golden;
 #[path = "support/journal.rs"]
 mod support;
 
-use cardvault::RandomError;
+use cardvault::card::CardRecord;
 use cardvault::journal::{
-    BATTERY_LEN, BatteryState, Body, Cause, FRAME_MAX_LEN, FlashState, Frame, FromRead, Identity,
-    Journal, JournalError, MemoryFlash, PAYMENT_MAX_LEN, Position, Reading, Receipt, TOKEN_MAX_LEN,
-    upload_identity,
+    BATTERY_LEN, BatteryState, Body, Cause, Entry, FRAME_MAX_LEN, FlashState, Frame, FromRead,
+    Identity, Journal, JournalError, MemoryFlash, PAYMENT_MAX_LEN, Position, Reading, Receipt,
+    TOKEN_MAX_LEN, upload_identity,
 };
 use cardvault::keys::{Component, Kek, KeyError};
 use cardvault::seal::{MAX_SEALED_RING, seal_ring_with_kek};
+use cardvault::{RandomError, UnixSeconds};
 use golden::{assert_golden, golden};
 use proptest::prelude::*;
 use subtle::ConstantTimeEq;
-use support::{Host, NOW, card, entry, items, rng};
+use support::{Host, NOW, card, crc32, entry, items, rng, try_items};
 
 /// The components of `ring-kek.hex`.
 const COMPONENTS: [&str; 2] = [
@@ -134,6 +135,265 @@ fn a_generator_that_stands_still_opens_no_slot() {
     );
     assert!(journal.pending().unwrap().is_none());
     journal.open_pending(&card(0), &mut rng(1)).unwrap();
+}
+
+/// An entry; then a batch with two entries, one without card, a checkpoint and an open payment.
+fn frozen_batch<'a>(
+    flash: &'a mut [u8],
+    battery: &'a mut [u8; BATTERY_LEN],
+) -> Journal<Flash<'a>, Battery<'a>> {
+    let mut rng = rng(4);
+    let mut journal = create(flash, battery, &Host::new(1));
+    let cards = [card(0), card(1), card(3)];
+    journal
+        .append(&entry(b"before", Some(&cards[0])), &mut rng)
+        .unwrap();
+    journal.open_batch(&mut rng).unwrap();
+    journal
+        .append(&entry(b"first", Some(&cards[1])), &mut rng)
+        .unwrap();
+    journal.append(&entry(b"second", None), &mut rng).unwrap();
+    journal.checkpoint(NOW, &mut rng).unwrap();
+    journal
+        .append(&entry(b"third", Some(&cards[2])), &mut rng)
+        .unwrap();
+    journal.open_pending(&card(2), &mut rng).unwrap();
+    journal
+}
+
+#[test]
+fn the_format_of_a_batch_is_frozen() {
+    let (mut flash, mut battery) = ([0xFF; 8192], [0; BATTERY_LEN]);
+    let mut journal = frozen_batch(&mut flash, &mut battery);
+    assert_golden("journal-batch-upload.hex", &items(&mut journal).concat());
+    let end = flash.iter().rposition(|&byte| byte != 0xFF).unwrap();
+    assert_golden("journal-batch-page.hex", &flash[..=end]);
+    let state = if battery[..256] == [0; 256] {
+        &battery[256..]
+    } else {
+        &battery[..256]
+    };
+    assert_golden("journal-batch-state.hex", state);
+}
+
+#[test]
+fn a_frozen_batch_reads_back() {
+    let mut flash = [0xFF; 8192];
+    let page = golden("journal-batch-page.hex");
+    flash[..page.len()].copy_from_slice(&page);
+    let mut battery = [0; BATTERY_LEN];
+    battery[..256].copy_from_slice(&golden("journal-batch-state.hex"));
+    let mut journal = open(&mut flash, &mut battery);
+    assert_eq!(journal.batch(), Some(1));
+    let opened = |opened: Option<CardRecord>, at| bool::from(opened.unwrap().ct_eq(&card(at)));
+    assert!(opened(journal.batch_card(1).unwrap(), 1));
+    assert!(opened(journal.batch_card(4).unwrap(), 3));
+    assert!(opened(journal.pending().unwrap(), 2));
+    let read = Host::new(1).read(1, &Position::START, &golden("journal-batch-upload.hex"));
+    assert!(read.is_clean(), "{:?}", read.faults);
+    assert_eq!(read.frames.len(), 5);
+}
+
+/// Voids without the card and a batch upload, and what is refused around them.
+#[test]
+fn the_terminal_opens_the_cards_of_its_open_batch_alone() {
+    let host = Host::new(1);
+    let (mut flash, mut battery) = ([0xFF; 8192], [0; BATTERY_LEN]);
+    let mut journal = frozen_batch(&mut flash, &mut battery);
+    let mut rng = rng(9);
+    let masks = |journal: &mut Journal<Flash<'_>, Battery<'_>>| {
+        (0..journal.count() + 1)
+            .map(|at| {
+                let card = journal.batch_card(at).unwrap()?;
+                Some(card.pan.mask().as_str().to_owned())
+            })
+            .collect::<Vec<_>>()
+    };
+    let mask = |at: usize| Some(card(at).pan.mask().as_str().to_owned());
+    let open = [None, mask(1), None, None, mask(3), None];
+    assert_eq!(masks(&mut journal), open);
+
+    // The upload says nothing of it: its items are those of any journal.
+    let sent = items(&mut journal);
+    let kinds: Vec<_> = sent.iter().map(|item| item[1]).collect();
+    assert_eq!(kinds, [3, 1, 1, 1, 2, 1, 4]);
+    let read = host.read(1, &Position::START, &sent.concat());
+    assert!(read.is_clean(), "{:?}", read.faults);
+    let cards: Vec<_> = read.frames.iter().map(|seen| seen.card.clone()).collect();
+    assert_eq!(cards, [mask(0), mask(1), None, None, mask(3)]);
+    journal.confirm(&read.outcome.unwrap().receipt).unwrap();
+    assert_eq!(masks(&mut journal), open);
+
+    // Neither the batch nor the epoch ends with an open payment, nor the epoch with an open batch.
+    assert_eq!(journal.close_batch(), Err(JournalError::PendingOpen));
+    assert_eq!(journal.open_batch(&mut rng), Err(JournalError::BatchOpen));
+    journal.clear_pending().unwrap();
+    assert_eq!(masks(&mut journal), open);
+    assert_eq!(journal.close(NOW, &mut rng), Err(JournalError::BatchOpen));
+    let (flash, mut store) = journal.into_parts();
+    let refused = Journal::create(flash, &mut store, host.chain_key(2));
+    assert_eq!(refused.err(), Some(JournalError::InUse));
+}
+
+#[test]
+fn a_closed_batch_opens_no_more_and_the_next_one_has_its_own_key() {
+    let (mut flash, mut battery) = ([0xFF; 8192], [0; BATTERY_LEN]);
+    let mut journal = frozen_batch(&mut flash, &mut battery);
+    let mut rng = rng(9);
+    journal.clear_pending().unwrap();
+    journal.close_batch().unwrap();
+    journal.close_batch().unwrap();
+    assert_eq!(journal.batch(), None);
+    assert!(journal.batch_card(1).unwrap().is_none());
+    // A payment in between has the slot's own key again; then the next batch.
+    journal.open_pending(&card(0), &mut rng).unwrap();
+    assert_eq!(journal.open_batch(&mut rng), Err(JournalError::PendingOpen));
+    let record = card(2);
+    journal
+        .append(&entry(b"between", Some(&record)), &mut rng)
+        .unwrap();
+    journal.open_batch(&mut rng).unwrap();
+    assert_eq!(journal.batch(), Some(6));
+    let next = journal
+        .append(&entry(b"next", Some(&record)), &mut rng)
+        .unwrap();
+    assert!((0..next).all(|at| journal.batch_card(at).unwrap().is_none()));
+    let opened = journal.batch_card(next).unwrap().unwrap();
+    assert!(bool::from(opened.ct_eq(&record)));
+}
+
+/// Every flipped bit of a copy, and the copies of two entries swapped.
+#[test]
+fn a_changed_copy_does_not_open() {
+    let (mut flash, mut battery) = ([0xFF; 8192], [0; BATTERY_LEN]);
+    drop(frozen_batch(&mut flash, &mut battery));
+    let copies: Vec<usize> = (0..8192 - 4)
+        .step_by(4)
+        .filter(|&at| flash[at..at + 4] == [1, 7, 0, 56])
+        .collect();
+    let [one, other] = copies[..] else {
+        panic!("{copies:?}");
+    };
+    let refused = |flash: &mut [u8], battery: &mut [u8; BATTERY_LEN], sequence| {
+        let result = open(flash, battery).batch_card(sequence);
+        assert_eq!(result.unwrap_err(), JournalError::Copy { sequence });
+    };
+    for bit in 0..56 * 8 {
+        flash[one + bit / 8] ^= 1 << (bit % 8);
+        refused(&mut flash, &mut battery, 1);
+        flash[one + bit / 8] ^= 1 << (bit % 8);
+    }
+    for at in 0..56 {
+        flash.swap(one + at, other + at);
+    }
+    refused(&mut flash, &mut battery, 1);
+    refused(&mut flash, &mut battery, 4);
+}
+
+#[test]
+fn no_page_of_the_open_batch_is_reclaimed() {
+    let host = Host::new(1);
+    let (mut flash, mut battery) = ([0xFF; 2 * 4096], [0; BATTERY_LEN]);
+    let mut journal = create(&mut flash, &mut battery, &host);
+    let mut rng = rng(1);
+    let record = card(1);
+    let entry = entry(b"sale", Some(&record));
+    journal.append(&entry, &mut rng).unwrap();
+    journal.open_batch(&mut rng).unwrap();
+    while journal.append(&entry, &mut rng) != Err(JournalError::Full) {}
+    let read = host.read(1, &Position::START, &items(&mut journal).concat());
+    journal.confirm(&read.outcome.unwrap().receipt).unwrap();
+    assert_eq!(journal.append(&entry, &mut rng), Err(JournalError::Full));
+    for at in 1..journal.count() {
+        assert!(journal.batch_card(at).unwrap().is_some(), "{at}");
+    }
+    journal.close_batch().unwrap();
+    journal.append(&entry, &mut rng).unwrap();
+
+    // Pages that hold an entry, but not with the copy of its card.
+    let (mut flash, mut battery) = ([0xFF; 4 * 576], [0; BATTERY_LEN]);
+    let flash = MemoryFlash::<4, 576>::new(&mut flash);
+    let store = BatteryState::new(&mut battery);
+    let mut journal = Journal::create(flash, store, host.chain_key(1)).unwrap();
+    assert_eq!(journal.open_batch(&mut rng), Err(JournalError::Geometry));
+    journal.append(&entry, &mut rng).unwrap();
+}
+
+/// A terminal's clock may stand anywhere: order is by sequence numbers, and the host gets the
+/// times as they were written.
+#[test]
+fn a_clock_that_goes_back_changes_no_order() {
+    let host = Host::new(1);
+    let (mut flash, mut battery) = ([0xFF; 8192], [0; BATTERY_LEN]);
+    let mut journal = create(&mut flash, &mut battery, &host);
+    let times = [NOW.0, NOW.0 - 86_400, 0, u64::MAX, NOW.0, 1];
+    for (at, time) in (0..).zip(times) {
+        let entry = Entry {
+            time: UnixSeconds(time),
+            ..entry(b"sale", None)
+        };
+        assert_eq!(journal.append(&entry, &mut rng(at)).unwrap(), u64::from(at));
+    }
+    journal.checkpoint(UnixSeconds(0), &mut rng(9)).unwrap();
+    let sent = items(&mut journal).concat();
+    assert!(host.read(1, &Position::START, &sent).is_clean());
+    let (key, identity) = (host.reading_key(), Host::identity(1));
+    let mut reading = Reading::new(&key, &identity, &Position::START, &sent[..]).unwrap();
+    let mut read = Vec::new();
+    while let Some(verified) = reading.next() {
+        read.push(verified.unwrap().frame.time.0);
+    }
+    assert_eq!(read, [&times[..], &[0]].concat());
+}
+
+/// A state with values that no terminal has, under a right CRC.
+#[test]
+fn a_state_that_no_terminal_writes_is_refused() {
+    let sound = golden("journal-state.hex");
+    let opened = |state: &[u8]| {
+        let (mut flash, mut battery) = ([0xFF; 8192], [0; BATTERY_LEN]);
+        battery[..252].copy_from_slice(&state[..252]);
+        let crc = crc32(&state[..252]);
+        battery[252..256].copy_from_slice(&crc.to_be_bytes());
+        let flash = Flash::new(&mut flash);
+        match Journal::open(flash, BatteryState::new(&mut battery)) {
+            Ok(mut journal) => {
+                let _ = journal.append(&entry(b"x", None), &mut rng(1));
+                try_items(&mut journal).unwrap();
+                true
+            }
+            Err(JournalError::State) => false,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert!(opened(&sound));
+    // Offsets as in the manual, behind the generation: flags, length of the terminal id, zeros,
+    // the batch, the end, what is uploaded.
+    let cases: [(usize, &[u8]); 9] = [
+        (0, &[2]),
+        (1, &[0x12]),
+        (1, &[0]),
+        (2, &[17]),
+        (19, &[1]),
+        (36, &[1]),
+        (48, &[1]),
+        (128, &[0xFF; 8]),
+        (140, &[0xFF; 8]),
+    ];
+    for (at, bytes) in cases {
+        let mut state = sound.clone();
+        state[8 + at..8 + at + bytes.len()].copy_from_slice(bytes);
+        assert!(!opened(&state), "{at}: {bytes:?}");
+    }
+    // A page number near the end, and counts that nothing could hold: the calls end.
+    for (at, bytes) in [
+        (128, &[0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFE]),
+        (56, &[0xFF; 8]),
+    ] {
+        let mut state = sound.clone();
+        state[8 + at..16 + at].copy_from_slice(bytes);
+        assert!(opened(&state), "{at}");
+    }
 }
 
 #[test]
@@ -479,9 +739,15 @@ proptest! {
         noise in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..200),
         state in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
         all: bool,
+        batch: bool,
+        right_crc: bool,
     ) {
         let (mut flash, mut battery) = ([0xFF; 8192], [0; BATTERY_LEN]);
-        frozen(&mut flash, &mut battery);
+        if batch {
+            drop(frozen_batch(&mut flash, &mut battery));
+        } else {
+            frozen(&mut flash, &mut battery);
+        }
         if all {
             let mut noise = noise.iter().cycle();
             flash.fill_with(|| noise.next().map_or(0, |(_, byte)| *byte));
@@ -493,8 +759,16 @@ proptest! {
         for (at, byte) in &state {
             battery[at.index(BATTERY_LEN)] = *byte;
         }
+        if right_crc {
+            // Past the CRC, into the fields.
+            for slot in battery.chunks_mut(256) {
+                let crc = crc32(&slot[..252]);
+                slot[252..].copy_from_slice(&crc.to_be_bytes());
+            }
+        }
         let flash = Flash::new(&mut flash);
         if let Ok(mut journal) = Journal::open(flash, BatteryState::new(&mut battery)) {
+            let _ = (journal.batch_card(1), journal.pending(), journal.close_batch());
             let _ = journal.append(&entry(b"x", None), &mut rng(1));
             if let Ok(mut upload) = journal.upload() {
                 let mut out = [0; FRAME_MAX_LEN];

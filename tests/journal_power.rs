@@ -4,7 +4,6 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::panic,
-    clippy::print_stderr,
     clippy::cast_possible_truncation,
     unsafe_code
 )]
@@ -27,7 +26,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::Rng;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
-use support::{Host, NOW, card, entry, items, rng};
+use support::{Host, NOW, card, entry, items, report, rng, try_items};
 
 const LOG_WORD: usize = 16;
 const LOG_PAGE: usize = 1024;
@@ -54,13 +53,19 @@ impl Kept {
     }
 }
 
-/// Both stores behind one type, so that one test runs them.
-enum Store<'a> {
+/// Both stores behind one type, so that one test runs them. Records each state.
+struct Store<'a> {
+    world: Shared,
+    medium: Medium<'a>,
+}
+
+enum Medium<'a> {
     Pages(FlashState<StateFlash<'a>>),
     Battery(BatteryState<Battery<'a>>),
 }
 
-/// Battery-backed memory under the same power supply: eight bytes a step.
+/// Battery-backed memory under the same power supply: 32 bytes a step, of which any part is
+/// written at a cut.
 struct Battery<'a> {
     bytes: &'a mut Vec<u8>,
     world: Shared,
@@ -73,7 +78,8 @@ impl BatteryMemory for Battery<'_> {
     type Error = Off;
 
     fn read(&mut self, offset: usize, out: &mut [u8]) -> Result<(), Off> {
-        if self.world.borrow().off {
+        let mut world = self.world.borrow_mut();
+        if world.off || world.read_fails() {
             return Err(Off);
         }
         out.copy_from_slice(&self.bytes[offset..offset + out.len()]);
@@ -82,7 +88,7 @@ impl BatteryMemory for Battery<'_> {
 
     fn write(&mut self, offset: usize, bytes: &[u8]) -> Result<(), Off> {
         let mut world = self.world.borrow_mut();
-        for (at, part) in (offset..).step_by(8).zip(bytes.chunks(8)) {
+        for (at, part) in (offset..).step_by(32).zip(bytes.chunks(32)) {
             if world.off {
                 return Err(Off);
             }
@@ -101,16 +107,21 @@ impl StateStore for Store<'_> {
     type Error = String;
 
     fn load(&mut self, out: &mut Secret<224>) -> Result<bool, String> {
-        match self {
-            Self::Pages(store) => store.load(out).map_err(|error| format!("{error:?}")),
-            Self::Battery(store) => store.load(out).map_err(|error| format!("{error:?}")),
+        let found = match &mut self.medium {
+            Medium::Pages(store) => store.load(out).map_err(|error| format!("{error:?}")),
+            Medium::Battery(store) => store.load(out).map_err(|error| format!("{error:?}")),
+        }?;
+        if found {
+            self.world.borrow_mut().record_state(out.expose());
         }
+        Ok(found)
     }
 
     fn store(&mut self, state: &Secret<224>) -> Result<(), String> {
-        match self {
-            Self::Pages(store) => store.store(state).map_err(|error| format!("{error:?}")),
-            Self::Battery(store) => store.store(state).map_err(|error| format!("{error:?}")),
+        self.world.borrow_mut().record_state(state.expose());
+        match &mut self.medium {
+            Medium::Pages(store) => store.store(state).map_err(|error| format!("{error:?}")),
+            Medium::Battery(store) => store.store(state).map_err(|error| format!("{error:?}")),
         }
     }
 }
@@ -143,20 +154,21 @@ impl Terminal {
             chip: &mut self.log,
             world: world(),
         };
-        let store = match &mut self.kept {
+        let medium = match &mut self.kept {
             Kept::Pages(chip) => {
                 let chip = Nor {
                     chip,
                     world: world(),
                 };
-                Store::Pages(FlashState::new(chip).unwrap())
+                Medium::Pages(FlashState::new(chip).unwrap())
             }
-            Kept::Battery(bytes) => Store::Battery(BatteryState::new(Battery {
+            Kept::Battery(bytes) => Medium::Battery(BatteryState::new(Battery {
                 bytes,
                 world: world(),
             })),
         };
-        (log, store)
+        let world = world();
+        (log, Store { world, medium })
     }
 
     fn open(&mut self, world: &Shared) -> Result<Writer<'_>, Fails> {
@@ -183,25 +195,41 @@ struct Known {
     acked: Vec<Vec<u8>>,
     count: u64,
     pending: bool,
+    /// The first entry of the open batch, and the number of the card of each of its entries.
+    batch: Option<u64>,
+    cards: Vec<(u64, usize)>,
+    /// The number of the card of the operation that was tried last.
+    tried: usize,
+    /// It was cut: its entry can be there although it was not acknowledged.
+    unsure: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Op {
     Append,
     AppendNoCard,
     Checkpoint,
     OpenPending,
+    ClearPending,
+    OpenBatch,
+    CloseBatch,
     Upload,
+    /// A new epoch, once this one is closed and uploaded.
+    Renew,
     Restart,
 }
 
 fn choose(rng: &mut ChaCha20Rng) -> Op {
-    match rng.next_u32() % 16 {
-        0..7 => Op::Append,
-        7..9 => Op::AppendNoCard,
-        9 => Op::Checkpoint,
-        10..12 => Op::OpenPending,
-        12..15 => Op::Upload,
+    match rng.next_u32() % 24 {
+        0..9 => Op::Append,
+        9..11 => Op::AppendNoCard,
+        11 => Op::Checkpoint,
+        12..14 => Op::OpenPending,
+        14 => Op::ClearPending,
+        15..17 => Op::OpenBatch,
+        17..19 => Op::CloseBatch,
+        19..22 => Op::Upload,
+        22 => Op::Renew,
         _ => Op::Restart,
     }
 }
@@ -229,6 +257,37 @@ impl Run {
         world.off = false;
     }
 
+    /// Opens the journal and performs one operation.
+    fn act(&mut self, op: Op, terminal: &mut Terminal, known: &mut Known) -> Result<(), Fails> {
+        let mut journal = terminal.open(&self.world)?;
+        // A cut can have left a closed journal.
+        if op != Op::Renew && !journal.is_closed() {
+            return self.perform(op, &mut journal, known);
+        }
+        if known.pending {
+            journal.clear_pending()?;
+            known.pending = false;
+        }
+        journal.close_batch()?;
+        known.batch = None;
+        if !journal.is_closed() {
+            if let Err(error) = journal.close(NOW, &mut self.rng) {
+                if !matches!(error, JournalError::Full) {
+                    return Err(error);
+                }
+                self.upload(&mut journal, known)?;
+                journal.close(NOW, &mut self.rng)?;
+            }
+            known.count = journal.count();
+        }
+        self.upload(&mut journal, known)?;
+        drop(journal);
+        let epoch = known.epoch + 1;
+        terminal.create(&self.world, self.host.chain_key(epoch))?;
+        *known = self::known(epoch);
+        Ok(())
+    }
+
     /// Performs one operation on an open journal.
     fn perform(
         &mut self,
@@ -237,6 +296,7 @@ impl Run {
         known: &mut Known,
     ) -> Result<(), Fails> {
         self.written += 1;
+        known.tried = self.written as usize;
         let payment = self
             .written
             .to_be_bytes()
@@ -246,7 +306,10 @@ impl Run {
             Op::Append | Op::AppendNoCard => {
                 let record = matches!(op, Op::Append).then_some(&record);
                 match journal.append(&entry(&payment, record), &mut self.rng) {
-                    Ok(_) => {
+                    Ok(sequence) => {
+                        if record.is_some() && known.batch.is_some() {
+                            known.cards.push((sequence, known.tried));
+                        }
                         known.acked.push(payment);
                         known.pending = false;
                         known.count = journal.count();
@@ -269,19 +332,40 @@ impl Run {
                 Err(JournalError::PendingOpen) => assert!(known.pending),
                 Err(error) => return Err(error),
             },
+            Op::ClearPending => {
+                journal.clear_pending()?;
+                known.pending = false;
+            }
+            Op::OpenBatch => match journal.open_batch(&mut self.rng) {
+                Ok(()) => {
+                    known.batch = journal.batch();
+                    known.cards.clear();
+                }
+                Err(JournalError::PendingOpen) => assert!(known.pending),
+                Err(JournalError::BatchOpen) => assert!(known.batch.is_some()),
+                Err(error) => return Err(error),
+            },
+            Op::CloseBatch => match journal.close_batch() {
+                Ok(()) => known.batch = None,
+                Err(JournalError::PendingOpen) => assert!(known.pending && known.batch.is_some()),
+                Err(error) => return Err(error),
+            },
             Op::Upload => self.upload(journal, known)?,
+            Op::Renew => panic!("not on an open journal"),
             Op::Restart => {}
         }
         Ok(())
     }
 
     fn upload(&self, journal: &mut Writer<'_>, known: &mut Known) -> Result<(), Fails> {
-        let sent = items(journal).concat();
+        let sent = try_items(journal)?.concat();
         let read = self.host.read(known.epoch, &known.since, &sent);
         assert!(read.is_clean(), "{:?}", read.faults);
         let outcome = read.outcome.unwrap();
         // The host keeps first, then answers: a cut may swallow the answer.
-        assert_eq!(new_payments(&read), known.acked);
+        let payments = new_payments(&read);
+        assert_eq!(payments[..known.acked.len()], known.acked);
+        assert!(payments.len() <= known.acked.len() + usize::from(known.unsure));
         known.since = outcome.position;
         known.acked.clear();
         known.count = journal.count();
@@ -292,6 +376,11 @@ impl Run {
     fn check_twice(&self, terminal: &mut Terminal, known: &Known, op: Op) {
         self.power(None);
         let mut journal = terminal.open(&self.world).unwrap();
+        if journal.identity().epoch() != known.epoch {
+            assert!(known.acked.is_empty() && journal.count() <= 2);
+            return;
+        }
+        check_batch(&mut journal, known, op);
         let sent = items(&mut journal).concat();
         let read = self.host.read(known.epoch, &known.since, &sent);
         assert!(read.is_clean(), "{op:?}: {:?}", read.faults);
@@ -304,6 +393,12 @@ impl Run {
     fn check(&mut self, terminal: &mut Terminal, known: &mut Known, op: Op) {
         self.power(None);
         let mut journal = terminal.open(&self.world).unwrap();
+        if journal.identity().epoch() != known.epoch {
+            // Only once the host had all of the one before.
+            assert!(known.acked.is_empty());
+            *known = self::known(known.epoch + 1);
+        }
+        let op = if journal.is_closed() { Op::Renew } else { op };
         assert!(
             journal.count() >= known.count,
             "an acknowledged frame is gone"
@@ -313,7 +408,7 @@ impl Run {
         assert_eq!(journal.recovery().damaged_pages, 0);
         let pending = journal.pending().unwrap().is_some();
         match op {
-            Op::OpenPending => {}
+            Op::OpenPending | Op::ClearPending | Op::Renew => {}
             // The outcome and the slot's end are one step.
             Op::Append | Op::AppendNoCard => assert!(!pending || known.pending),
             _ => assert_eq!(pending, known.pending),
@@ -326,11 +421,60 @@ impl Run {
         assert!(payments.len() <= known.acked.len() + 1, "{op:?}");
         if payments.len() > known.acked.len() {
             assert!(matches!(op, Op::Append | Op::AppendNoCard));
+            if op == Op::Append && known.batch.is_some() {
+                known.cards.push((journal.count() - 1, known.tried));
+            }
         }
+        check_batch(&mut journal, known, op);
         known.acked = payments;
+        known.unsure = false;
         known.count = journal.count();
         known.pending = pending;
+        known.batch = journal.batch();
+
+        // No key of a slot that was emptied, and none of a batch that was closed.
+        let world = self.world.borrow();
+        let gone = |key: &&[u8; 32]| world.slot_key.as_ref() != Some(*key);
+        let past = world.slot_keys.iter().filter(gone).flat_map(ends).collect();
+        assert_eq!(count_in(ram(&journal), &past), 0, "in memory");
+        drop(journal);
+        for memory in terminal.memory() {
+            assert_eq!(count_in(memory, &past), 0, "in flash");
+        }
+        let present: HashSet<_> = world.slot_key.iter().flat_map(ends).collect();
+        assert_eq!(count_in(terminal.kept.bytes(), &present), present.len());
+        // The other half of the story: the state says whether there is one.
+        assert_eq!(
+            world.slot_key.is_some(),
+            known.pending || known.batch.is_some()
+        );
     }
+}
+
+/// The cards of the open batch can be read, and none else. `op` may have been cut.
+fn check_batch(journal: &mut Writer<'_>, known: &Known, op: Op) {
+    match op {
+        Op::OpenBatch | Op::CloseBatch | Op::Renew => {
+            let started = op == Op::OpenBatch && journal.batch() == Some(known.count);
+            assert!(journal.batch() == known.batch || journal.batch().is_none() || started);
+        }
+        _ => assert_eq!(journal.batch(), known.batch),
+    }
+    for &(sequence, at) in &known.cards {
+        let opened = journal.batch_card(sequence).unwrap();
+        match journal.batch() {
+            Some(first) if sequence >= first => {
+                assert!(bool::from(opened.unwrap().ct_eq(&card(at))), "{op:?}");
+            }
+            _ => assert!(opened.is_none(), "{op:?}"),
+        }
+    }
+}
+
+/// The first and the last half of a key.
+fn ends(key: &[u8; 32]) -> [[u8; 16]; 2] {
+    let (halves, _) = key.as_chunks();
+    [halves[0], halves[1]]
 }
 
 fn new_payments(read: &support::Read) -> Vec<Vec<u8>> {
@@ -345,6 +489,10 @@ fn known(epoch: u32) -> Known {
         acked: Vec::new(),
         count: 0,
         pending: false,
+        batch: None,
+        cards: Vec::new(),
+        tried: 0,
+        unsure: false,
     }
 }
 
@@ -355,74 +503,62 @@ fn cut_everywhere(seed: u8, state_pages: usize, ops: usize) {
     let mut terminal = Terminal::new(state_pages);
     let mut now = known(1);
     terminal.create(&run.world, run.host.chain_key(1)).unwrap();
-    let (mut first, mut second) = (0_u64, 0_u64);
+    let (mut first, mut second, mut batches) = (0_u64, 0_u64, 0);
     for at in 0..ops {
-        if at % 40 == 39 {
-            // A new epoch: the walk along the chain stays short.
-            let mut journal = terminal.open(&run.world).unwrap();
-            if now.pending {
-                journal.clear_pending().unwrap();
-            }
-            if let Err(JournalError::Full) = journal.close(NOW, &mut run.rng) {
-                run.upload(&mut journal, &mut now).unwrap();
-                journal.close(NOW, &mut run.rng).unwrap();
-            }
-            run.upload(&mut journal, &mut now).unwrap();
-            drop(journal);
-            let epoch = now.epoch + 1;
-            now = known(epoch);
-            terminal
-                .create(&run.world, run.host.chain_key(epoch))
-                .unwrap();
-        }
-        let op = choose(&mut run.rng);
+        // A new epoch now and then: the walk along the chain stays short.
+        // Batches too begin and end.
+        let op = match (at % 40, at % 12) {
+            (39, _) => Op::Renew,
+            (_, 2) => Op::OpenBatch,
+            (_, 10) => Op::ClearPending,
+            (_, 11) => Op::CloseBatch,
+            _ => choose(&mut run.rng),
+        };
         for cut in 0.. {
             let mut after = terminal.clone();
             let mut then = now.clone();
             run.power(Some(cut));
-            let result = after
-                .open(&run.world)
-                .and_then(|mut journal| run.perform(op, &mut journal, &mut then));
+            let result = run.act(op, &mut after, &mut then);
             if result.is_ok() && !run.world.borrow().off {
                 // The operation is over before the cut.
                 break;
             }
             assert!(run.world.borrow().off, "{op:?} {cut}: {result:?}");
             first += 1;
+            then.unsure = true;
             for again in 0.. {
                 let mut twice = after.clone();
                 let mut later = then.clone();
                 run.power(Some(again));
-                let result = twice
-                    .open(&run.world)
-                    .and_then(|mut journal| run.perform(Op::Append, &mut journal, &mut later));
+                let result = run.act(Op::Append, &mut twice, &mut later);
                 let over = result.is_ok() && !run.world.borrow().off;
                 if over {
                     break;
                 }
                 assert!(run.world.borrow().off);
                 second += 1;
-                run.check_twice(&mut twice, &then, op);
+                run.check_twice(&mut twice, &later, op);
             }
             run.check(&mut after, &mut then, op);
         }
         run.power(None);
-        let mut journal = terminal.open(&run.world).unwrap();
-        run.perform(op, &mut journal, &mut now).unwrap();
+        run.act(op, &mut terminal, &mut now).unwrap();
+        batches += u32::from(op == Op::CloseBatch && !now.cards.is_empty());
     }
     let world = run.world.borrow();
-    eprintln!(
-        "{first} cuts, {second} more during recovery, {} steps, {} frames, no (key, nonce) twice",
-        world.steps, world.frames
-    );
     let state_erases = match &terminal.kept {
         Kept::Pages(chip) => chip.erases.clone(),
         Kept::Battery(_) => Vec::new(),
     };
-    eprintln!(
-        "erases: log {:?}, state {state_erases:?}",
+    report(&format!(
+        "{first} cuts, {second} more during recovery, {} steps, {} frames, {} slots, no \
+         (key, nonce) twice; erases: log {:?}, state {state_erases:?}",
+        world.steps,
+        world.frames,
+        world.slot_nonces.len(),
         terminal.log.erases
-    );
+    ));
+    assert!(batches > 0, "no batch with cards was closed");
 }
 
 #[test]
@@ -437,11 +573,11 @@ fn power_goes_at_every_step_with_the_state_in_five_pages() {
 
 #[test]
 fn power_goes_at_every_step_with_the_state_in_battery_backed_memory() {
-    cut_everywhere(3, 0, OPS / 4);
+    cut_everywhere(3, 0, OPS / 2);
 }
 
 /// With debug assertions a step takes several times as long.
-const OPS: usize = if cfg!(debug_assertions) { 48 } else { 120 };
+const OPS: usize = if cfg!(debug_assertions) { 100 } else { 200 };
 
 /// A chain of cuts, one recovery on top of the other, with everything checked in between.
 #[test]
@@ -458,9 +594,7 @@ fn a_run_of_nothing_but_cuts() {
             let cut = u64::from(run.rng.next_u32() % if pages == 0 { 200 } else { 60 });
             run.power(Some(cut));
             let mut then = now.clone();
-            let result = terminal
-                .open(&run.world)
-                .and_then(|mut journal| run.perform(op, &mut journal, &mut then));
+            let result = run.act(op, &mut terminal, &mut then);
             now = then;
             let off = run.world.borrow().off;
             if result.is_err() {
@@ -471,7 +605,9 @@ fn a_run_of_nothing_but_cuts() {
             burns += u32::from(terminal.open(&run.world).unwrap().recovery().torn);
         }
         assert!(cuts > OPS && burns > 0);
-        eprintln!("{cuts} cuts in a row, {burns} times torn frames were there");
+        report(&format!(
+            "{cuts} cuts in a row, {burns} times torn frames were there"
+        ));
     }
 }
 
@@ -568,6 +704,7 @@ fn no_key_of_a_past_entry_is_left_in_flash_or_memory() {
         let chain = *chain_key.expose();
         let mut past: HashSet<[u8; 16]> = windows_of(&chain).collect();
         let mut e = expand(&chain, &[b"cardvault/1/journal-first"]);
+        let mut a = expand(&chain, &[b"cardvault/1/journal-start"]);
         let mut now = known(1);
         terminal.create(&run.world, chain_key).unwrap();
         assert_eq!(count_in(&terminal.memory().concat(), &past), 0);
@@ -589,7 +726,13 @@ fn no_key_of_a_past_entry_is_left_in_flash_or_memory() {
             }
             let mut journal = terminal.open(&run.world).unwrap();
             run.perform(Op::Append, &mut journal, &mut now).unwrap();
+            let frames = items(&mut journal);
             while count < journal.count() {
+                let number = |item: &&Vec<u8>| item[1] <= 2 && item[12..20] == count.to_be_bytes();
+                let frame = frames.iter().find(number).unwrap();
+                let tag = &frame[frame.len() - 20..frame.len() - 4];
+                past.extend(windows_of(&a));
+                a = expand(&e, &[b"cardvault/1/journal-aggregate", &a, tag]);
                 past.extend(windows_of(&e));
                 past.extend(windows_of(&expand(&e, &[b"cardvault/1/journal-entry"])));
                 e = expand(&e, &[b"cardvault/1/journal-next"]);
@@ -597,13 +740,13 @@ fn no_key_of_a_past_entry_is_left_in_flash_or_memory() {
             }
             assert_eq!(count_in(ram(&journal), &past), 0, "in memory");
             // The search finds the key that is there.
-            let present = windows_of(&e).collect();
-            assert!(count_in(ram(&journal), &present) >= 17);
+            let present = windows_of(&e).chain(windows_of(&a)).collect();
+            assert!(count_in(ram(&journal), &present) >= 2 * 17);
             drop(journal);
             for memory in terminal.memory() {
                 assert_eq!(count_in(memory, &past), 0, "in flash");
             }
-            assert!(count_in(terminal.kept.bytes(), &present) >= 17);
+            assert!(count_in(terminal.kept.bytes(), &present) >= 2 * 17);
         }
         assert!(tears > 10 && count > 30);
     }
@@ -618,7 +761,8 @@ fn restored_and_provisioned_again_no_key_and_nonce_comes_twice() {
     let mut now = known(1);
     terminal.create(&run.world, run.host.chain_key(1)).unwrap();
     let mut images = vec![(terminal.clone(), now.clone())];
-    for round in 0..60 {
+    let mut batches = 0;
+    for round in 0..80 {
         if round % 5 == 4 {
             let at = run.rng.next_u32() as usize % images.len();
             (terminal, now) = images[at].clone();
@@ -628,11 +772,19 @@ fn restored_and_provisioned_again_no_key_and_nonce_comes_twice() {
             now = known(1);
             terminal.create(&run.world, run.host.chain_key(1)).unwrap();
         }
-        let mut journal = terminal.open(&run.world).unwrap();
-        run.perform(Op::Append, &mut journal, &mut now).unwrap();
-        drop(journal);
+        // A batch is open most of the time, and a payment half of it.
+        let ops = match round % 10 {
+            3 => [Op::ClearPending, Op::CloseBatch, Op::OpenBatch],
+            0 | 6 => [Op::OpenPending, Op::Checkpoint, Op::Append],
+            _ => [Op::OpenPending, Op::Append, Op::OpenPending],
+        };
+        for op in ops {
+            run.act(op, &mut terminal, &mut now).unwrap();
+        }
+        batches += u32::from(now.batch.is_some());
         images.push((terminal.clone(), now.clone()));
     }
+    assert!(batches > 20, "{batches}");
     let world = run.world.borrow();
     assert_eq!(world.nonces.len() as u64, world.frames);
     let numbers: HashSet<_> = world.nonces.iter().map(|used| &used[..16]).collect();
@@ -662,10 +814,56 @@ fn a_generator_that_stands_still_is_refused() {
     let mut journal = terminal.open(&run.world).unwrap();
     journal.append(&entry(b"", None), &mut Still).unwrap();
     let mut journal = terminal.open(&run.world).unwrap();
-    assert!(matches!(
-        journal.append(&entry(b"", None), &mut Still),
-        Err(JournalError::Random(cardvault::RandomError::Repeated))
-    ));
+    let refused = |result| {
+        let repeated = JournalError::Random(cardvault::RandomError::Repeated);
+        assert_eq!(result, Err::<(), Fails>(repeated));
+    };
+    refused(journal.append(&entry(b"", None), &mut Still).map(drop));
+
+    // In a batch, the pending slot and the copies share a key.
+    terminal = Terminal::new(2);
+    terminal.create(&run.world, run.host.chain_key(2)).unwrap();
+    let mut journal = terminal.open(&run.world).unwrap();
+    journal.open_batch(&mut Still).unwrap();
+    journal.open_pending(&card(0), &mut Still).unwrap();
+    let record = card(1);
+    refused(
+        journal
+            .append(&entry(b"", Some(&record)), &mut Still)
+            .map(drop),
+    );
+    journal.clear_pending().unwrap();
+    refused(journal.open_pending(&record, &mut Still));
+}
+
+/// Each read of each operation fails once: the call fails, nothing is lost.
+#[test]
+fn every_read_that_fails_loses_nothing() {
+    for (seed, pages) in [(12, 2), (13, 0)] {
+        let mut run = Run::new(seed);
+        let mut terminal = Terminal::new(pages);
+        let mut now = known(1);
+        terminal.create(&run.world, run.host.chain_key(1)).unwrap();
+        let mut failures = 0;
+        for _ in 0..OPS {
+            let op = choose(&mut run.rng);
+            for read in 0.. {
+                let mut after = terminal.clone();
+                let mut then = now.clone();
+                run.world.borrow_mut().read_left = Some(read);
+                let result = run.act(op, &mut after, &mut then);
+                let failed = run.world.borrow_mut().read_left.take().is_none();
+                assert_eq!(result.is_err(), failed, "{op:?} {read}: {result:?}");
+                run.check(&mut after, &mut then, op);
+                if !failed {
+                    break;
+                }
+                failures += 1;
+            }
+            run.act(op, &mut terminal, &mut now).unwrap();
+        }
+        report(&format!("{failures} reads failed, nothing was lost"));
+    }
 }
 
 /// Reads that fail now and then: calls fail, nothing is lost.

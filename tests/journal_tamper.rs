@@ -4,17 +4,17 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::panic,
-    clippy::cast_possible_truncation,
-    clippy::print_stderr
+    clippy::cast_possible_truncation
 )]
 
 #[path = "support/journal.rs"]
 mod support;
 
 use cardvault::journal::{
-    BATTERY_LEN, BatteryState, Cause, FaultKind, Journal, MemoryFlash, Position, Reading, Recovery,
+    BATTERY_LEN, BatteryState, Cause, FaultKind, Identity, Journal, JournalError, MemoryFlash,
+    Position, Reading, Recovery,
 };
-use support::{Host, NOW, Read, card, entry, items, rng};
+use support::{Host, NOW, Read, card, crc32, entry, items, report, rng};
 
 const ENTRIES: usize = 200;
 
@@ -169,7 +169,9 @@ fn every_flipped_bit_is_noticed() {
     });
     let bits: usize = items[1..=ENTRIES].iter().map(|item| item.len() * 8).sum();
     assert_eq!(flips, bits);
-    eprintln!("{flips} bits of {ENTRIES} frames flipped, each noticed");
+    report(&format!(
+        "{flips} bits of {ENTRIES} frames flipped, each noticed"
+    ));
 }
 
 fn flip_all(host: &Host, at: usize, since: &Position, tail: &[Vec<u8>]) -> usize {
@@ -206,22 +208,54 @@ fn flip_all(host: &Host, at: usize, since: &Position, tail: &[Vec<u8>]) -> usize
 #[test]
 fn every_flipped_bit_of_header_and_trailer_is_noticed() {
     let host = Host::new(1);
+    let good = journal(&host);
+    let (since, tail) = tails(&host, &good).pop().unwrap();
+    let header = (Position::START, good, 0, FaultKind::Header);
+    let trailer = (since, tail, 2, FaultKind::Truncated);
+    for (since, mut upload, item, kind) in [header, trailer] {
+        assert!(host.read(1, &since, &upload.concat()).is_clean());
+        for bit in 0..8 * upload[item].len() {
+            upload[item][bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(first(&host.read(1, &since, &upload.concat())), kind);
+            upload[item][bit / 8] ^= 1 << (bit % 8);
+        }
+    }
+}
+
+/// A gap is a fault by itself; a changed one is another.
+#[test]
+fn every_flipped_bit_of_a_gap_is_noticed() {
+    let host = Host::new(1);
     let mut medium = Medium::new();
     let mut journal = medium.create(&host, 1);
-    fill(&mut journal, 3, 3);
-    let good = items(&mut journal);
-    for item in [0, good.len() - 1] {
-        for byte in 0..good[item].len() {
-            for bit in 0..8 {
-                let mut items = good.clone();
-                items[item][byte] ^= 1 << bit;
-                let kind = first(&read(&host, &items));
-                assert!(
-                    matches!(kind, FaultKind::Header | FaultKind::Truncated),
-                    "{kind:?}"
-                );
-            }
-        }
+    fill(&mut journal, ENTRIES, 3);
+    medium.flash[..4096].fill(0);
+    let mut upload = items(&mut medium.open());
+    let lost = first(&read(&host, &upload));
+    assert!(matches!(lost, FaultKind::Lost { .. }), "{lost:?}");
+    for bit in 0..8 * upload[1].len() {
+        upload[1][bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(first(&read(&host, &upload)), FaultKind::Flipped, "{bit}");
+        upload[1][bit / 8] ^= 1 << (bit % 8);
+    }
+}
+
+/// A state with a flipped bit is none: the terminal says so and writes nothing.
+#[test]
+fn every_flipped_bit_of_the_state_is_noticed() {
+    let host = Host::new(1);
+    let mut medium = Medium::new();
+    let mut journal = medium.create(&host, 1);
+    fill(&mut journal, 20, 3);
+    let sound = (medium.flash.clone(), medium.battery);
+    let used = (0..BATTERY_LEN).filter(|at| at / 256 == usize::from(sound.1[..256] == [0; 256]));
+    for bit in used.flat_map(|at| (0..8).map(move |bit| (at, 1 << bit))) {
+        (medium.flash, medium.battery) = sound.clone();
+        medium.battery[bit.0] ^= bit.1;
+        let flash = Flash::new(&mut medium.flash);
+        let opened = Journal::open(flash, BatteryState::new(&mut medium.battery));
+        assert_eq!(opened.err(), Some(JournalError::NotProvisioned), "{bit:?}");
+        assert!(medium.flash == sound.0);
     }
 }
 
@@ -277,14 +311,6 @@ fn every_flipped_bit_under_a_right_crc_is_noticed() {
     }
 }
 
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
-            (crc >> 1) ^ ((crc & 1) * 0xEDB8_8320)
-        })
-    })
-}
-
 #[test]
 fn every_drop_is_noticed_and_named() {
     let host = Host::new(1);
@@ -333,7 +359,7 @@ fn every_swap_is_noticed_and_named() {
             swaps += 1;
         }
     }
-    eprintln!("{swaps} swaps, each noticed");
+    report(&format!("{swaps} swaps, each noticed"));
 }
 
 /// Every pair of 200, with a check of the first fault alone.
@@ -361,7 +387,61 @@ fn all_pairs_swapped_are_noticed() {
         }
     }
     assert_eq!(swaps, ENTRIES * (ENTRIES - 1) / 2);
-    eprintln!("{swaps} pairs swapped, each noticed");
+    report(&format!("{swaps} pairs swapped, each noticed"));
+}
+
+/// The first fault in `upload`, which ends behind what decides its name.
+fn first_of(host: &Host, since: &Position, upload: &[&[u8]]) -> (FaultKind, u64) {
+    let read = host.read(1, since, &upload.concat());
+    let fault = read.faults.first().unwrap();
+    (fault.kind, fault.sequence)
+}
+
+/// Every run of frames, of every length.
+#[test]
+fn every_run_of_frames_dropped_is_noticed() {
+    let host = Host::new(1);
+    let good = journal(&host);
+    let mut drops = 0;
+    for (from, (since, tail)) in tails(&host, &good).iter().enumerate() {
+        for to in from + 1..=ENTRIES {
+            let next = good.get(to + 2).map_or(&[][..], Vec::as_slice);
+            let found = first_of(&host, since, &[&tail[0], &good[to + 1], next]);
+            let kind = if to == ENTRIES {
+                FaultKind::Truncated
+            } else {
+                let count = (to - from) as u64;
+                FaultKind::Dropped { count }
+            };
+            assert_eq!(found, (kind, from as u64), "{from} {to}");
+            drops += 1;
+        }
+    }
+    assert_eq!(drops, ENTRIES * (ENTRIES + 1) / 2);
+    report(&format!("{drops} runs dropped, each noticed"));
+}
+
+/// Every frame once more, before every other; the place behind the last one has a test of its own.
+#[test]
+fn every_duplicate_at_every_place_is_noticed() {
+    let host = Host::new(1);
+    let good = journal(&host);
+    let mut duplicates = 0;
+    for (place, (since, tail)) in tails(&host, &good).iter().enumerate() {
+        for (at, again) in good[1..=ENTRIES].iter().enumerate() {
+            let found = first_of(&host, since, &[&tail[0], again, &tail[1], &tail[2]]);
+            // Before itself, it is the second that comes again.
+            let expected = match at.cmp(&place) {
+                std::cmp::Ordering::Less => (FaultKind::Replayed, place as u64),
+                std::cmp::Ordering::Equal => (FaultKind::Replayed, place as u64 + 1),
+                std::cmp::Ordering::Greater => (FaultKind::Swapped, place as u64),
+            };
+            assert_eq!(found, expected, "{at} {place}");
+            duplicates += 1;
+        }
+    }
+    assert_eq!(duplicates, ENTRIES * ENTRIES);
+    report(&format!("{duplicates} duplicates, each noticed"));
 }
 
 #[test]
@@ -472,7 +552,10 @@ fn what_is_inserted_or_anothers_is_named() {
     assert!(host.read(2, &Position::START, &others.concat()).is_clean());
     let stranger = Host::new(2);
     assert_eq!(first(&read(&stranger, &good)), FaultKind::WrongKey);
-    let terminal = cardvault::journal::Identity::new(b"T0000002", 1, 1).unwrap();
+    let version = Identity::new(b"T0000001", 1, 2).unwrap();
+    let read = host.read_as(&version, &Position::START, &good.concat(), false);
+    assert_eq!(first(&read), FaultKind::WrongKey);
+    let terminal = Identity::new(b"T0000002", 1, 1).unwrap();
     let read = host.read_as(&terminal, &Position::START, &good.concat(), false);
     assert_eq!(first(&read), FaultKind::OtherJournal);
 }

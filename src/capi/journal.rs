@@ -463,6 +463,47 @@ pub unsafe extern "C" fn cardvault_journal_clear_pending(
     })
 }
 
+/// Opens a batch: until it is closed the terminal, and whoever has it, can open the cards of its
+/// entries. Off unless it is called; the manual of the journal says what a thief then gets.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cardvault_journal_open_batch(
+    journal: *mut cardvault_journal,
+    random: *const cardvault_random,
+) -> cardvault_result {
+    border!(|call| {
+        let mut random = call.random(random)?;
+        call.exclusive(journal)?.open_batch(&mut random)?;
+        Ok(())
+    })
+}
+
+/// Gives the card of an entry of the open batch, which the caller closes;
+/// `CARDVAULT_RESULT_NOT_FOUND` if no batch is open, or the entry is none of it or has no card.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cardvault_journal_batch_card(
+    journal: *mut cardvault_journal,
+    sequence: u64,
+    card: *mut cardvault_card,
+) -> cardvault_result {
+    border!(|call| {
+        let place = call.place(card)?;
+        let found = call.exclusive(journal)?.batch_card(sequence)?;
+        place.put(found.ok_or(cardvault_result::NOT_FOUND)?.into());
+        Ok(())
+    })
+}
+
+/// Closes the open batch, if there is one: its key is erased, and no card of it opens any more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cardvault_journal_close_batch(
+    journal: *mut cardvault_journal,
+) -> cardvault_result {
+    border!(|call| {
+        call.exclusive(journal)?.close_batch()?;
+        Ok(())
+    })
+}
+
 /// Reads the clear part of one frame into `frame`, whose pointers go to `buffer`: at least
 /// `CARDVAULT_FRAME_MAX_LEN` bytes. `CARDVAULT_RESULT_NOT_FOUND` if the frame is not in the log.
 #[unsafe(no_mangle)]

@@ -169,6 +169,10 @@ pub enum cardvault_result {
     RECEIPT = 122,
     /// A terminal id has 1 to 16 bytes.
     TERMINAL = 123,
+    /// A batch is open: close it first.
+    BATCH_OPEN = 124,
+    /// The batch's copy of a card does not open.
+    COPY = 125,
     /// No upload header.
     FAULT_HEADER = 140,
     /// Of another journal.
@@ -438,6 +442,8 @@ impl From<JournalError<CallbackFailed, StateFailed>> for Refusal {
             JournalError::Closed => (R::CLOSED, 0),
             JournalError::PendingOpen => (R::PENDING_OPEN, 0),
             JournalError::Over => (R::JOURNAL_OVER, 0),
+            JournalError::BatchOpen => (R::BATCH_OPEN, 0),
+            JournalError::Copy { .. } => (R::COPY, 0),
             JournalError::Random(error) => return error.into(),
             JournalError::Receipt => (R::RECEIPT, 0),
             JournalError::Cipher => (R::INTERNAL, 0),
@@ -492,7 +498,7 @@ plain! {
     CodecError => STATE,
 }
 
-const TEXTS: [(cardvault_result, &CStr); 108] = [
+const TEXTS: [(cardvault_result, &CStr); 110] = [
     (R::OK, c"it was done"),
     (R::NULL_POINTER, c"a pointer is null that must not be"),
     (
@@ -643,6 +649,8 @@ const TEXTS: [(cardvault_result, &CStr); 108] = [
         c"the receipt does not belong to the last trailer",
     ),
     (R::TERMINAL, c"a terminal id has 1 to 16 bytes"),
+    (R::BATCH_OPEN, c"a batch is open: close it first"),
+    (R::COPY, c"the batch's copy of a card does not open"),
     (R::FAULT_HEADER, c"no upload header"),
     (R::FAULT_OTHER_JOURNAL, c"of another journal"),
     (R::FAULT_WRONG_KEY, c"of another base key"),

@@ -4,7 +4,7 @@
 
 use core::fmt;
 
-use super::slot::{SLOT_LEN, Slot};
+use super::slot::{SLOT_LEN, STATE_AT, Slot, ZERO_AT};
 use super::state::{STATE_LEN, StateStore};
 use crate::secret::Secret;
 
@@ -120,8 +120,12 @@ impl<M: BatteryMemory> StateStore for BatteryState<M> {
         };
         // At one state a nanosecond, 2^64 generations last 584 years.
         let newest = (generation.wrapping_add(1).max(1), !second);
-        let slot = Slot::new(newest.0, state);
-        self.memory.write(Self::offset(newest.1), slot.0.expose())?;
+        // From where it stands: a slot put together first would be one more copy to wipe.
+        let (head, tail) = Slot::around(newest.0, state);
+        let offset = Self::offset(newest.1);
+        self.memory.write(offset, &head)?;
+        self.memory.write(offset + STATE_AT, state.expose())?;
+        self.memory.write(offset + ZERO_AT, &tail)?;
         self.wipe(second)?;
         self.newest = Some(newest);
         Ok(())

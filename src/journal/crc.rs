@@ -6,7 +6,12 @@ pub(super) const CRC_LEN: usize = 4;
 
 /// The CRC of `bytes`.
 pub(super) fn crc32(bytes: &[u8]) -> u32 {
-    !run(u32::MAX, bytes)
+    crc32_of([bytes])
+}
+
+/// The CRC of `parts`, one behind the other.
+pub(super) fn crc32_of<const N: usize>(parts: [&[u8]; N]) -> u32 {
+    !parts.into_iter().fold(u32::MAX, run)
 }
 
 #[cfg(not(target_pointer_width = "64"))]
@@ -148,6 +153,12 @@ mod tests {
         fn agrees_with_the_definition(bytes: Vec<u8>) {
             proptest::prop_assert_eq!(crc32(&bytes), model(&bytes));
             proptest::prop_assert_eq!(!narrow::run(u32::MAX, &bytes), model(&bytes));
+        }
+
+        #[test]
+        fn parts_are_one_text(one: Vec<u8>, other: Vec<u8>) {
+            let whole = crc32(&[&one[..], &other].concat());
+            proptest::prop_assert_eq!(crc32_of([&one, &other]), whole);
         }
     }
 }

@@ -59,7 +59,8 @@ pub enum JournalError<F, S> {
         /// Its length in bytes.
         bytes: usize,
     },
-    /// Every page holds frames that the host has not confirmed. Nothing was written.
+    /// Every page holds frames that the host has not confirmed, or of the open batch. Nothing was
+    /// written.
     Full,
     /// Bytes read back are not the ones written, in the frame at this offset of the flash.
     Worn {
@@ -72,6 +73,13 @@ pub enum JournalError<F, S> {
     Closed,
     /// A payment is open already: write its outcome first.
     PendingOpen,
+    /// A batch is open under a batch key: close it first.
+    BatchOpen,
+    /// The batch copy of this entry's card does not open.
+    Copy {
+        /// Its sequence number.
+        sequence: u64,
+    },
     /// The sequence numbers or page numbers are used up.
     Over,
     /// The generator failed or repeated itself.
@@ -103,6 +111,10 @@ impl<F: fmt::Debug, S: fmt::Debug> fmt::Display for JournalError<F, S> {
             Self::Poisoned => f.write_str("a write failed half way: open the journal again"),
             Self::Closed => f.write_str("the journal is closed"),
             Self::PendingOpen => f.write_str("a payment is open: write its outcome first"),
+            Self::BatchOpen => f.write_str("a batch is open: close it first"),
+            Self::Copy { sequence } => {
+                write!(f, "the batch copy of entry {sequence} does not open")
+            }
             Self::Over => f.write_str("the journal's numbers are used up: begin a new epoch"),
             Self::Random(error) => error.fmt(f),
             Self::Receipt => f.write_str("the receipt does not belong to the last trailer"),

@@ -24,6 +24,10 @@ pub const HEADER_MAX_LEN: usize = PREFIX_LEN + 4 + 4 + 8 + 1 + TERMINAL_MAX_LEN 
 /// Length of a gap, in bytes.
 pub const GAP_LEN: usize = PREFIX_LEN + 8 + 8 + CRC_LEN;
 
+/// The longest batch copy of a card record, in bytes.
+pub(super) const COPY_MAX_LEN: usize = 64;
+/// The shortest one: without padding.
+pub(super) const COPY_MIN_LEN: usize = PREFIX_LEN + 8 + CARD_RECORD_LEN + TAG_LEN + CRC_LEN;
 pub(super) const VERSION: u8 = 1;
 pub(super) const PREFIX_LEN: usize = 2 + 2 + JOURNAL_ID_LEN;
 pub(super) const PAGE_HEADER_LEN: usize = PREFIX_LEN + 8 + 8 + CRC_LEN;
@@ -44,6 +48,7 @@ const _: () = assert!(
         <= FRAME_MAX_LEN
 );
 const _: () = assert!(FRAME_MAX_LEN.is_multiple_of(WORD_MAX_LEN));
+const _: () = assert!(COPY_MIN_LEN.next_multiple_of(WORD_MAX_LEN) == COPY_MAX_LEN);
 const _: () = assert!(PAYMENT_FIELDS_MAX_LEN <= PAYMENT_MAX_LEN);
 
 /// What an item is.
@@ -55,16 +60,18 @@ pub(super) enum Kind {
     Trailer,
     Gap,
     Page,
+    Copy,
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Payment,
         Self::Notice,
         Self::Header,
         Self::Trailer,
         Self::Gap,
         Self::Page,
+        Self::Copy,
     ];
 
     const fn number(self) -> u8 {
@@ -75,7 +82,13 @@ impl Kind {
             Self::Trailer => 4,
             Self::Gap => 5,
             Self::Page => 6,
+            Self::Copy => 7,
         }
+    }
+
+    /// Whether it stands in the log alone, never in an upload.
+    pub(super) const fn is_local(self) -> bool {
+        matches!(self, Self::Page | Self::Copy)
     }
 
     pub(super) const fn is_frame(self) -> bool {
@@ -292,6 +305,10 @@ impl Notice {
 }
 
 impl Body<'_> {
+    pub(super) const fn has_card(&self) -> bool {
+        matches!(self, Self::Payment(part) if part.has_card)
+    }
+
     pub(super) const fn sealed_len(&self) -> usize {
         match self {
             Self::Payment(part) if part.has_card => CARD_RECORD_LEN,
@@ -439,7 +456,7 @@ impl<'a> Item<'a> {
         })
     }
 
-    fn before_crc(&self) -> Result<&'a [u8], CodecError> {
+    pub(super) fn before_crc(&self) -> Result<&'a [u8], CodecError> {
         self.bytes
             .split_last_chunk::<CRC_LEN>()
             .map(|(before, _)| before)
@@ -510,6 +527,7 @@ pub(super) fn look(bytes: &[u8]) -> Option<(Kind, usize)> {
         Kind::Header => HEADER_MAX_LEN - TERMINAL_MAX_LEN..=HEADER_MAX_LEN,
         Kind::Trailer => TRAILER_LEN..=TRAILER_LEN,
         Kind::Gap | Kind::Page => GAP_LEN..=GAP_LEN,
+        Kind::Copy => COPY_MIN_LEN..=COPY_MAX_LEN,
     };
     (version == VERSION && range.contains(&len)).then_some((kind, len))
 }
@@ -578,7 +596,7 @@ fn write_two_numbers(
     Ok(out)
 }
 
-fn prefix(
+pub(super) fn prefix(
     writer: &mut Writer<'_>,
     kind: Kind,
     len: usize,

@@ -55,8 +55,8 @@
 #![forbid(unsafe_code)]
 
 mod aead;
+mod batch;
 mod battery_state;
-
 mod crc;
 mod error;
 #[cfg(feature = "std")]

@@ -41,6 +41,13 @@ pub(super) struct Found {
     pub(super) len: usize,
 }
 
+impl Found {
+    /// The place behind the frame.
+    pub(super) fn behind(&self) -> End {
+        self.at.plus(self.len)
+    }
+}
+
 impl<F: PagedFlash> Log<F> {
     pub(super) fn new<S>(flash: F) -> Result<Self, JournalError<F::Error, S>> {
         let (word, page) = (flash.word_len(), flash.page_len());

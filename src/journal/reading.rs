@@ -455,7 +455,7 @@ impl<S: Source> Reading<S> {
             return self.trailer(count, &aggregate, len);
         }
         let Some(frame) = Envelope::of(&item) else {
-            let inserted = item.kind == Kind::Header || item.kind == Kind::Page;
+            let inserted = item.kind == Kind::Header || item.kind.is_local();
             let kind = if inserted {
                 FaultKind::Inserted
             } else {
@@ -618,7 +618,7 @@ impl<S: Source> Reading<S> {
             }
             if let Some((item, _)) = Item::split(window)
                 && item.journal == self.journal
-                && item.kind != Kind::Page
+                && !item.kind.is_local()
             {
                 if number(&item) == Some(self.expected) {
                     return Ok(Step::Report(FaultKind::Inserted, 0));

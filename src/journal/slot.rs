@@ -10,15 +10,16 @@
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::crc::{CRC_LEN, crc32};
+use super::crc::{CRC_LEN, crc32, crc32_of};
 use super::state::STATE_LEN;
 use crate::secret::Secret;
 
 /// Length of a slot, in bytes.
 pub const SLOT_LEN: usize = 256;
 
-const STATE_AT: usize = 8;
-const ZERO_AT: usize = STATE_AT + STATE_LEN;
+pub(super) const STATE_AT: usize = 8;
+pub(super) const ZERO_AT: usize = STATE_AT + STATE_LEN;
+const TAIL_LEN: usize = SLOT_LEN - ZERO_AT;
 const CRC_AT: usize = SLOT_LEN - CRC_LEN;
 
 const _: () = assert!(ZERO_AT <= CRC_AT);
@@ -34,17 +35,31 @@ impl Slot {
 
     pub(super) fn new(generation: u64, state: &Secret<STATE_LEN>) -> Self {
         let mut slot = Self::empty();
+        let (head, tail) = Self::around(generation, state);
         let bytes = slot.0.expose_mut();
         if let Some(place) = bytes.first_chunk_mut() {
-            *place = generation.to_be_bytes();
+            *place = head;
         }
         if let Some(place) = bytes.get_mut(STATE_AT..ZERO_AT) {
             place.copy_from_slice(state.expose());
         }
-        if let Some((before, crc)) = bytes.split_last_chunk_mut() {
-            *crc = crc32(before).to_be_bytes();
+        if let Some(place) = bytes.last_chunk_mut() {
+            *place = tail;
         }
         slot
+    }
+
+    /// What stands in a slot before the state and behind it.
+    pub(super) fn around(
+        generation: u64,
+        state: &Secret<STATE_LEN>,
+    ) -> ([u8; STATE_AT], [u8; TAIL_LEN]) {
+        let head = generation.to_be_bytes();
+        let mut tail = [0; TAIL_LEN];
+        if let Some((zero, crc)) = tail.split_last_chunk_mut::<CRC_LEN>() {
+            *crc = crc32_of([&head, state.expose(), zero]).to_be_bytes();
+        }
+        (head, tail)
     }
 
     /// The generation, if the slot is whole.

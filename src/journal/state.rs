@@ -53,9 +53,15 @@ const VERSION: u8 = 1;
 const CLOSED: u8 = 1;
 const PENDING: u8 = 2;
 const NO_PAGE: u8 = 4;
-const PENDING_AT: usize = 160;
+const BATCH: u8 = 8;
+const NONCE_AT: usize = 36;
+const BATCH_AT: usize = NONCE_AT + NONCE_LEN;
+const END_AT: usize = 128;
+const KEY_AT: usize = 160;
+const PENDING_AT: usize = KEY_AT + 32;
+const PENDING_LEN: usize = CARD_RECORD_LEN + TAG_LEN;
 
-const _: () = assert!(PENDING_AT + 32 + CARD_RECORD_LEN + TAG_LEN == STATE_LEN);
+const _: () = assert!(PENDING_AT + PENDING_LEN == STATE_LEN);
 
 /// Where the next frame goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,10 +72,22 @@ pub(super) struct End {
     pub(super) offset: u32,
 }
 
-/// The open payment's card record under its own key.
+impl End {
+    /// So many bytes behind it, in its page.
+    pub(super) fn plus(self, len: usize) -> Self {
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        Self {
+            offset: self.offset.saturating_add(len),
+            ..self
+        }
+    }
+}
+
+/// The open payment's card record under [`State::key`].
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub(super) struct Pending {
-    pub(super) key: Secret<32>,
+    /// Zeros if the key is the slot's own, which is drawn for this one record.
+    pub(super) nonce: [u8; NONCE_LEN],
     pub(super) sealed: [u8; CARD_RECORD_LEN],
     pub(super) tag: [u8; TAG_LEN],
 }
@@ -89,10 +107,24 @@ pub(super) struct State {
     pub(super) end: Option<End>,
     pub(super) uploaded: u64,
     pub(super) nonce: [u8; NONCE_LEN],
+    /// The first sequence number of the batch that is open under a batch key.
+    #[zeroize(skip)]
+    pub(super) batch: Option<u64>,
+    /// The batch key, or without one the pending slot's; zeros without either.
+    pub(super) key: Secret<32>,
     pub(super) pending: Option<Pending>,
 }
 
 impl State {
+    /// Empties the pending slot and wipes what only it needed.
+    pub(super) fn forget_pending(&mut self) {
+        // In place: a value that is moved out leaves its bytes behind.
+        self.pending = None;
+        if self.batch.is_none() {
+            self.key.zeroize();
+        }
+    }
+
     /// Writes the state over `out`.
     pub(super) fn encode(&self, out: &mut Secret<STATE_LEN>) -> Result<(), CodecError> {
         let mut writer = Writer::new(out.expose_mut());
@@ -100,14 +132,17 @@ impl State {
         writer.u8(VERSION)?;
         writer.u8(flag(self.closed, CLOSED)
             | flag(self.pending.is_some(), PENDING)
-            | flag(self.end.is_none(), NO_PAGE))?;
+            | flag(self.end.is_none(), NO_PAGE)
+            | flag(self.batch.is_some(), BATCH))?;
         writer.u8(self.identity.terminal_len)?;
         writer.put(&self.identity.terminal)?;
         writer.u8(0)?;
         writer.put(&self.journal.0)?;
         writer.u32(self.identity.base_version)?;
         writer.u32(self.identity.epoch)?;
-        writer.put(&[0; 20])?;
+        let pending = self.pending.as_ref();
+        writer.put(pending.map_or(&[0; NONCE_LEN], |pending| &pending.nonce))?;
+        writer.u64(self.batch.unwrap_or(0))?;
         writer.u64(self.count)?;
         writer.put(self.chain.0.expose())?;
         writer.put(self.aggregate.0.expose())?;
@@ -116,13 +151,13 @@ impl State {
         writer.u32(end.offset)?;
         writer.u64(self.uploaded)?;
         writer.put(&self.nonce)?;
-        match &self.pending {
+        writer.put(self.key.expose())?;
+        match pending {
             Some(pending) => {
-                writer.put(pending.key.expose())?;
                 writer.put(&pending.sealed)?;
                 writer.put(&pending.tag)
             }
-            None => writer.put(&[0; STATE_LEN - PENDING_AT]),
+            None => writer.put(&[0; PENDING_LEN]),
         }
     }
 
@@ -133,23 +168,29 @@ impl State {
             return Err(invalid(0));
         }
         let flags = reader.u8()?;
-        if flags & !(CLOSED | PENDING | NO_PAGE) != 0 {
+        if flags & !(CLOSED | PENDING | NO_PAGE | BATCH) != 0 {
             return Err(invalid(1));
         }
         let len = usize::from(reader.u8()?);
         let padded: [u8; TERMINAL_MAX_LEN] = reader.array()?;
         let (terminal, padding) = padded.split_at_checked(len).ok_or(invalid(2))?;
         let zero = reader.u8()?;
-        if zero != 0 || padding.iter().any(|&byte| byte != 0) {
+        if zero != 0 || !is_zero(padding) {
             return Err(invalid(3));
         }
         let journal: [u8; JOURNAL_ID_LEN] = reader.array()?;
         let (base_version, epoch) = (reader.u32()?, reader.u32()?);
         let identity = Identity::new(terminal, epoch, base_version).map_err(|_| invalid(2))?;
-        if reader.array()? != [0; 20] {
-            return Err(invalid(36));
+        let (is_pending, is_batch) = (flags & PENDING != 0, flags & BATCH != 0);
+        let slot_nonce = reader.array()?;
+        if !(is_pending && is_batch) && slot_nonce != [0; NONCE_LEN] {
+            return Err(invalid(NONCE_AT));
         }
+        let first = reader.u64()?;
         let count = reader.u64()?;
+        if first > if is_batch { count } else { 0 } {
+            return Err(invalid(BATCH_AT));
+        }
         let mut chain = Chain(Secret::zeroed());
         let mut aggregate = Aggregate(Secret::zeroed());
         chain.0.expose_mut().copy_from_slice(reader.take(32)?);
@@ -164,14 +205,24 @@ impl State {
         if uploaded > count {
             return Err(invalid(140));
         }
-        let mut pending = Pending {
-            key: Secret::zeroed(),
-            sealed: [0; CARD_RECORD_LEN],
-            tag: [0; TAG_LEN],
+        // Its successor has a number too.
+        if end.page == u64::MAX {
+            return Err(invalid(END_AT));
+        }
+        let mut key = Secret::zeroed();
+        key.expose_mut().copy_from_slice(reader.take(32)?);
+        if !is_pending && !is_batch && !is_zero(key.expose()) {
+            return Err(invalid(KEY_AT));
+        }
+        let pending = Pending {
+            nonce: slot_nonce,
+            sealed: reader.array()?,
+            tag: reader.array()?,
         };
-        pending.key.expose_mut().copy_from_slice(reader.take(32)?);
-        pending.sealed = reader.array()?;
-        pending.tag = reader.array()?;
+        let is_empty = is_zero(&pending.sealed) && is_zero(&pending.tag);
+        if !is_pending && !is_empty {
+            return Err(invalid(PENDING_AT));
+        }
         reader.finish()?;
         Ok(Self {
             identity,
@@ -183,7 +234,13 @@ impl State {
             end: (flags & NO_PAGE == 0).then_some(end),
             uploaded,
             nonce,
-            pending: (flags & PENDING != 0).then_some(pending),
+            batch: is_batch.then_some(first),
+            key,
+            pending: is_pending.then_some(pending),
         })
     }
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|&byte| byte == 0)
 }

@@ -8,11 +8,13 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
 use super::aead::{self, NONCE_LEN, TAG_LEN};
+use super::batch::{Place, copy_len, open_copy, write_copy};
 use super::error::JournalError;
 use super::flash::PagedFlash;
 use super::frame::{
-    Body, Cause, FRAME_MAX_LEN, Frame, HEADER_MAX_LEN, Notice, PAGE_HEADER_LEN, PAYMENT_MAX_LEN,
-    PaymentPart, TOKEN_MAX_LEN, put_crc, write_clear, write_gap, write_header, write_trailer,
+    Body, COPY_MAX_LEN, Cause, Envelope, FRAME_MAX_LEN, Frame, HEADER_MAX_LEN, Item, Notice,
+    PAGE_HEADER_LEN, PAYMENT_MAX_LEN, PaymentPart, TOKEN_MAX_LEN, put_crc, write_clear, write_gap,
+    write_header, write_trailer,
 };
 use super::pages::{Found, Log, Sought};
 use super::ratchet::{ChainKey, Identity, JournalId, Receipt};
@@ -56,7 +58,8 @@ pub struct Recovery {
 /// The journal of one terminal in one epoch: frames in the flash `F`, keys in the store `S`.
 ///
 /// When [`Journal::append`] returns, the entry survives a power cut, and nothing at the terminal
-/// opens its card any more.
+/// opens its card any more; unless [`Journal::open_batch`] was called, then until
+/// [`Journal::close_batch`] returns.
 pub struct Journal<F, S> {
     log: Log<F>,
     store: S,
@@ -84,13 +87,14 @@ impl<F: PagedFlash, S: StateStore> Journal<F, S> {
     ///
     /// # Errors
     /// [`JournalError::InUse`] if the store holds a journal with frames that the host has not
-    /// confirmed, [`JournalError::Geometry`], and errors of the store.
+    /// confirmed, with an open payment or an open batch, [`JournalError::Geometry`], and errors of
+    /// the store.
     pub fn create(flash: F, mut store: S, key: ChainKey) -> Result<Self, F, S> {
         let log = Log::new(flash)?;
         let mut bytes = Secret::zeroed();
         if store.load(&mut bytes).map_err(JournalError::Store)? {
             let old = State::decode(&bytes).map_err(|_| JournalError::State)?;
-            if old.uploaded < old.count || old.pending.is_some() {
+            if old.uploaded < old.count || old.pending.is_some() || old.batch.is_some() {
                 return Err(JournalError::InUse);
             }
         }
@@ -105,6 +109,8 @@ impl<F: PagedFlash, S: StateStore> Journal<F, S> {
             end: None,
             uploaded: 0,
             nonce: [0; NONCE_LEN],
+            batch: None,
+            key: Secret::zeroed(),
             pending: None,
         };
         drop(key);
@@ -136,7 +142,7 @@ impl<F: PagedFlash, S: StateStore> Journal<F, S> {
         let state = State::decode(&bytes).map_err(|_| JournalError::State)?;
         let mut due = Recovery::default();
         if let Some(end) = state.end {
-            let word = u32::try_from(log.word()).unwrap_or(1);
+            let word = length(log.word());
             if end.offset > log.page_len() || !end.offset.is_multiple_of(word) {
                 return Err(JournalError::State);
             }
@@ -240,7 +246,7 @@ impl<F: PagedFlash, S: StateStore> Journal<F, S> {
     /// Writes the closing entry. The journal can still be uploaded; nothing can be appended.
     ///
     /// # Errors
-    /// As [`Journal::append`]; [`JournalError::PendingOpen`].
+    /// As [`Journal::append`]; [`JournalError::PendingOpen`], [`JournalError::BatchOpen`].
     pub fn close<R: TryCryptoRng + ?Sized>(
         &mut self,
         time: UnixSeconds,
@@ -249,13 +255,16 @@ impl<F: PagedFlash, S: StateStore> Journal<F, S> {
         if self.state.pending.is_some() {
             return Err(JournalError::PendingOpen);
         }
+        if self.state.batch.is_some() {
+            return Err(JournalError::BatchOpen);
+        }
         self.write_due(time, rng)?;
         self.write_notice(Cause::Closing, (self.state.count, 0), time, rng)
     }
 
-    /// Keeps the card of a payment whose outcome is not known yet, under a key of its own: after a
-    /// power cut the payment can be reversed. Whoever has the terminal can read this one card
-    /// until the outcome is written.
+    /// Keeps the card of a payment whose outcome is not known yet, under a key of its own (or the
+    /// batch key, if a batch is open): after a power cut the payment can be reversed. Whoever has
+    /// the terminal can read this one card until the outcome is written.
     ///
     /// # Errors
     /// [`JournalError::PendingOpen`] if there is one, [`JournalError::Closed`],
@@ -269,20 +278,27 @@ impl<F: PagedFlash, S: StateStore> Journal<F, S> {
         if self.state.pending.is_some() {
             return Err(JournalError::PendingOpen);
         }
-        let key = Secret::<32>::random(rng).map_err(JournalError::Random)?;
-        // The keys of earlier slots are erased, so that a generator that stands still is noticed
-        // by a second draw.
-        let again = Secret::<32>::random(rng).map_err(JournalError::Random)?;
-        if bool::from(key.ct_eq(&again)) {
-            return Err(JournalError::Random(RandomError::Repeated));
+        // A key that is drawn for this one record uses any nonce once.
+        let mut nonce = [0; NONCE_LEN];
+        if self.state.batch.is_some() {
+            nonce = self.draw_nonce(rng)?;
+            self.state.nonce = nonce;
+        } else {
+            let key = Secret::<32>::random(rng).map_err(JournalError::Random)?;
+            // The keys of earlier slots are erased, so that a generator that stands still is
+            // noticed by a second draw.
+            let again = Secret::<32>::random(rng).map_err(JournalError::Random)?;
+            if bool::from(key.ct_eq(&again)) {
+                return Err(JournalError::Random(RandomError::Repeated));
+            }
+            self.state.key = key;
         }
         let mut text = card.to_bytes();
         let aad = self.state.journal.0;
-        // The key is drawn for this one record, so that any nonce is used once.
-        let tag = aead::seal(&key, &[0; NONCE_LEN], &aad, text.expose_mut())
+        let tag = aead::seal(&self.state.key, &nonce, &aad, text.expose_mut())
             .map_err(|_| JournalError::Cipher)?;
         self.state.pending = Some(Pending {
-            key,
+            nonce,
             sealed: *text.expose(),
             tag,
         });
@@ -300,8 +316,8 @@ impl<F: PagedFlash, S: StateStore> Journal<F, S> {
         let mut text = Secret::new(pending.sealed);
         let aad = self.state.journal.0;
         aead::open(
-            &pending.key,
-            &[0; NONCE_LEN],
+            &self.state.key,
+            &pending.nonce,
             &aad,
             text.expose_mut(),
             &pending.tag,
@@ -320,10 +336,114 @@ impl<F: PagedFlash, S: StateStore> Journal<F, S> {
         if self.poisoned {
             return Err(JournalError::Poisoned);
         }
-        if self.state.pending.take().is_some() {
+        if self.state.pending.is_some() {
+            self.state.forget_pending();
             self.keep()?;
         }
         Ok(())
+    }
+
+    /// Opens a batch under a batch key: from here on the terminal can read the cards of its own
+    /// entries, for voids without the card and for a batch upload, until the batch is closed.
+    /// **Whoever steals the terminal meanwhile reads them too.** Off unless this is called; the
+    /// [manual](crate::manual::journal) says what it costs.
+    ///
+    /// The log must have room for the whole batch: no page with an entry of it is reclaimed.
+    ///
+    /// # Errors
+    /// [`JournalError::BatchOpen`] if there is one, [`JournalError::PendingOpen`],
+    /// [`JournalError::Closed`], [`JournalError::Geometry`] if a page cannot hold the longest
+    /// entry with the copy of its card, [`JournalError::Random`], and errors of the store.
+    pub fn open_batch<R: TryCryptoRng + ?Sized>(&mut self, rng: &mut R) -> Result<(), F, S> {
+        self.usable()?;
+        if self.state.batch.is_some() {
+            return Err(JournalError::BatchOpen);
+        }
+        if self.state.pending.is_some() {
+            return Err(JournalError::PendingOpen);
+        }
+        if self.log.flash.page_len() < PAGE_HEADER_LEN + FRAME_MAX_LEN + COPY_MAX_LEN {
+            return Err(JournalError::Geometry);
+        }
+        self.state.key = Secret::random(rng).map_err(JournalError::Random)?;
+        self.state.batch = Some(self.state.count);
+        self.keep()
+    }
+
+    /// The first sequence number of the open batch; `None` if no batch is open.
+    #[must_use]
+    pub const fn batch(&self) -> Option<u64> {
+        self.state.batch
+    }
+
+    /// The card of an entry of the open batch; `None` if no batch is open, if the entry is not of
+    /// it or cannot be read any more, and if it has no card.
+    ///
+    /// # Errors
+    /// [`JournalError::Copy`] if the copy of the card does not open, [`JournalError::Poisoned`],
+    /// and errors of the flash.
+    pub fn batch_card(&mut self, sequence: u64) -> Result<Option<CardRecord>, F, S> {
+        if self.poisoned {
+            return Err(JournalError::Poisoned);
+        }
+        if self.state.batch.is_none_or(|first| sequence < first) {
+            return Ok(None);
+        }
+        let mut buffer = [0; FRAME_MAX_LEN];
+        let place = locate(&mut self.log, &self.state, sequence)?;
+        let found = find(&mut self.log, &self.state, place, sequence, &mut buffer)?;
+        let Some(found) = found.filter(|found| found.sequence == sequence) else {
+            return Ok(None);
+        };
+        let item = Item::trusted(buffer.get(..found.len).unwrap_or_default());
+        let frame = item.as_ref().and_then(Envelope::of);
+        let Some(frame) = frame.filter(|frame| !frame.is_notice && !frame.sealed.is_empty()) else {
+            return Ok(None);
+        };
+        let place = Place {
+            journal: self.state.journal,
+            sequence,
+            nonce: frame.nonce,
+        };
+        let refused = || JournalError::Copy { sequence };
+        let mut copy = [0; COPY_MAX_LEN];
+        let copy = copy
+            .get_mut(..copy_len(self.log.word()))
+            .ok_or_else(refused)?;
+        let at = found.behind();
+        if at.offset.saturating_add(length(copy.len())) > self.log.page_len() {
+            return Err(refused());
+        }
+        let address = self.log.address(at);
+        self.log
+            .flash
+            .read(address, copy)
+            .map_err(JournalError::Flash)?;
+        let record = open_copy(copy, &place, &self.state.key).ok_or_else(refused)?;
+        CardRecord::from_bytes(&record)
+            .map(Some)
+            .map_err(|_| refused())
+    }
+
+    /// Closes the batch, once it is settled, and erases its key: when this returns, nothing at
+    /// the terminal opens its cards any more. Does nothing if no batch is open.
+    ///
+    /// # Errors
+    /// [`JournalError::PendingOpen`], [`JournalError::Poisoned`], and errors of the store: the
+    /// batch may then still be open, and is closed again after the next start.
+    pub fn close_batch(&mut self) -> Result<(), F, S> {
+        if self.poisoned {
+            return Err(JournalError::Poisoned);
+        }
+        if self.state.batch.is_none() {
+            return Ok(());
+        }
+        if self.state.pending.is_some() {
+            return Err(JournalError::PendingOpen);
+        }
+        self.state.batch = None;
+        self.state.key.zeroize();
+        self.keep()
     }
 
     /// Reads one frame's clear part; `None` if it is not in the log (any more).
@@ -468,13 +588,10 @@ impl<F: PagedFlash, S: StateStore> Journal<F, S> {
         let sequence = self.state.count;
         let count = sequence.checked_add(1).ok_or(JournalError::Over)?;
         let len = body.frame_len(self.log.word());
-        let (end, fresh) = self.place(len)?;
-        let mut nonce = [0; NONCE_LEN];
-        rng.try_fill_bytes(&mut nonce)
-            .map_err(|_| JournalError::Random(RandomError::Failed))?;
-        if nonce == self.state.nonce {
-            return Err(JournalError::Random(RandomError::Repeated));
-        }
+        let copied = self.state.batch.is_some() && body.has_card();
+        let copy_len = if copied { copy_len(self.log.word()) } else { 0 };
+        let (end, fresh) = self.place(len + copy_len)?;
+        let nonce = self.draw_nonce(rng)?;
 
         // Step 1: derive, seal, and step on. From here an error needs a fresh start.
         self.poisoned = true;
@@ -486,26 +603,37 @@ impl<F: PagedFlash, S: StateStore> Journal<F, S> {
         let step = self.state.chain.prepare();
         let tag = seal(bytes, clear_len, text, &step.entry_key(), &nonce);
         let tag = tag.ok_or(JournalError::Cipher)?;
+        let mut copy = [0; COPY_MAX_LEN];
+        let copy = copy.get_mut(..copy_len).unwrap_or_default();
+        if copied {
+            let place = Place {
+                journal,
+                sequence,
+                nonce,
+            };
+            write_copy(copy, &place, &self.state.key, text).ok_or(JournalError::Cipher)?;
+        }
         step.aggregate(&mut self.state.aggregate, &tag);
         step.next(&mut self.state.chain);
         drop(step);
 
-        // Step 2: the frame.
+        // Step 2: the frame, and its card's batch copy behind it.
         if fresh {
             self.log.open_page(end.page, journal, sequence)?;
         }
         self.log.program(end, bytes)?;
+        let mut behind = end.plus(len);
+        if copied {
+            self.log.program(behind, copy)?;
+            behind = behind.plus(copy_len);
+        }
 
         // Steps 3 and 4: the state, and its predecessor's end.
-        let behind = end.offset.saturating_add(u32::try_from(len).unwrap_or(0));
         self.state.count = count;
         self.state.nonce = nonce;
-        self.state.end = Some(End {
-            offset: behind,
-            ..end
-        });
+        self.state.end = Some(behind);
         match body {
-            Body::Payment(_) => self.state.pending = None,
+            Body::Payment(_) => self.state.forget_pending(),
             Body::Notice(notice) => self.state.closed = notice.cause == Cause::Closing,
         }
         self.expected = None;
@@ -514,10 +642,21 @@ impl<F: PagedFlash, S: StateStore> Journal<F, S> {
         Ok(sequence)
     }
 
-    /// Where a frame of `len` bytes goes, and whether a page is opened for it.
+    /// A nonce that is not the last one again.
+    fn draw_nonce<R: TryCryptoRng + ?Sized>(&self, rng: &mut R) -> Result<[u8; NONCE_LEN], F, S> {
+        let mut nonce = [0; NONCE_LEN];
+        rng.try_fill_bytes(&mut nonce)
+            .map_err(|_| JournalError::Random(RandomError::Failed))?;
+        if nonce == self.state.nonce {
+            return Err(JournalError::Random(RandomError::Repeated));
+        }
+        Ok(nonce)
+    }
+
+    /// Where `len` bytes go that stand in one page, and whether a page is opened for them.
     fn place(&mut self, len: usize) -> Result<(End, bool), F, S> {
-        let word = u32::try_from(self.log.word()).unwrap_or(1);
-        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        let word = length(self.log.word());
+        let len = length(len);
         if let Some(end) = self.state.end
             && !self.due.torn
             && self.due.lost.is_none()
@@ -540,12 +679,16 @@ impl<F: PagedFlash, S: StateStore> Journal<F, S> {
             Some(end) => end.page.checked_add(1).ok_or(JournalError::Over)?,
             None => 0,
         };
+        let offset = length(PAGE_HEADER_LEN);
+        if offset.saturating_add(len) > self.log.page_len() {
+            return Err(JournalError::Geometry);
+        }
         self.check_reclaim(page)?;
-        let offset = u32::try_from(PAGE_HEADER_LEN).unwrap_or(0);
         Ok((End { page, offset }, true))
     }
 
-    /// Whether the page whose place `page` takes holds nothing that the host lacks.
+    /// Whether the page whose place `page` takes holds nothing that the host lacks, and nothing
+    /// of the open batch.
     fn check_reclaim(&mut self, page: u64) -> Result<(), F, S> {
         let (Some(old), Some(end)) = (page.checked_sub(self.log.pages()), self.state.end) else {
             return Ok(());
@@ -554,7 +697,8 @@ impl<F: PagedFlash, S: StateStore> Journal<F, S> {
         let below = self
             .log
             .bound_of(old, end.page, journal, self.state.count)?;
-        if below > self.state.uploaded {
+        let kept = self.state.batch.unwrap_or(u64::MAX);
+        if below > self.state.uploaded.min(kept) {
             return Err(JournalError::Full);
         }
         Ok(())
@@ -614,11 +758,7 @@ impl<F: PagedFlash, S: StateStore> Upload<'_, F, S> {
         let found = find(log, state, self.place, self.next, out)?;
         match found {
             Some(found) if found.sequence == self.next => {
-                let len = u32::try_from(found.len).unwrap_or(0);
-                self.place = End {
-                    page: found.at.page,
-                    offset: found.at.offset.saturating_add(len),
-                };
+                self.place = found.behind();
                 self.next = found.sequence.saturating_add(1);
                 Ok(found.len)
             }
@@ -641,6 +781,11 @@ impl<F: PagedFlash, S: StateStore> Upload<'_, F, S> {
         self.stage = Stage::Done;
         Ok(copy(&trailer, out))
     }
+}
+
+/// A length within a page, which fits.
+fn length(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
 }
 
 fn copy(item: &[u8], out: &mut [u8; FRAME_MAX_LEN]) -> usize {
@@ -676,7 +821,7 @@ fn locate<F: PagedFlash, S>(
     state: &State,
     sequence: u64,
 ) -> core::result::Result<End, JournalError<F::Error, S>> {
-    let offset = u32::try_from(PAGE_HEADER_LEN).unwrap_or(0);
+    let offset = length(PAGE_HEADER_LEN);
     let last = state.end.map_or(0, |end| end.page);
     let oldest = last.saturating_add(1).saturating_sub(log.pages());
     // Newest first: what is asked for is mostly new.
@@ -721,7 +866,7 @@ fn find<F: PagedFlash, S>(
         }
         place = End {
             page: place.page.saturating_add(1),
-            offset: u32::try_from(PAGE_HEADER_LEN).unwrap_or(0),
+            offset: length(PAGE_HEADER_LEN),
         };
     }
     Ok(None)
@@ -758,7 +903,7 @@ fn lost_in_last_page<F: PagedFlash, S>(
 ) -> core::result::Result<Option<Range>, JournalError<F::Error, S>> {
     let mut buffer = [0; FRAME_MAX_LEN];
     let mut place = End {
-        offset: u32::try_from(PAGE_HEADER_LEN).unwrap_or(0),
+        offset: length(PAGE_HEADER_LEN),
         ..end
     };
     let mut expected = log.first_of(end.page, state.journal)?;
@@ -781,8 +926,7 @@ fn lost_in_last_page<F: PagedFlash, S>(
             note(from, found.sequence);
         }
         expected = Some(found.sequence.saturating_add(1));
-        let len = u32::try_from(found.len).unwrap_or(0);
-        place.offset = found.at.offset.saturating_add(len);
+        place = found.behind();
     }
     // The last page holds the last frame at least.
     let expected = expected.unwrap_or(state.count.saturating_sub(1));

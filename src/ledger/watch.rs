@@ -124,6 +124,15 @@ pub enum Subject {
     Terminal(TerminalId),
 }
 
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Token(token) => write!(f, "token {token}"),
+            Self::Terminal(terminal) => write!(f, "terminal {terminal}"),
+        }
+    }
+}
+
 /// What was noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -216,6 +225,23 @@ impl Watch {
             tell(Subject::Terminal(terminal), Pattern::UnusualHour { hour });
         }
         alerts
+    }
+
+    /// Takes note of an entry of a terminal's journal that is no payment: a notice. It takes up a
+    /// sequence number, which would else be missed. Given in its place among the payments.
+    pub fn notice(
+        &mut self,
+        terminal: TerminalId,
+        epoch: u32,
+        sequence: u64,
+        time: UnixSeconds,
+    ) -> Option<Alert> {
+        let track = self.terminals.track(terminal, time);
+        track.follow(Some((epoch, sequence))).map(|pattern| Alert {
+            time,
+            subject: Subject::Terminal(terminal),
+            pattern,
+        })
     }
 }
 
@@ -445,6 +471,27 @@ mod tests {
         }
         let gap = |expected, found| Pattern::SequenceGap { expected, found };
         assert_eq!(told, [gap(7, 8), gap(9, 8), gap(3, u64::MAX)]);
+    }
+
+    #[test]
+    fn a_notice_takes_up_its_number() {
+        let payment = |sequence| Seen {
+            sequence: Some((1, sequence)),
+            ..seen(sequence, PaymentKind::Sale, 5_000)
+        };
+        let subject = TerminalId::parse(b"T1").unwrap();
+        let mut watch = Watch::new(Limits::DEFAULT);
+        assert_eq!(watch.observe(&payment(0)), []);
+        assert_eq!(watch.notice(subject, 1, 1, UnixSeconds(NOON + 1)), None);
+        assert_eq!(watch.observe(&payment(2)), []);
+        let alert = watch.notice(subject, 1, 4, UnixSeconds(NOON + 4)).unwrap();
+        assert_eq!(alert.subject.to_string(), "terminal T1");
+        let gap = Pattern::SequenceGap {
+            expected: 3,
+            found: 4,
+        };
+        assert_eq!(alert.pattern, gap);
+        assert_eq!(watch.observe(&payment(5)), []);
     }
 
     #[test]

@@ -87,5 +87,5 @@ c_device() {
         -T tests/firmware/mps2.ld tests/capi/c/core.c tests/capi/c/device.c \
         "$TARGET/firmware/$FIRMWARE_TARGET/release/libcardvault.a" -lgcc -o "$C_BUILD/device.elf"
     printf '%-16s ' 'Cortex-M3'
-    emulate "$C_BUILD/device.elf" 120
+    emulate 120 "$C_BUILD/device.elf"
 }

@@ -4,13 +4,13 @@
 use cardvault::UnixSeconds;
 use cardvault::card::{CardRecord, Pan, TruncationFormat};
 use cardvault::journal::{
-    ChainKey, Entry, FRAME_MAX_LEN, Fault, Identity, Journal, Outcome, Position, ReadError,
-    Reading, StateStore,
+    ChainKey, Entry, FRAME_MAX_LEN, Fault, Identity, Journal, JournalError, Outcome, Position,
+    ReadError, Reading, StateStore,
 };
 use cardvault::keys::{
     Cryptoperiod, Domain, JournalKey, JournalReadingKey, KeyRing, KeyUse, RingMark,
 };
-use embedded_storage::nor_flash::NorFlash;
+use embedded_storage::nor_flash::{ErrorType, NorFlash};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 
@@ -22,6 +22,13 @@ pub const CARDS: [&str; 4] = [
     "378282246310005",
     "5555555555554444",
 ];
+
+/// A line for who runs the tests: past the capture of a test's output.
+pub fn report(line: &str) {
+    use std::io::Write;
+    let line = format!("{line}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
+}
 
 pub fn rng(seed: u8) -> ChaCha20Rng {
     ChaCha20Rng::from_seed([seed; 32])
@@ -152,15 +159,30 @@ pub fn entry<'a>(payment: &'a [u8], card: Option<&'a CardRecord>) -> Entry<'a> {
 }
 
 /// The upload's items.
-pub fn items<F: NorFlash, S: StateStore>(journal: &mut Journal<F, S>) -> Vec<Vec<u8>>
-where
-    F::Error: core::fmt::Debug,
-{
+pub fn items<F: NorFlash, S: StateStore>(journal: &mut Journal<F, S>) -> Vec<Vec<u8>> {
+    try_items(journal).unwrap()
+}
+
+/// What goes wrong in a journal over these.
+pub type Fails<F, S> = JournalError<<F as ErrorType>::Error, <S as StateStore>::Error>;
+
+pub fn try_items<F: NorFlash, S: StateStore>(
+    journal: &mut Journal<F, S>,
+) -> Result<Vec<Vec<u8>>, Fails<F, S>> {
     let mut out = [0; FRAME_MAX_LEN];
     let mut items = Vec::new();
-    let mut upload = journal.upload().unwrap();
-    while let Some(len) = upload.next(&mut out).unwrap() {
+    let mut upload = journal.upload()?;
+    while let Some(len) = upload.next(&mut out)? {
         items.push(out[..len].to_vec());
     }
-    items
+    Ok(items)
+}
+
+/// CRC-32 (IEEE 802.3), one bit at a time.
+pub fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            (crc >> 1) ^ ((crc & 1) * 0xEDB8_8320)
+        })
+    })
 }

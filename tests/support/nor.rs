@@ -6,7 +6,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use embedded_storage::nor_flash::{
@@ -24,10 +24,19 @@ pub struct World {
     pub off: bool,
     /// One read in so many fails; 0 if none does.
     pub read_errors: u32,
+    /// Reads until the one that fails; `None` if none does.
+    pub read_left: Option<u64>,
     pub random: ChaCha20Rng,
     /// (journal id, sequence, nonce) of every frame that was ever begun to be written.
     pub nonces: HashSet<[u8; 28]>,
     pub frames: u64,
+    /// The pending slot's or the batch's key in the newest state that was stored or loaded.
+    pub slot_key: Option<[u8; 32]>,
+    /// Every such key that ever was.
+    pub slot_keys: HashSet<[u8; 32]>,
+    batch_key: Option<[u8; 32]>,
+    /// What was sealed under each (batch or pending key, nonce).
+    pub slot_nonces: HashMap<[u8; 44], Vec<u8>>,
 }
 
 pub type Shared = Rc<RefCell<World>>;
@@ -38,9 +47,14 @@ pub fn world(seed: u8) -> Shared {
         steps: 0,
         off: false,
         read_errors: 0,
+        read_left: None,
         random: ChaCha20Rng::from_seed([seed; 32]),
         nonces: HashSet::new(),
         frames: 0,
+        slot_key: None,
+        slot_keys: HashSet::new(),
+        batch_key: None,
+        slot_nonces: HashMap::new(),
     }))
 }
 
@@ -56,6 +70,35 @@ impl World {
             *left -= 1;
         }
         true
+    }
+
+    /// Whether the next read fails.
+    pub fn read_fails(&mut self) -> bool {
+        if let Some(left) = &mut self.read_left {
+            if *left == 0 {
+                self.read_left = None;
+                return true;
+            }
+            *left -= 1;
+        }
+        let rate = self.read_errors;
+        rate != 0 && self.below(rate) == 0
+    }
+
+    /// A state that is being stored, or that was loaded: its key, and what is sealed under it.
+    pub fn record_state(&mut self, state: &[u8; 224]) {
+        let (pending, batch) = (state[1] & 2 != 0, state[1] & 8 != 0);
+        let key: [u8; 32] = state[160..192].try_into().unwrap();
+        self.slot_key = (pending || batch).then_some(key);
+        self.batch_key = batch.then_some(key);
+        self.slot_keys.extend(self.slot_key);
+        if pending {
+            // The same record again with each state, and no other.
+            let used = used(&key, &state[36..48]);
+            let sealed = &state[192..];
+            let before = self.slot_nonces.entry(used).or_insert(sealed.to_vec());
+            assert_eq!(before, sealed, "a slot's (key, nonce) was used again");
+        }
     }
 
     pub fn below(&mut self, limit: u32) -> u32 {
@@ -90,8 +133,18 @@ impl World {
             used[16..].copy_from_slice(&bytes[28..40]);
             self.frames += 1;
             assert!(self.nonces.insert(used), "a (key, nonce) was used again");
+            let has_card = bytes[1] == 1 && bytes[40] & 1 == 1;
+            if let Some(key) = self.batch_key.filter(|_| has_card) {
+                let used = self::used(&key, &bytes[28..40]);
+                let before = self.slot_nonces.insert(used, bytes[..20].to_vec());
+                assert!(before.is_none(), "a batch's (key, nonce) was used again");
+            }
         }
     }
+}
+
+fn used(key: &[u8; 32], nonce: &[u8]) -> [u8; 44] {
+    [key, nonce].concat().try_into().unwrap()
 }
 
 /// What a flash chip holds.
@@ -149,8 +202,7 @@ impl<const WORD: usize, const PAGE: usize> ReadNorFlash for Nor<'_, WORD, PAGE> 
         if world.off {
             return Err(NorError::PowerCut);
         }
-        let rate = world.read_errors;
-        if rate != 0 && world.below(rate) == 0 {
+        if world.read_fails() {
             return Err(NorError::Read);
         }
         let from = offset as usize;

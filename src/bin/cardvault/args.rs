@@ -13,7 +13,7 @@ Exit codes:
   0  done
   1  done, but some lines were rejected; or the demo found a clear number
   2  wrong usage; nothing was done
-  3  the vault, the key ring or a key refused
+  3  the vault, the key ring or a key refused; or the demo did not go as told
   4  a file could not be read or written
 
 Card numbers are read from files or standard input, never from arguments.";
@@ -67,7 +67,7 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
-    /// Make the vault in this new folder and keep it
+    /// Write everything to this new folder and keep it: vault, journals, uploads, settlement file
     #[arg(long, value_name = "FOLDER")]
     pub(crate) keep: Option<PathBuf>,
 }

@@ -23,7 +23,7 @@ pub(crate) fn run(args: &Init) -> Outcome<Exit> {
         Protector::Kek(kek) => Some(kek.check_value()),
         Protector::Passphrase(_) => None,
     };
-    let ring = new_ring(mark)?;
+    let ring = new_ring(mark, UnixSeconds::now())?;
     Folder::create(&args.folder, &ring, protector, cost)?;
     show_mark(&ring);
 
@@ -47,9 +47,8 @@ pub(crate) fn run(args: &Init) -> Outcome<Exit> {
     Ok(Exit::Done)
 }
 
-/// A ring with one active version of every use.
-pub(crate) fn new_ring(mark: RingMark) -> Outcome<KeyRing> {
-    let now = UnixSeconds::now();
+/// A ring with one version of every use, active from `now` on.
+pub(crate) fn new_ring(mark: RingMark, now: UnixSeconds) -> Outcome<KeyRing> {
     let mut ring = KeyRing::new(mark, &mut SystemRandom)?;
     for usage in KeyUse::ALL {
         let period = Cryptoperiod::default_of(usage);

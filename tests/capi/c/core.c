@@ -592,6 +592,20 @@ static void check_journal_golden(void) {
     CHECK_IS(cardvault_journal_finish(&journal, NOW, &counting), PENDING_OPEN);
     CHECK_IS(cardvault_journal_clear_pending(&journal), OK);
     CHECK_IS(cardvault_journal_pending(&journal, &pending), NOT_FOUND);
+
+    /* A batch: its entries' cards open until it is closed. */
+    CHECK_IS(cardvault_journal_open_batch(&journal, &counting), OK);
+    CHECK_IS(cardvault_journal_open_batch(&journal, &counting), BATCH_OPEN);
+    entry = entry_of("batch", 5, &amex);
+    CHECK_IS(cardvault_journal_append(&journal, &entry, &counting, &sequence), OK);
+    CHECK_IS(cardvault_journal_batch_card(&journal, sequence, &pending), OK);
+    CHECK_IS(cardvault_card_describe(&pending, &info), OK);
+    CHECK(info.last_four == 5 && info.digits == 15);
+    CHECK_IS(cardvault_card_close(&pending), OK);
+    CHECK_IS(cardvault_journal_batch_card(&journal, 0, &pending), NOT_FOUND);
+    CHECK_IS(cardvault_journal_finish(&journal, NOW, &counting), BATCH_OPEN);
+    CHECK_IS(cardvault_journal_close_batch(&journal), OK);
+    CHECK_IS(cardvault_journal_batch_card(&journal, sequence, &pending), NOT_FOUND);
     CHECK_IS(cardvault_journal_finish(&journal, NOW, &counting), OK);
     entry = entry_of("late", 4, NULL);
     CHECK_IS(cardvault_journal_append(&journal, &entry, &counting, NULL), CLOSED);

@@ -9,6 +9,14 @@ pub(super) const UNIONPAY_FAILS_LUHN: &str = "6200000000000006";
 /// The card that most steps show.
 pub(super) const SHOWN: &str = "4508750015741019";
 
+/// The customers' other cards.
+pub(super) const UNIONPAY: &str = "6221261111117766";
+pub(super) const MASTERCARD: &str = "5555555555554444";
+pub(super) const AMEX: &str = "378282246310005";
+pub(super) const JCB: &str = "3530111333300000";
+pub(super) const DISCOVER: &str = "6011111111111117";
+pub(super) const MAESTRO: &str = "6759649826438453";
+
 /// One card as machines hand it over.
 pub(super) const SPACED: &str = "4508 7500 1574 1019";
 pub(super) const DASHED: &str = "4508-7500-1574-1019";

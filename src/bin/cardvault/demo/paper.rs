@@ -4,17 +4,19 @@
 use std::env;
 use std::io::{self, IsTerminal, Write};
 
+use super::receipt::Receipt;
 use crate::failure::{Failure, Outcome};
 
 pub(super) struct Paper {
     coloured: bool,
-    step: u32,
+    chapter: u32,
 }
 
 /// What a part of a line means.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Ink {
     Heading,
+    Part,
     Good,
     Bad,
     Faint,
@@ -27,7 +29,7 @@ impl Paper {
         let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
         Self {
             coloured: !refused && !dumb && io::stdout().is_terminal(),
-            step: 0,
+            chapter: 0,
         }
     }
 
@@ -37,6 +39,7 @@ impl Paper {
         }
         let code = match ink {
             Ink::Heading => "1;36",
+            Ink::Part => "1",
             Ink::Good => "32",
             Ink::Bad => "31",
             Ink::Faint => "2",
@@ -52,13 +55,31 @@ impl Paper {
         written.map_err(|error| Failure::io("standard output", &error))
     }
 
-    /// A numbered heading and what the step is about.
-    pub(super) fn step(&mut self, title: &str, about: &str) -> Outcome<()> {
-        self.step += 1;
-        let title = format!("{}. {title}", self.step);
+    /// A numbered heading and what the chapter is about.
+    pub(super) fn chapter(&mut self, title: &str, about: &str) -> Outcome<()> {
+        self.chapter += 1;
+        let title = format!("{}. {title}", self.chapter);
         self.line("")?;
         self.line(&self.ink(Ink::Heading, &title))?;
         self.line(&self.ink(Ink::Faint, &format!("   {about}")))
+    }
+
+    /// What the next lines of a chapter show.
+    pub(super) fn part(&self, title: &str) -> Outcome<()> {
+        self.line(&self.ink(Ink::Part, &format!(" * {title}")))
+    }
+
+    /// Receipts, two beside each other.
+    pub(super) fn receipts(&self, receipts: &[Receipt; 2]) -> Outcome<()> {
+        let [left, right] = receipts.each_ref().map(Receipt::lines);
+        let width = left.iter().map(String::len).max().unwrap_or(0);
+        let lines = left.len().max(right.len());
+        let none = String::new();
+        for at in 0..lines {
+            let [left, right] = [left, right].map(|lines| lines.get(at).unwrap_or(&none));
+            self.line(format!("      {left:<width$}    {right}").trim_end())?;
+        }
+        Ok(())
     }
 
     /// Rows under a head, each column as wide as its widest text.

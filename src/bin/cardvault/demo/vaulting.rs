@@ -2,9 +2,11 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
+use cardvault::SystemRandom;
 use cardvault::card::{CardRecord, Pan};
 use cardvault::keys::{Cryptoperiod, Domain, KeyName, KeyUse};
 use cardvault::token::Token;
@@ -12,12 +14,10 @@ use cardvault::vault::{
     Access, BlockingVault, Embedded, EmbeddedOptions, FILE_NAME, MAX_BATCH, Tokenize, Tokenized,
     VaultError,
 };
-use cardvault::{SystemRandom, UnixSeconds};
-use std::io::Write;
 
 use super::cards::{SHOWN, UNIONPAY_FAILS_LUHN};
 use super::paper::Paper;
-use super::{pan, records};
+use super::{pan, records, story, told};
 use crate::failure::{Failure, Outcome};
 use crate::files::{Draft, Readers, owner_folder};
 use crate::folder::{Folder, FolderVault};
@@ -35,11 +35,8 @@ fn all(results: Vec<Result<Tokenized, VaultError>>) -> Outcome<Vec<Tokenized>> {
 }
 
 /// Tokenize, look up, detokenize.
-pub(super) fn vault(paper: &mut Paper, folder: &Folder, shop: &Domain, out: &Path) -> Outcome<()> {
-    paper.step(
-        "Keep them in a vault",
-        "durable when the call returns; the same card has the same token, unless a fresh one is asked",
-    )?;
+pub(super) fn vault(paper: &Paper, folder: &Folder, shop: &Domain, out: &Path) -> Outcome<()> {
+    paper.part("In a vault: durable when the call returns")?;
     let vault = folder.vault(folder.ring()?)?;
     let mut cards = records()?;
     let exempt = Pan::parse_exempting(
@@ -64,60 +61,59 @@ pub(super) fn vault(paper: &mut Paper, folder: &Folder, shop: &Domain, out: &Pat
         .filter(|(one, two)| one.token != two.token);
     let other = other.count();
     let count = cards.len();
-    paper.line(&format!("   tokenized {count} cards in {millis:.1} ms"))?;
     paper.line(&format!(
-        "   the same cards again: {same} of {count} have the same token"
+        "   {count} cards in {millis:.1} ms; the same again: {same} have the same token; asked for fresh ones: {other} have another"
     ))?;
-    paper.line(&format!(
-        "   asked for fresh ones: {other} of {count} have another"
-    ))?;
-    write_tokens(&out.join("tokens.csv"), &cards, &first)?;
-    paper.line("   written to tokens.csv: brand, mask, token")?;
-
-    paper.step(
-        "Find a card, and get it back",
-        "each access names who asks and for what, and is in the log before the answer",
+    told(
+        same == count && other == count,
+        "a card keeps its token unless a fresh one is asked",
     )?;
+    write_tokens(&out.join("tokens.csv"), &cards, &first)?;
+
     let desk = access("refund-desk", "refund of voucher 000123")?;
     let found = vault.find(&desk, shop, &pan(SHOWN)?).map_err(failed)?;
     let shown: Vec<_> = found.tokens.iter().map(Token::to_string).collect();
     paper.line(&format!("   look-up by card: {}", shown.join("  ")))?;
-    if let Some(token) = found.tokens.first() {
-        let card = vault.detokenize(&desk, shop, token).map_err(failed)?;
-        paper.line(&format!("   detokenized: {}", card.pan.mask()))?;
-        let elsewhere = super::domain("shop-2")?;
-        if let Err(error) = vault.detokenize(&desk, &elsewhere, token) {
-            paper.line(&format!("   the same token in shop-2: refused: {error}"))?;
-        }
+    let token = found.tokens.first().copied();
+    let token = token.ok_or_else(|| failed(VaultError::UnknownToken))?;
+    let card = vault.detokenize(&desk, shop, &token).map_err(failed)?;
+    paper.line(&format!("   detokenized: {}", card.pan.mask()))?;
+    let elsewhere = super::domain("shop-2")?;
+    match vault.detokenize(&desk, &elsewhere, &token) {
+        Ok(_) => told(false, "a token is of one shop")?,
+        Err(error) => paper.line(&format!("   the same token in shop-2: refused: {error}"))?,
     }
-    if let Err(error) = Access::new("refund-desk", "card 4508750015741019") {
-        paper.line(&format!(
+    match Access::new("refund-desk", "card 4508750015741019") {
+        Ok(_) => told(false, "no card number in a purpose")?,
+        Err(error) => paper.line(&format!(
             "   a card number as the purpose: refused: {error}"
-        ))?;
+        ))?,
     }
-    paper.line("   access.log:")?;
-    for line in folder.log_text()?.lines() {
-        paper.line(&format!("     {line}"))?;
-    }
-    Ok(())
+    let log = folder.log_text()?;
+    let last = log.lines().last().unwrap_or_default();
+    paper.line(&format!(
+        "   access.log, {} lines, the last one:",
+        log.lines().count()
+    ))?;
+    paper.line(&format!("     {last}"))?;
+    told(
+        last.contains("refused") && last.contains(&token.to_string()),
+        "every access is logged",
+    )
 }
 
 /// A new key, the old one destroyed, and what an old backup is worth then.
 pub(super) fn rotation(
-    paper: &mut Paper,
+    paper: &Paper,
     folder: &mut Folder,
     shop: &Domain,
     out: &Path,
 ) -> Outcome<()> {
-    paper.step(
-        "Rotate the key",
-        "tokens stay as they are; records move to the new key, then the old one is destroyed",
-    )?;
+    paper.part("The key is replaced and destroyed; tokens stay as they are")?;
     let backup = out.join("backup");
     owner_folder(&backup).map_err(Failure::at(&backup))?;
     let copied = fs::copy(folder.path().join(FILE_NAME), backup.join(FILE_NAME));
     copied.map_err(Failure::at(&backup))?;
-    paper.line("   the vault's file is copied to backup/")?;
 
     let old_ring = folder.ring()?;
     let mut ring = folder.ring()?;
@@ -127,7 +123,7 @@ pub(super) fn rotation(
     let token = known.tokens.first().copied();
     let token = token.ok_or_else(|| failed(VaultError::UnknownToken))?;
 
-    let now = UnixSeconds::now();
+    let now = story::now();
     let period = Cryptoperiod::default_of(KeyUse::Card);
     let name = ring.add(KeyUse::Card, period, now, &mut SystemRandom)?;
     ring.activate(name, now)?;
@@ -135,17 +131,20 @@ pub(super) fn rotation(
     let cards = records()?;
     let fresh = cards.get(..10).unwrap_or_default();
     all(vault.tokenize_batch(shop, fresh, &Tokenize::fresh()))?;
-    paper.line(&format!("   {name} is active: {}", by_key(&vault)?))?;
     let card = vault.detokenize(&desk, shop, &token).map_err(failed)?;
     paper.line(&format!(
-        "   a record under card-1 still opens: {}",
+        "   {name} is active: {}; a record under card-1 still opens: {}",
+        by_key(&vault)?,
         card.pan.mask()
     ))?;
-    if let Err(failure) = refuse_if_used(&vault, CARD_1, false) {
-        paper.line(&format!(
-            "   destroy card-1 now: refused: {}",
-            failure.why()
-        ))?;
+    match refuse_if_used(&vault, CARD_1, false) {
+        Ok(()) => told(false, "a key in use is not destroyed")?,
+        Err(failure) => {
+            paper.line(&format!(
+                "   destroy card-1 now: refused: {}",
+                failure.why()
+            ))?;
+        }
     }
     let mut after = None;
     let mut moved = 0;
@@ -157,46 +156,34 @@ pub(super) fn rotation(
             break;
         }
     }
-    paper.line(&format!(
-        "   rewrap: {moved} records moved: {}",
-        by_key(&vault)?
-    ))?;
+    let left = by_key(&vault)?;
     refuse_if_used(&vault, CARD_1, false)?;
     let mut ring = folder.ring()?;
-    ring.destroy(CARD_1, UnixSeconds::now())?;
+    ring.destroy(CARD_1, story::now())?;
     folder.change_ring(&vault, ring)?;
     let card = vault.detokenize(&desk, shop, &token).map_err(failed)?;
     paper.line(&format!(
-        "   card-1 is destroyed; the token still gives {}",
+        "   rewrap: {moved} records moved: {left}; card-1 is destroyed; the token still gives {}",
         card.pan.mask()
     ))?;
     drop(vault);
 
-    paper.step(
-        "A stolen backup",
-        "with the ring of today nothing in the old file opens; the ring of then is refused",
-    )?;
     let store = Embedded::open(&backup, &EmbeddedOptions::default());
     let store = store.map_err(|error| failed(error.into()))?;
     let stolen = BlockingVault::open(store, folder.ring()?, folder.log()?).map_err(failed)?;
-    let result = stolen.detokenize(&desk, shop, &token);
-    paper.line(&format!(
-        "   backup/vault.redb with today's ring: {}",
-        match &result {
-            Ok(_) => "OPENED".to_owned(),
-            Err(error) => format!("refused: {error}"),
-        }
-    ))?;
-    if let Err(failure) = folder.vault(old_ring) {
-        paper.line(&format!(
-            "   vault.redb with the old ring: refused: {}",
+    match stolen.detokenize(&desk, shop, &token) {
+        Ok(_) => told(false, "a destroyed key opens nothing")?,
+        Err(error) => paper.line(&format!(
+            "   a stolen backup with today's ring: refused: {error}"
+        ))?,
+    }
+    match folder.vault(old_ring) {
+        Ok(_) => told(false, "an old ring is refused"),
+        Err(failure) => paper.line(&format!(
+            "   the vault with the ring of before: refused: {}",
             failure.why()
-        ))?;
+        )),
     }
-    if result.is_ok() {
-        return Err(Failure::keys("demo", "a destroyed key opened a record"));
-    }
-    Ok(())
 }
 
 fn access(actor: &str, purpose: &str) -> Outcome<Access> {
