@@ -15,8 +15,9 @@
  *  4. No function keeps a pointer after it returned, but for the context of callbacks.
  *
  * OBJECTS (cardvault_card, cardvault_ring, ...) lie in the caller's memory, which is zeroed before
- * its first use: `cardvault_card card = {0};`, static memory, or calloc. The library allocates
- * nothing for them (cardvault_vault excepted).
+ * its first use (`cardvault_card card = {0};`) and aligned to CARDVAULT_HANDLE_ALIGN: from malloc and
+ * calloc it may not be on 32-bit processors. The library allocates nothing (cardvault_vault
+ * excepted).
  *  5. A function that makes an object overwrites what is there: close an object before its memory
  *     is used again. If it fails, there is no object, and nothing is to be closed.
  *  6. Closing wipes. A function that is given an object that was not opened, was closed, or was
@@ -56,7 +57,8 @@
 // How every opaque structure is aligned, in bytes.
 #define CARDVAULT_HANDLE_ALIGN 16
 
-// The objects by number, for programs that cannot use the structures of the header.
+// The objects by number, for programs that cannot use the structures of the header:
+// `cardvault_card`.
 #define CARDVAULT_KIND_CARD 1
 
 // `cardvault_ring`.
@@ -384,6 +386,10 @@ enum cardvault_result
     CARDVAULT_RESULT_RECEIPT = 122,
     // A terminal id has 1 to 16 bytes.
     CARDVAULT_RESULT_TERMINAL = 123,
+    // A batch is open: close it first.
+    CARDVAULT_RESULT_BATCH_OPEN = 124,
+    // The batch's copy of a card does not open.
+    CARDVAULT_RESULT_COPY = 125,
     // No upload header.
     CARDVAULT_RESULT_FAULT_HEADER = 140,
     // Of another journal.
@@ -578,7 +584,7 @@ typedef struct cardvault_flash {
     void *context;
     // Size of the whole in bytes; at least two pages.
     uint32_t capacity;
-    // Size of a page in bytes: a multiple of 64, at least 544 for the log and 256 for the state.
+    // Size of a page in bytes: a multiple of 64, at least 576 for the log and 256 for the state.
     uint32_t page_len;
     // Size of a word in bytes: 1, 2, 4, 8, 16 or 32.
     uint32_t word_len;
@@ -1053,6 +1059,20 @@ cardvault_result cardvault_journal_pending(const struct cardvault_journal *journ
 
 // Erases the pending slot without an entry: the payment was never sent.
 cardvault_result cardvault_journal_clear_pending(struct cardvault_journal *journal);
+
+// Opens a batch: until it is closed the terminal, and whoever has it, can open the cards of its
+// entries. Off unless it is called; the manual of the journal says what a thief then gets.
+cardvault_result cardvault_journal_open_batch(struct cardvault_journal *journal,
+                                              const struct cardvault_random *random);
+
+// Gives the card of an entry of the open batch, which the caller closes;
+// `CARDVAULT_RESULT_NOT_FOUND` if no batch is open, or the entry is none of it or has no card.
+cardvault_result cardvault_journal_batch_card(struct cardvault_journal *journal,
+                                              uint64_t sequence,
+                                              struct cardvault_card *card);
+
+// Closes the open batch, if there is one: its key is erased, and no card of it opens any more.
+cardvault_result cardvault_journal_close_batch(struct cardvault_journal *journal);
 
 // Reads the clear part of one frame into `frame`, whose pointers go to `buffer`: at least
 // `CARDVAULT_FRAME_MAX_LEN` bytes. `CARDVAULT_RESULT_NOT_FOUND` if the frame is not in the log.
