@@ -56,7 +56,7 @@ pub(super) unsafe fn run(
 
 #[cfg(feature = "std")]
 fn fenced(work: impl FnOnce() -> Result<(), Refusal>) -> Result<(), Refusal> {
-    // What a panic leaves behind is behind a handle, whose guard marks it as broken.
+    // An object that a panic left half changed is closed by its guard.
     let work = std::panic::AssertUnwindSafe(work);
     std::panic::catch_unwind(work).unwrap_or(Err(cardvault_result::PANICKED.into()))
 }

@@ -28,7 +28,8 @@
  *     without compare-and-swap (Cortex-M0) interrupt handlers leave objects alone that the
  *     program uses.
  *
- * CALLBACKS return 0 if they did what was asked. They return: no longjmp, no C++ exception.
+ * CALLBACKS return 0 if they did what was asked. They run on the thread of the call. They return: no
+ * longjmp, no C++ exception.
  *
  * WIPING. What the library holds it wipes. What the caller holds is wiped by the caller, with
  * cardvault_wipe: tracks and EMV data once the authorization is done, inputs with card numbers,
@@ -1200,7 +1201,8 @@ cardvault_result cardvault_reading_outcome(const struct cardvault_reading *readi
 cardvault_result cardvault_reading_close(struct cardvault_reading *reading);
 
 // HOST ONLY. Opens the vault in a folder, with its access log in a file. `flags`: 0 or
-// `CARDVAULT_VAULT_CREATE`. Paths are UTF-8. Takes the ring over: it is closed when this succeeds.
+// `CARDVAULT_VAULT_CREATE`. Paths are UTF-8. Takes the ring over: it is closed as soon as the store
+// is open, also if the vault then refuses it.
 cardvault_result cardvault_vault_open(struct cardvault_vault *vault,
                                       const char *folder,
                                       size_t folder_len,
@@ -1209,8 +1211,8 @@ cardvault_result cardvault_vault_open(struct cardvault_vault *vault,
                                       struct cardvault_ring *ring,
                                       uint32_t flags);
 
-// HOST ONLY. Gives a card its token in a domain, durably, and writes its text and a zero to `out`
-// (`CARDVAULT_TOKEN_TEXT_SIZE` bytes are always enough). `flags` are the `CARDVAULT_TOKENIZE`
+// HOST ONLY. Gives a card its token in a domain, durably, and writes its text and a zero to `out`,
+// of at least `CARDVAULT_TOKEN_TEXT_SIZE` bytes: with fewer nothing is stored. `flags` are the `CARDVAULT_TOKENIZE`
 // numbers added up; with `CARDVAULT_TOKENIZE_CARD_SHAPED` the token keeps the first 0, 6 or 8 and
 // the last 0 or 4 digits, else both are 0. `expires` is 0, or the second from which on the token is
 // refused. `existing`, which may be null, gets 1 if the card had the token before, else 0.

@@ -47,3 +47,15 @@ pub use token::*;
 pub use util::*;
 #[cfg(feature = "embedded")]
 pub use vault::*;
+
+// What the header lets threads share.
+const _: () = {
+    const fn shared<H: handle::Handle<Inner: Sync>>() {}
+    shared::<cardvault_card>();
+    shared::<cardvault_ring>();
+    shared::<cardvault_opener>();
+    shared::<cardvault_fingerprinter>();
+    shared::<cardvault_vaultless>();
+    #[cfg(feature = "embedded")]
+    shared::<cardvault_vault>();
+};

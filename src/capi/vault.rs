@@ -116,7 +116,8 @@ impl Call {
 }
 
 /// HOST ONLY. Opens the vault in a folder, with its access log in a file. `flags`: 0 or
-/// `CARDVAULT_VAULT_CREATE`. Paths are UTF-8. Takes the ring over: it is closed when this succeeds.
+/// `CARDVAULT_VAULT_CREATE`. Paths are UTF-8. Takes the ring over: it is closed as soon as the store
+/// is open, also if the vault then refuses it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cardvault_vault_open(
     vault: *mut cardvault_vault,
@@ -148,8 +149,8 @@ pub unsafe extern "C" fn cardvault_vault_open(
     })
 }
 
-/// HOST ONLY. Gives a card its token in a domain, durably, and writes its text and a zero to `out`
-/// (`CARDVAULT_TOKEN_TEXT_SIZE` bytes are always enough). `flags` are the `CARDVAULT_TOKENIZE`
+/// HOST ONLY. Gives a card its token in a domain, durably, and writes its text and a zero to `out`,
+/// of at least `CARDVAULT_TOKEN_TEXT_SIZE` bytes: with fewer nothing is stored. `flags` are the `CARDVAULT_TOKENIZE`
 /// numbers added up; with `CARDVAULT_TOKENIZE_CARD_SHAPED` the token keeps the first 0, 6 or 8 and
 /// the last 0 or 4 digits, else both are 0. `expires` is 0, or the second from which on the token is
 /// refused. `existing`, which may be null, gets 1 if the card had the token before, else 0.
