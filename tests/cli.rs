@@ -9,113 +9,24 @@
     clippy::string_slice
 )]
 
+#[path = "support/bench.rs"]
+mod bench;
+mod common;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use bench::{Bench, PASSPHRASE, VISA, code, errors, finish, text};
 use cardvault::journal::{
     FileFlash, FlashState, Journal, Position, Reading, Recovery, upload_identity,
 };
 use cardvault::seal::open_ring_with_passphrase;
-use tempfile::TempDir;
 
-mod common;
-
-const PASSPHRASE: &str = "for test cards only";
-const VISA: &str = "4111111111111111";
 const AMEX: &str = "378282246310005";
-
-/// A folder for one test, with a development vault `v` that opens fast.
-struct Bench(TempDir);
-
-impl Bench {
-    fn new() -> Self {
-        let bench = Self::empty();
-        let init = bench.run(&["init", "v", "--argon2-memory", "19456"], "");
-        assert_eq!(code(&init), 0, "{}", errors(&init));
-        bench
-    }
-
-    fn empty() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn write(&self, name: &str, content: impl AsRef<[u8]>) {
-        fs::write(self.path(name), content).unwrap();
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.path(name)).unwrap()
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cardvault"));
-        command
-            .args(arguments)
-            .current_dir(self.0.path())
-            .env("CARDVAULT_PASSPHRASE", PASSPHRASE)
-            .env("USER", "tester")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command
-    }
-
-    fn run(&self, arguments: &[&str], input: impl AsRef<[u8]>) -> Output {
-        finish(self.command(arguments).spawn().unwrap(), input.as_ref())
-    }
-
-    /// Runs it and wants it to end well.
-    fn output(&self, arguments: &[&str], input: impl AsRef<[u8]>) -> String {
-        let output = self.run(arguments, input);
-        assert_eq!(code(&output), 0, "{arguments:?}: {}", errors(&output));
-        text(&output)
-    }
-
-    /// Runs it and wants it to fail so, with an error that has `part` in it.
-    fn fails(&self, exit: i32, part: &str, arguments: &[&str]) {
-        let output = self.run(arguments, VISA);
-        let errors = errors(&output);
-        assert_eq!(code(&output), exit, "{arguments:?}: {errors}");
-        assert!(errors.contains(part), "{arguments:?}: {errors}");
-        assert!(
-            !errors.contains("panicked") && !errors.contains("internal error"),
-            "{errors}"
-        );
-        assert_eq!(text(&output), "", "{arguments:?}");
-    }
-}
-
-fn finish(mut child: Child, input: &[u8]) -> Output {
-    let mut stdin = child.stdin.take().unwrap();
-    let input = input.to_vec();
-    let feeder = thread::spawn(move || {
-        let _ = stdin.write_all(&input); // It may have ended already.
-    });
-    let output = child.wait_with_output().unwrap();
-    feeder.join().unwrap();
-    output
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap()
-}
-
-fn text(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn errors(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
 
 /// Card numbers that pass Luhn, by a method of their own.
 fn card(number: usize) -> String {

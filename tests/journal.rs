@@ -235,6 +235,27 @@ fn the_terminal_opens_the_cards_of_its_open_batch_alone() {
     assert_eq!(refused.err(), Some(JournalError::InUse));
 }
 
+/// The torn or unanswered payment is written first; the reversal still has the card.
+#[test]
+fn an_entry_in_doubt_keeps_the_pending_slot() {
+    let (mut flash, mut battery) = ([0xFF; 8192], [0; BATTERY_LEN]);
+    let mut rng = rng(9);
+    let record = card(1);
+    let mut journal = create(&mut flash, &mut battery, &Host::new(1));
+    journal.open_pending(&record, &mut rng).unwrap();
+    let sale = entry(b"sale", Some(&record));
+    journal.append_in_doubt(&sale, &mut rng).unwrap();
+    let mut journal = open(&mut flash, &mut battery);
+    let kept = journal.pending().unwrap().unwrap();
+    assert!(bool::from(kept.ct_eq(&record)));
+    let reversal = entry(b"reversal", Some(&kept));
+    journal.append(&reversal, &mut rng).unwrap();
+    assert!(journal.pending().unwrap().is_none());
+    let journal = open(&mut flash, &mut battery);
+    assert!(journal.pending().unwrap().is_none());
+    assert_eq!(journal.count(), 2);
+}
+
 #[test]
 fn a_closed_batch_opens_no_more_and_the_next_one_has_its_own_key() {
     let (mut flash, mut battery) = ([0xFF; 8192], [0; BATTERY_LEN]);

@@ -208,6 +208,7 @@ struct Known {
 enum Op {
     Append,
     AppendNoCard,
+    AppendInDoubt,
     Checkpoint,
     OpenPending,
     ClearPending,
@@ -221,7 +222,8 @@ enum Op {
 
 fn choose(rng: &mut ChaCha20Rng) -> Op {
     match rng.next_u32() % 24 {
-        0..9 => Op::Append,
+        0..7 => Op::Append,
+        7..9 => Op::AppendInDoubt,
         9..11 => Op::AppendNoCard,
         11 => Op::Checkpoint,
         12..14 => Op::OpenPending,
@@ -303,15 +305,21 @@ impl Run {
             .repeat(1 + (self.written % 3) as usize);
         let record = card(self.written as usize);
         match op {
-            Op::Append | Op::AppendNoCard => {
-                let record = matches!(op, Op::Append).then_some(&record);
-                match journal.append(&entry(&payment, record), &mut self.rng) {
+            Op::Append | Op::AppendNoCard | Op::AppendInDoubt => {
+                let record = (op != Op::AppendNoCard).then_some(&record);
+                let entry = entry(&payment, record);
+                let written = if op == Op::AppendInDoubt {
+                    journal.append_in_doubt(&entry, &mut self.rng)
+                } else {
+                    journal.append(&entry, &mut self.rng)
+                };
+                match written {
                     Ok(sequence) => {
                         if record.is_some() && known.batch.is_some() {
                             known.cards.push((sequence, known.tried));
                         }
                         known.acked.push(payment);
-                        known.pending = false;
+                        known.pending &= op == Op::AppendInDoubt;
                         known.count = journal.count();
                     }
                     Err(JournalError::Full) => self.upload(journal, known)?,
@@ -420,7 +428,10 @@ impl Run {
         assert_eq!(payments[..known.acked.len()], known.acked, "{op:?}");
         assert!(payments.len() <= known.acked.len() + 1, "{op:?}");
         if payments.len() > known.acked.len() {
-            assert!(matches!(op, Op::Append | Op::AppendNoCard));
+            assert!(matches!(
+                op,
+                Op::Append | Op::AppendNoCard | Op::AppendInDoubt
+            ));
             if op == Op::Append && known.batch.is_some() {
                 known.cards.push((journal.count() - 1, known.tried));
             }

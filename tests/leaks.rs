@@ -1226,6 +1226,9 @@ mod ledger {
             card: Some(record.clone()),
         });
         check("ImportEntry", &debug_of(&entries));
+        check("PaymentId", &id(1).to_string());
+        let no_id = DIGITS.parse::<PaymentId>();
+        told("PaymentIdError", &no_id);
         let imported = ledger.import(domain, &entries);
         told("Imported", &imported);
         check("Unapplied", &debug_of(&imported.unwrap().unapplied));
@@ -1282,6 +1285,7 @@ mod ledger {
             let moved = ledger.progress(domain, &merchant, &number, event, source, None);
             told("progress", &moved);
         }
+        told("Rebound", &ledger.rebind(None, 10));
         told(
             "LedgerError",
             &ledger.request_of(domain, &merchant, &"R-9".parse().unwrap()),
@@ -1588,6 +1592,7 @@ const LISTED: &[&str] = &[
     "Difference",
     "Disagreement",
     "DueRequest",
+    "EntryError",
     "Happened",
     "HistoryEntry",
     "HistoryRequest",
@@ -1603,7 +1608,9 @@ const LISTED: &[&str] = &[
     "Pattern",
     "Payment",
     "PaymentId",
+    "PaymentIdError",
     "RequestRecord",
+    "Rebound",
     "Requested",
     "Seen",
     "SettlementRow",

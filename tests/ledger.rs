@@ -8,29 +8,36 @@
     clippy::cast_possible_truncation
 )]
 
+#[macro_use]
+#[path = "support/forward.rs"]
+mod forward;
 #[path = "support/ledger/mod.rs"]
 mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use cardvault::card::TruncationFormat;
+use cardvault::journal::{
+    BATTERY_LEN, BatteryState, Entry, FRAME_MAX_LEN, Journal, MemoryFlash, Position, Reading,
+};
 use cardvault::keys::{Domain, KeyUse};
 use cardvault::ledger::{
-    Answer, BlockingLedger, Change, Happened, ImportEntry, Ledger, LedgerError, Lookup,
+    Answer, BlockingLedger, Change, EntryError, Happened, ImportEntry, Ledger, LedgerError, Lookup,
     MAX_ENTRIES, NewPayment, PaymentId, Source, WhyUnapplied,
 };
 use cardvault::payment::{
-    BatchNumber, ClearingDate, Date, OrderNumber, OriginalVoucher, PaymentKind, Reference,
-    ResponseCode, Voucher,
+    BatchNumber, ClearingDate, Date, OrderNumber, OriginalVoucher, PAYMENT_FIELDS_MAX_LEN,
+    PaymentKind, Reference, ResponseCode, Voucher,
 };
 use cardvault::refund::{
-    Action, CardMatch, Deadlines, PaymentEvent, PaymentState, RefundEvent, RefundStatus, Refusal,
-    Request, Step,
+    Action, CardMatch, Deadlines, PaidBy, PaymentEvent, PaymentState, RefundEvent, RefundStatus,
+    Refusal, Request, Step,
 };
 use cardvault::token::Token;
 use cardvault::vault::{
-    Found, Guard, IndexKey, LineLog, Memory, Row, RowKey, Store, StoreError, Tokenize, Vault,
-    VaultError, Write, WriteOutcome,
+    Guard, IndexKey, LineLog, Memory, Row, RowKey, Store, StoreError, Tokenize, Vault, VaultError,
+    Write, WriteOutcome,
 };
 use cardvault::{SystemRandom, UnixSeconds};
 use pollster::block_on;
@@ -1019,6 +1026,85 @@ fn an_import_is_whole_and_the_second_changes_nothing() {
     }
 }
 
+/// What becomes of an entry with these payment fields and this token, in the journal of `journal`.
+fn entry_of(
+    journal: &[u8],
+    payment: &[u8],
+    token: &[u8],
+) -> Result<Option<ImportEntry>, EntryError> {
+    let ring = ring();
+    let key = ring.journal_key(&shop(), UnixSeconds(START)).unwrap();
+    let key = key.chain_key(journal, 3).unwrap();
+    let identity = *key.identity();
+    let mut battery = [0; BATTERY_LEN];
+    let mut flash = [0xFF; 8192];
+    let flash = MemoryFlash::<4, 4096>::new(&mut flash);
+    let mut journal = Journal::create(flash, BatteryState::new(&mut battery), key).unwrap();
+    let at = UnixSeconds(START + 5);
+    journal.checkpoint(at, &mut SystemRandom).unwrap();
+    let card = card(VISA);
+    let entry = Entry {
+        time: at,
+        payment,
+        truncated: Some(card.pan.truncate(TruncationFormat::FIRST_6_LAST_4).unwrap()),
+        token,
+        card: token.is_empty().then_some(&card),
+    };
+    journal.append(&entry, &mut SystemRandom).unwrap();
+    let (mut sent, mut item) = (Vec::new(), [0; FRAME_MAX_LEN]);
+    let mut upload = journal.upload().unwrap();
+    while let Some(len) = upload.next(&mut item).unwrap() {
+        sent.extend_from_slice(&item[..len]);
+    }
+    let key = ring.journal_key_of(&shop(), 1).unwrap();
+    let mut reading = Reading::new(&key, &identity, &Position::START, &sent[..]).unwrap();
+    let notice = reading.next().unwrap().unwrap();
+    assert!(ImportEntry::of(&identity, notice, 480).unwrap().is_none());
+    let frame = reading.next().unwrap().unwrap();
+    ImportEntry::of(&identity, frame, 480)
+}
+
+#[test]
+fn a_verified_frame_is_an_entry_of_its_terminal() {
+    let mut bytes = [0; PAYMENT_FIELDS_MAX_LEN];
+    let fields = sale(1, 1000).fields;
+    let len = fields.write(&mut bytes).unwrap();
+    let payment = &bytes[..len];
+    let entry = entry_of(b"T0000001", payment, b"").unwrap().unwrap();
+    let PaymentId::Journal {
+        epoch, sequence, ..
+    } = entry.payment.id
+    else {
+        panic!("{:?}", entry.payment.id);
+    };
+    assert_eq!((epoch, sequence, entry.payment.date), (3, 1, date()));
+    assert_eq!(
+        (entry.payment.fields, entry.payment.last_four),
+        (fields, Some(1111))
+    );
+    assert_eq!(entry.payment.paid_by, PaidBy::Card);
+    assert_eq!(entry.card.unwrap().pan.mask().as_str(), "411111******1111");
+    // By token, without a card.
+    let token = Token::parse("cvt_10nn0apsqkyyx4vggebh5yanhybg").unwrap();
+    let entry = entry_of(b"T0000001", payment, token.as_bytes())
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (entry.payment.token, entry.card.is_none()),
+        (Some(token), true)
+    );
+    for (journal, payment, token, error) in [
+        (&b"T0000002"[..], payment, &b""[..], EntryError::Terminal),
+        (b"T0000001-TOO-LONG", payment, b"", EntryError::Terminal),
+        (b"T0000001", payment, b"no token", EntryError::Token),
+    ] {
+        let journal = &journal[..journal.len().min(16)];
+        assert_eq!(entry_of(journal, payment, token).err(), Some(error));
+    }
+    let cut = entry_of(b"T0000001", &payment[..len - 1], b"");
+    assert!(matches!(cut, Err(EntryError::Fields(_))));
+}
+
 #[test]
 fn the_terminal_tells_how_a_request_of_the_host_ended() {
     let (_, ledger) = memory();
@@ -1063,35 +1149,7 @@ impl Store for Failing {
         }
         Err(StoreError::Full)
     }
-    async fn rows(&self, keys: Vec<RowKey>) -> Result<Vec<Option<Row>>, StoreError> {
-        self.store.rows(keys).await
-    }
-    async fn find(&self, keys: Vec<IndexKey>) -> Result<Vec<Found>, StoreError> {
-        self.store.find(keys).await
-    }
-    async fn others(
-        &self,
-        key: IndexKey,
-        after: Option<RowKey>,
-        end: Option<RowKey>,
-        limit: usize,
-    ) -> Result<Vec<RowKey>, StoreError> {
-        self.store.others(key, after, end, limit).await
-    }
-    async fn scan(
-        &self,
-        after: Option<RowKey>,
-        end: Option<RowKey>,
-        limit: usize,
-    ) -> Result<Vec<(RowKey, Row)>, StoreError> {
-        self.store.scan(after, end, limit).await
-    }
-    async fn guard(&self) -> Result<Option<Guard>, StoreError> {
-        self.store.guard().await
-    }
-    async fn count(&self) -> Result<u64, StoreError> {
-        self.store.count().await
-    }
+    forward!(rows find others scan guard count);
 }
 
 #[test]

@@ -8,6 +8,10 @@
     clippy::panic
 )]
 
+#[macro_use]
+#[path = "support/forward.rs"]
+mod forward;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -634,38 +638,7 @@ impl Store for Hooked {
         (self.after)(&writes)?;
         Ok(outcomes)
     }
-    async fn rows(&self, keys: Vec<RowKey>) -> Result<Vec<Option<Row>>, StoreError> {
-        self.store.rows(keys).await
-    }
-    async fn find(
-        &self,
-        keys: Vec<cardvault::vault::IndexKey>,
-    ) -> Result<Vec<cardvault::vault::Found>, StoreError> {
-        self.store.find(keys).await
-    }
-    async fn others(
-        &self,
-        key: cardvault::vault::IndexKey,
-        after: Option<RowKey>,
-        end: Option<RowKey>,
-        limit: usize,
-    ) -> Result<Vec<RowKey>, StoreError> {
-        self.store.others(key, after, end, limit).await
-    }
-    async fn scan(
-        &self,
-        after: Option<RowKey>,
-        end: Option<RowKey>,
-        limit: usize,
-    ) -> Result<Vec<(RowKey, Row)>, StoreError> {
-        self.store.scan(after, end, limit).await
-    }
-    async fn guard(&self) -> Result<Option<cardvault::vault::Guard>, StoreError> {
-        self.store.guard().await
-    }
-    async fn count(&self) -> Result<u64, StoreError> {
-        self.store.count().await
-    }
+    forward!(rows find others scan guard count);
 }
 
 const fn is_guard(writes: &[Write]) -> bool {

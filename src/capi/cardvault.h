@@ -1036,6 +1036,14 @@ cardvault_result cardvault_journal_append(struct cardvault_journal *journal,
                                           const struct cardvault_random *random,
                                           uint64_t *sequence);
 
+// Writes the entry of a payment whose outcome is not known: as `cardvault_journal_append`, but the
+// pending slot stays as it is. After a power cut the entry has what a reversal names, and the slot
+// the card that it needs.
+cardvault_result cardvault_journal_append_in_doubt(struct cardvault_journal *journal,
+                                                   const struct cardvault_entry *entry,
+                                                   const struct cardvault_random *random,
+                                                   uint64_t *sequence);
+
 // Writes a checkpoint: the host can pick up the chain here behind a loss.
 cardvault_result cardvault_journal_checkpoint(struct cardvault_journal *journal,
                                               uint64_t time,

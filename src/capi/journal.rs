@@ -357,10 +357,34 @@ pub unsafe extern "C" fn cardvault_journal_append(
     random: *const cardvault_random,
     sequence: *mut u64,
 ) -> cardvault_result {
-    border!(|call| {
-        let sequence = call.optional(sequence)?;
-        let entry = call.read(entry)?;
-        let truncated = match call.text(entry.truncated, entry.truncated_len)? {
+    border!(|call| call.append(journal, entry, random, sequence, false))
+}
+
+/// Writes the entry of a payment whose outcome is not known: as `cardvault_journal_append`, but the
+/// pending slot stays as it is. After a power cut the entry has what a reversal names, and the slot
+/// the card that it needs.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cardvault_journal_append_in_doubt(
+    journal: *mut cardvault_journal,
+    entry: *const cardvault_entry,
+    random: *const cardvault_random,
+    sequence: *mut u64,
+) -> cardvault_result {
+    border!(|call| call.append(journal, entry, random, sequence, true))
+}
+
+impl Call {
+    fn append(
+        &self,
+        journal: *mut cardvault_journal,
+        entry: *const cardvault_entry,
+        random: *const cardvault_random,
+        sequence: *mut u64,
+        in_doubt: bool,
+    ) -> Result<(), Refusal> {
+        let sequence = self.optional(sequence)?;
+        let entry = self.read(entry)?;
+        let truncated = match self.text(entry.truncated, entry.truncated_len)? {
             [] => None,
             text => {
                 let text = core::str::from_utf8(text);
@@ -371,22 +395,27 @@ pub unsafe extern "C" fn cardvault_journal_append(
         let card = if entry.card.is_null() {
             None
         } else {
-            Some(call.shared(entry.card)?)
+            Some(self.shared(entry.card)?)
         };
         let entry = Entry {
             time: UnixSeconds(entry.time),
-            payment: call.bytes(entry.payment, entry.payment_len)?,
+            payment: self.bytes(entry.payment, entry.payment_len)?,
             truncated,
-            token: call.bytes(entry.token, entry.token_len)?,
+            token: self.bytes(entry.token, entry.token_len)?,
             card: card.as_ref().map(|card| &card.record),
         };
-        let mut random = call.random(random)?;
-        let number = call.exclusive(journal)?.append(&entry, &mut random)?;
+        let mut random = self.random(random)?;
+        let mut journal = self.exclusive(journal)?;
+        let number = if in_doubt {
+            journal.append_in_doubt(&entry, &mut random)?
+        } else {
+            journal.append(&entry, &mut random)?
+        };
         if let Some(sequence) = sequence {
             sequence.set(number);
         }
         Ok(())
-    })
+    }
 }
 
 /// Writes a checkpoint: the host can pick up the chain here behind a loss.

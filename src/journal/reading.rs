@@ -166,6 +166,27 @@ pub enum FaultKind {
     Content,
 }
 
+impl FaultKind {
+    /// The name in records and interfaces, such as `rolled-back`. Never changes.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Header => "header",
+            Self::OtherJournal => "other-journal",
+            Self::WrongKey => "wrong-key",
+            Self::Flipped => "flipped",
+            Self::Swapped => "swapped",
+            Self::Dropped { .. } => "dropped",
+            Self::Inserted => "inserted",
+            Self::Replayed => "replayed",
+            Self::Truncated => "truncated",
+            Self::RolledBack => "rolled-back",
+            Self::Lost { .. } => "lost",
+            Self::Content => "content",
+        }
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.kind {

@@ -41,6 +41,13 @@ pub struct Entry<'a> {
     pub card: Option<&'a CardRecord>,
 }
 
+/// What an entry does to the pending slot.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Slot {
+    Erased,
+    Kept,
+}
+
 /// What opening a journal found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
@@ -210,6 +217,29 @@ impl<F: PagedFlash, S: StateStore> Journal<F, S> {
         entry: &Entry<'_>,
         rng: &mut R,
     ) -> Result<u64, F, S> {
+        self.append_and(Slot::Erased, entry, rng)
+    }
+
+    /// Writes the entry of a payment whose outcome is not known, and gives its sequence number: as
+    /// [`Journal::append`], but the pending slot stays as it is. After a power cut the entry has
+    /// what a reversal names, and the slot the card that it needs.
+    ///
+    /// # Errors
+    /// As [`Journal::append`].
+    pub fn append_in_doubt<R: TryCryptoRng + ?Sized>(
+        &mut self,
+        entry: &Entry<'_>,
+        rng: &mut R,
+    ) -> Result<u64, F, S> {
+        self.append_and(Slot::Kept, entry, rng)
+    }
+
+    fn append_and<R: TryCryptoRng + ?Sized>(
+        &mut self,
+        slot: Slot,
+        entry: &Entry<'_>,
+        rng: &mut R,
+    ) -> Result<u64, F, S> {
         if entry.payment.len() > PAYMENT_MAX_LEN {
             let bytes = entry.payment.len();
             return Err(JournalError::Payment { bytes });
@@ -227,7 +257,7 @@ impl<F: PagedFlash, S: StateStore> Journal<F, S> {
         });
         let record = entry.card.map(CardRecord::to_bytes);
         let text: &[u8] = record.as_ref().map_or(&[], |record| record.expose());
-        self.write(entry.time, &body, text, rng)
+        self.write(entry.time, &body, text, slot, rng)
     }
 
     /// Writes a checkpoint: the host can pick up the aggregate here behind a loss.
@@ -573,7 +603,7 @@ impl<F: PagedFlash, S: StateStore> Journal<F, S> {
             first,
             count,
         });
-        self.write(time, &body, aggregate.expose(), rng)
+        self.write(time, &body, aggregate.expose(), Slot::Kept, rng)
     }
 
     /// The steps of the manual's state machine.
@@ -582,6 +612,7 @@ impl<F: PagedFlash, S: StateStore> Journal<F, S> {
         time: UnixSeconds,
         body: &Body<'_>,
         text: &[u8],
+        slot: Slot,
         rng: &mut R,
     ) -> Result<u64, F, S> {
         self.usable()?;
@@ -633,8 +664,11 @@ impl<F: PagedFlash, S: StateStore> Journal<F, S> {
         self.state.nonce = nonce;
         self.state.end = Some(behind);
         match body {
-            Body::Payment(_) => self.state.forget_pending(),
+            Body::Payment(_) => {}
             Body::Notice(notice) => self.state.closed = notice.cause == Cause::Closing,
+        }
+        if slot == Slot::Erased {
+            self.state.forget_pending();
         }
         self.expected = None;
         self.keep()?;

@@ -9,6 +9,7 @@ use super::finding::Lookup;
 use super::handle::{Cursor, Ledger, Page};
 use super::import::{ImportEntry, Imported};
 use super::progress::Change;
+use super::rebind::Rebound;
 use super::record::{Answer, HistoryEntry, NewPayment, Payment, PaymentId, RequestRecord, Source};
 use super::requests::{DueRequest, Requested};
 use crate::card::Pan;
@@ -90,6 +91,9 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> BlockingLedger<S, R> {
         /// # Errors
         /// See [`Ledger::audit`].
         audit(domain: &Domain, id: &PaymentId) -> Payment;
+        /// # Errors
+        /// See [`Ledger::rebind`].
+        rebind(after: Option<Cursor>, limit: usize) -> Rebound;
     }
 
     /// The ledger itself, for callers that can wait without a thread.

@@ -15,8 +15,8 @@ use crate::keys::{Domain, KeyError};
 use crate::payment::{MerchantId, RefundNumber};
 use crate::time::UnixSeconds;
 use crate::vault::{
-    Found, IndexKey, MAX_ALL, MAX_BATCH, RingState, Row, RowKey, Store, SysRng, Vault, VaultError,
-    Write, WriteOutcome,
+    Found, IndexKey, MAX_ALL, MAX_BATCH, RingState, Row, RowKey, Store, StoreError, SysRng, Vault,
+    VaultError, Write, WriteOutcome,
 };
 
 /// How often a change is worked out anew because others changed the same rows. Each time one of
@@ -45,7 +45,23 @@ struct Keys {
 
 /// Where a page ends; give it back for the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cursor(RowKey);
+pub struct Cursor(pub(super) RowKey);
+
+impl Cursor {
+    /// The place as bytes, to go on from after a restart.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
+    /// The place that [`Self::as_bytes`] gave.
+    ///
+    /// # Errors
+    /// [`StoreError::Size`] for what no place is.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, StoreError> {
+        RowKey::new(bytes).map(Self)
+    }
+}
 
 /// Some of what was looked for, in the order of its time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -211,13 +227,23 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         row: &Row,
     ) -> Result<Arc<Binder>, LedgerError> {
         let version = key_version(kind, row)?;
-        match self.binder(state, domain, version) {
-            // No key of this ring has that version: the row was changed.
-            Err(LedgerError::Vault(VaultError::Key(KeyError::UnknownVersion { .. }))) => {
-                Err(LedgerError::Tampered)
-            }
-            binder => binder,
+        let unknown = |result: &Result<_, LedgerError>| {
+            use KeyError::UnknownVersion;
+            matches!(
+                result,
+                Err(LedgerError::Vault(VaultError::Key(UnknownVersion { .. })))
+            )
+        };
+        let mut binder = self.binder(state, domain, version);
+        if unknown(&binder) {
+            // The ring may have moved on since the call began.
+            binder = self.binder(&*self.vault.state()?, domain, version);
         }
+        if unknown(&binder) {
+            // No key of this ring has that version: the row was changed.
+            return Err(LedgerError::Tampered);
+        }
+        binder
     }
 
     pub(super) fn draft<'a>(

@@ -3,13 +3,14 @@
 
 use rand_core::TryCryptoRng;
 
+use super::draft::Read;
 use super::error::LedgerError;
 use super::handle::{CONFLICT_TRIES, Ledger, MAX_PAGE};
 use super::record::{HistoryEntry, Payment, PaymentId};
 use super::row::{Kind, event_key};
 use crate::keys::Domain;
 use crate::refund::{Action, RefundTotals};
-use crate::vault::Store;
+use crate::vault::{RingState, RowKey, Store};
 
 impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
     /// The whole history of a payment, oldest first. Every event is checked, and that none is
@@ -22,38 +23,17 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         domain: &Domain,
         id: &PaymentId,
     ) -> Result<Vec<HistoryEntry>, LedgerError> {
-        let state = self.vault().state()?;
-        let payment = self.read_payment(&state, domain, id).await?.value;
-        let currency = payment.fields.amount.currency();
-        let mut events = Vec::new();
-        let mut chain = payment.origin;
-        let mut revisions = 1..=payment.revision;
-        loop {
-            let page: Vec<u32> = revisions.by_ref().take(MAX_PAGE).collect();
-            if page.is_empty() {
-                break;
-            }
-            let keys = page
-                .iter()
-                .map(|revision| event_key(domain, &payment, *revision))
-                .collect::<Result<Vec<_>, _>>()?;
-            let rows = self.vault().store().rows(keys.clone()).await?;
-            for ((revision, key), row) in page.into_iter().zip(keys).zip(rows) {
-                let row = row.ok_or(LedgerError::Tampered)?;
-                let binder = self.binder_of(&state, domain, Kind::Event, &row)?;
-                let (event, before, tag) = binder.read_event(revision, currency, &key, &row)?;
-                if before != chain {
-                    return Err(LedgerError::Tampered);
-                }
-                chain = tag;
-                events.push(event);
+        for _ in 0..CONFLICT_TRIES {
+            let state = self.vault().state()?;
+            let read = self.read_payment(&state, domain, id).await?;
+            match self.events(&state, domain, &read.value).await {
+                // Unless it was bound anew while it was read.
+                Err(LedgerError::Tampered)
+                    if self.read_payment(&state, domain, id).await?.row != read.row => {}
+                events => return Ok(events?.into_iter().map(|(_, read)| read.value).collect()),
             }
         }
-        if chain == payment.evidence {
-            Ok(events)
-        } else {
-            Err(LedgerError::Tampered)
-        }
+        Err(LedgerError::Conflict)
     }
 
     /// Checks a payment's whole record: its row, its history, and that its sums are those of its
@@ -76,6 +56,46 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
             }
         }
         Err(LedgerError::Conflict)
+    }
+
+    /// The events of a payment with their keys, oldest first: each follows on the one before it,
+    /// and the payment on the last.
+    pub(super) async fn events(
+        &self,
+        state: &RingState,
+        domain: &Domain,
+        payment: &Payment,
+    ) -> Result<Vec<(RowKey, Read<HistoryEntry>)>, LedgerError> {
+        let currency = payment.fields.amount.currency();
+        let mut events = Vec::new();
+        let mut chain = payment.origin;
+        let mut revisions = 1..=payment.revision;
+        loop {
+            let page: Vec<u32> = revisions.by_ref().take(MAX_PAGE).collect();
+            if page.is_empty() {
+                break;
+            }
+            let keys = page
+                .iter()
+                .map(|revision| event_key(domain, payment, *revision))
+                .collect::<Result<Vec<_>, _>>()?;
+            let rows = self.vault().store().rows(keys.clone()).await?;
+            for ((revision, key), row) in page.into_iter().zip(keys).zip(rows) {
+                let row = row.ok_or(LedgerError::Tampered)?;
+                let binder = self.binder_of(state, domain, Kind::Event, &row)?;
+                let (value, before, tag) = binder.read_event(revision, currency, &key, &row)?;
+                if before != chain {
+                    return Err(LedgerError::Tampered);
+                }
+                chain = tag;
+                events.push((key, Read { row, value }));
+            }
+        }
+        if chain == payment.evidence {
+            Ok(events)
+        } else {
+            Err(LedgerError::Tampered)
+        }
     }
 
     /// The sums of a payment's requests.

@@ -1,7 +1,7 @@
 //! Verified entries of terminals' journals into vault and ledger, all or nothing.
 #![forbid(unsafe_code)]
 
-use core::fmt::Write as _;
+use core::fmt::{self, Write as _};
 
 use rand_core::TryCryptoRng;
 
@@ -12,10 +12,12 @@ use super::handle::{CONFLICT_TRIES, Ledger, MAX_PAGE};
 use super::record::{NewPayment, Payment, PaymentId, RequestRecord, Source};
 use super::recording::{add_new, check_entries};
 use super::row::request_name;
-use crate::card::CardRecord;
+use crate::card::{CardRecord, TruncatedPan};
+use crate::journal::{Body, Identity, Verified};
 use crate::keys::Domain;
-use crate::payment::{PaymentKind, Reference, RefundNumber};
-use crate::refund::{Action, Authority, PaymentEvent, RefundEvent, RefundStatus};
+use crate::payment::{Date, PaymentFieldsError, PaymentKind, Reference, RefundNumber, TerminalId};
+use crate::refund::{Action, Authority, PaidBy, PaymentEvent, RefundEvent, RefundStatus};
+use crate::token::Token;
 use crate::vault::{RingState, Store};
 
 /// One entry that was verified.
@@ -26,6 +28,91 @@ pub struct ImportEntry {
     /// The card, if the entry has one.
     pub card: Option<CardRecord>,
 }
+
+impl ImportEntry {
+    /// The entry that a verified frame of `identity`'s journal is; `None` for a notice, which is
+    /// no payment. The merchant's clock is `offset_minutes` ahead of UTC (480 in China): it names
+    /// the day of the payment.
+    ///
+    /// A journal does not say that a phone paid: what is no QR payment counts as paid by card.
+    ///
+    /// # Errors
+    /// [`EntryError`]: the terminal wrote something that no payment is.
+    pub fn of(
+        identity: &Identity,
+        verified: Verified<'_>,
+        offset_minutes: i16,
+    ) -> Result<Option<Self>, EntryError> {
+        let Body::Payment(part) = verified.frame.body else {
+            return Ok(None);
+        };
+        let fields = part.fields().map_err(EntryError::Fields)?;
+        let terminal = TerminalId::parse(identity.terminal()).ok();
+        let terminal = terminal
+            .filter(|terminal| *terminal == fields.terminal)
+            .ok_or(EntryError::Terminal)?;
+        let time = verified.frame.time;
+        let token = match part.token {
+            [] => None,
+            token => Some(Token::from_bytes(token).map_err(|_| EntryError::Token)?),
+        };
+        let payment = NewPayment {
+            id: PaymentId::Journal {
+                terminal,
+                epoch: identity.epoch(),
+                sequence: verified.frame.sequence,
+            },
+            time,
+            date: Date::of(time, offset_minutes).ok_or(EntryError::Time)?,
+            paid_by: if fields.kind.is_qr() {
+                PaidBy::Qr
+            } else {
+                PaidBy::Card
+            },
+            fields,
+            token,
+            last_four: part.truncated.as_ref().and_then(last_four),
+        };
+        Ok(Some(Self {
+            payment,
+            card: verified.card,
+        }))
+    }
+}
+
+/// The last four digits, if they were kept.
+fn last_four(truncated: &TruncatedPan) -> Option<u16> {
+    let text = truncated.as_str();
+    let at = text.len().checked_sub(4)?;
+    text.get(at..)?.parse().ok()
+}
+
+/// Why a verified frame is no entry that a ledger takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EntryError {
+    /// The payment's fields are not readable.
+    Fields(PaymentFieldsError),
+    /// The payment was made at another terminal than the journal's.
+    Terminal,
+    /// The token is none.
+    Token,
+    /// The time is in no year that a date has.
+    Time,
+}
+
+impl fmt::Display for EntryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fields(error) => error.fmt(f),
+            Self::Terminal => f.write_str("payment of another terminal than the journal's"),
+            Self::Token => f.write_str("the token is none"),
+            Self::Time => f.write_str("the time is in no year that a date has"),
+        }
+    }
+}
+
+impl core::error::Error for EntryError {}
 
 /// What an import did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,6 +150,37 @@ pub enum WhyUnapplied {
     TotalExceeded,
     /// The original's state, or what is pending for it, does not allow it.
     State,
+    /// Its amount is zero, in another currency, or not the whole one, which a void and a reversal
+    /// take back.
+    Amount,
+}
+
+impl WhyUnapplied {
+    /// The name in records and interfaces, such as `no-original`. Never changes.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoOriginal => "no-original",
+            Self::Ambiguous => "ambiguous",
+            Self::NumberReused => "number-reused",
+            Self::TotalExceeded => "total-exceeded",
+            Self::State => "state",
+            Self::Amount => "amount",
+        }
+    }
+}
+
+impl fmt::Display for WhyUnapplied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoOriginal => "no payment is what it refers to",
+            Self::Ambiguous => "more than one payment is what it refers to",
+            Self::NumberReused => "its number stands for another request",
+            Self::TotalExceeded => "more than the payment would be given back",
+            Self::State => "the payment's state does not allow it",
+            Self::Amount => "its amount is not one that this takes back",
+        })
+    }
 }
 
 impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
@@ -167,7 +285,9 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
             action,
             amount: entry.fields.amount,
             status: RefundStatus::Requested,
+            // A journal does not say who stood behind it.
             authority: Authority::Clerk,
+            source: Source::Journal,
             terminal: entry.fields.terminal,
             requested: now,
             since: now,
@@ -302,7 +422,14 @@ fn is_original(original: PaymentKind, acting: PaymentKind, action: Action) -> bo
 
 /// Why what a terminal did cannot be recorded as done to `payment`.
 fn refused(payment: &Payment, record: &RequestRecord, event: RefundEvent) -> Option<WhyUnapplied> {
-    let kind = payment.fields.kind;
+    let (kind, whole) = (payment.fields.kind, payment.fields.amount);
+    let takes_whole = matches!(record.action, Action::Void | Action::Reversal);
+    if record.amount.is_zero()
+        || record.amount.currency() != whole.currency()
+        || takes_whole && record.amount != whole
+    {
+        return Some(WhyUnapplied::Amount);
+    }
     if payment.pending.is_some() {
         return Some(WhyUnapplied::State);
     }
@@ -310,7 +437,7 @@ fn refused(payment: &Payment, record: &RequestRecord, event: RefundEvent) -> Opt
         Action::Refund => {
             let counted = payment.refunds.counted().ok();
             let total = counted.and_then(|counted| counted.checked_add(record.amount).ok());
-            if total.is_none_or(|total| total.minor() > payment.fields.amount.minor()) {
+            if total.is_none_or(|total| total.minor() > whole.minor()) {
                 return Some(WhyUnapplied::TotalExceeded);
             }
             let status = match event {
@@ -318,7 +445,7 @@ fn refused(payment: &Payment, record: &RequestRecord, event: RefundEvent) -> Opt
                 _ => RefundStatus::InDoubt,
             };
             let totals = payment.refunds.with(record.amount, status).ok()?;
-            PaymentEvent::Refunds(totals.level(payment.fields.amount))
+            PaymentEvent::Refunds(totals.level(whole))
         }
         Action::Void => PaymentEvent::Voided,
         Action::Completion => PaymentEvent::Completed,

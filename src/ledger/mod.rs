@@ -27,6 +27,7 @@ mod handle;
 mod history;
 mod import;
 mod progress;
+mod rebind;
 pub mod reconcile;
 mod record;
 mod recording;
@@ -38,11 +39,12 @@ pub use blocking::BlockingLedger;
 pub use error::LedgerError;
 pub use finding::Lookup;
 pub use handle::{CONFLICT_TRIES, Cursor, Ledger, MAX_PAGE, Page};
-pub use import::{ImportEntry, Imported, Unapplied, WhyUnapplied};
+pub use import::{EntryError, ImportEntry, Imported, Unapplied, WhyUnapplied};
 pub use progress::Change;
+pub use rebind::Rebound;
 pub use record::{
     Answer, HOST_ID_LEN, Happened, HistoryEntry, HistoryRequest, NewPayment, Payment, PaymentId,
-    RequestRecord, Source,
+    PaymentIdError, RequestRecord, Source,
 };
 pub use recording::MAX_ENTRIES;
 pub use requests::{DueRequest, Requested};

@@ -25,7 +25,14 @@ pub enum Change {
     DisputeWon,
     /// The dispute ended against the merchant.
     DisputeLost,
-    /// The completion of this pre-authorization was voided or reversed.
+    /// The completion of this pre-authorization was voided or reversed: its amount is held again,
+    /// and can be voided, or completed anew under a new number. Only a captured pre-authorization
+    /// can be told so.
+    ///
+    /// The completion is a payment of its own, with its own state; voiding it does not tell the
+    /// hold, nor does this change the completion or the request under which it was asked for.
+    /// Tell it when the void or reversal of the completion was accepted, or an inquiry shows that
+    /// it never happened.
     CompletionUndone,
 }
 

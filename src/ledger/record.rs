@@ -1,6 +1,9 @@
 //! What the ledger keeps: payments, requests to give money back, and what happened to them.
 #![forbid(unsafe_code)]
 
+use core::fmt;
+use core::str::FromStr;
+
 use crate::payment::{
     Amount, ApprovalCode, ClearingDate, Date, MerchantId, PaymentFields, RefundNumber,
     ResponseCode, Rrn, TerminalId,
@@ -30,6 +33,67 @@ pub enum PaymentId {
     /// What the host chose.
     Host([u8; HOST_ID_LEN]),
 }
+
+/// How a payment is named in texts: `TERMINAL/EPOCH/SEQUENCE`, or `host/` and 32 lower-case
+/// hexadecimal digits.
+impl fmt::Display for PaymentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Journal {
+                terminal,
+                epoch,
+                sequence,
+            } => write!(f, "{terminal}/{epoch}/{sequence}"),
+            Self::Host(id) => {
+                f.write_str("host/")?;
+                id.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+    }
+}
+
+impl FromStr for PaymentId {
+    type Err = PaymentIdError;
+
+    /// Reads the form that `Display` writes, and no other.
+    fn from_str(text: &str) -> Result<Self, PaymentIdError> {
+        let id = read_journal_id(text).or_else(|| read_host_id(text));
+        // One name for one payment: no signs, no leading zeros, no upper case.
+        id.filter(|id| id.to_string() == text).ok_or(PaymentIdError)
+    }
+}
+
+fn read_journal_id(text: &str) -> Option<PaymentId> {
+    let mut parts = text.rsplitn(3, '/');
+    let (sequence, epoch, terminal) = (parts.next()?, parts.next()?, parts.next()?);
+    Some(PaymentId::Journal {
+        terminal: terminal.parse().ok()?,
+        epoch: epoch.parse().ok()?,
+        sequence: sequence.parse().ok()?,
+    })
+}
+
+fn read_host_id(text: &str) -> Option<PaymentId> {
+    let number = text.strip_prefix("host/")?;
+    if number.len() != 2 * HOST_ID_LEN {
+        return None;
+    }
+    let number = u128::from_str_radix(number, 16).ok()?;
+    Some(PaymentId::Host(number.to_be_bytes()))
+}
+
+/// The text names no payment: it is not `TERMINAL/EPOCH/SEQUENCE` or `host/` and 32 hexadecimal
+/// digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PaymentIdError;
+
+impl fmt::Display for PaymentIdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a payment is named TERMINAL/EPOCH/SEQUENCE, as in 10000001/1/42")
+    }
+}
+
+impl core::error::Error for PaymentIdError {}
 
 /// A payment that is to be recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,8 +184,11 @@ pub struct RequestRecord {
     pub amount: Amount,
     /// Where it stands.
     pub status: RefundStatus,
-    /// Who stands behind it.
+    /// Who stands behind it. A journal does not say: what the ledger knows from one alone counts
+    /// as the clerk's, the least authority.
     pub authority: Authority,
+    /// Where the ledger knows it from: the desk that asked, or a terminal's journal.
+    pub source: Source,
     /// The terminal at which it was asked for.
     pub terminal: TerminalId,
     /// When it was asked for first.
@@ -200,6 +267,25 @@ impl Source {
     pub fn from_code(code: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|source| source.code() == code)
     }
+
+    /// The name in lower case.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Desk => "desk",
+            Self::Centre => "centre",
+            Self::Inquiry => "inquiry",
+            Self::SettlementFile => "settlement file",
+            Self::Journal => "journal",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
 }
 
 /// What happened.
@@ -216,6 +302,18 @@ pub enum Happened {
     Requested,
     /// What was asked for came further.
     Request(RefundEvent),
+}
+
+impl fmt::Display for Happened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Recorded => "recorded",
+            Self::Payment(event) => event.as_str(),
+            Self::BatchSettled => "batch settled",
+            Self::Requested => "requested",
+            Self::Request(event) => event.as_str(),
+        })
+    }
 }
 
 /// One event of a payment's history.
@@ -257,4 +355,43 @@ pub struct HistoryRequest {
 pub(super) struct RequestKey {
     pub(super) requested: UnixSeconds,
     pub(super) digest: [u8; 16],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payment_has_one_name() {
+        let id = PaymentId::Journal {
+            terminal: "T/1".parse().unwrap(),
+            epoch: 7,
+            sequence: u64::MAX,
+        };
+        for (id, text) in [
+            (id, "T/1/7/18446744073709551615"),
+            (
+                PaymentId::Host([0xa5; HOST_ID_LEN]),
+                "host/a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5",
+            ),
+        ] {
+            assert_eq!(id.to_string(), text);
+            assert_eq!(text.parse(), Ok(id));
+        }
+        for bad in [
+            "",
+            "T1",
+            "T1/1",
+            "T1/1/",
+            "/1/1",
+            "T1/01/1",
+            "T1/1/+1",
+            "T1/4294967296/1",
+            "host/A5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5",
+            "host/a5",
+            "TERMINAL-1/1/1",
+        ] {
+            assert_eq!(bad.parse::<PaymentId>(), Err(PaymentIdError), "{bad}");
+        }
+    }
 }

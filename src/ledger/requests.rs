@@ -95,6 +95,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
                         amount: approved.amount(),
                         status: RefundStatus::Requested,
                         authority: approved.authority(),
+                        source: Source::Desk,
                         terminal: request.terminal,
                         requested: now,
                         since: now,
@@ -108,6 +109,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
                     draft.load_request(read.clone());
                     let before = RequestRecord {
                         authority: approved.authority(),
+                        source: Source::Desk,
                         terminal: request.terminal,
                         ..read.value
                     };

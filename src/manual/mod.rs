@@ -17,6 +17,9 @@ pub mod journal {}
 #[doc = "```"]
 pub mod firmware {}
 
+#[doc = include_str!("ledger.md")]
+pub mod ledger {}
+
 #[doc = include_str!("store.md")]
 pub mod store {}
 

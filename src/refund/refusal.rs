@@ -349,6 +349,19 @@ mod tests {
     }
 
     #[test]
+    fn the_manual_lists_every_reason_with_its_advice() {
+        let manual = include_str!("../manual/ledger.md");
+        for refusal in all() {
+            let (name, advice) = (refusal.name(), refusal.advice());
+            let told = manual.lines().any(|line| {
+                line.starts_with(&format!("| `{name}` |"))
+                    && line.ends_with(&format!("| {advice} |"))
+            });
+            assert!(told, "{name}: {advice}");
+        }
+    }
+
+    #[test]
     fn tells_what_is_left() {
         let left = Amount::new(1234, Currency::CNY).unwrap();
         let refusal = |open| Refusal::TotalExceeded { left, open };

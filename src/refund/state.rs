@@ -180,6 +180,33 @@ pub enum PaymentEvent {
     DisputeLost,
 }
 
+impl PaymentEvent {
+    /// The name in lower case.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::FoundApproved => "found approved",
+            Self::FoundDeclined => "found declined",
+            Self::Reversed => "reversed",
+            Self::Voided => "voided",
+            Self::Completed => "completed",
+            Self::CompletionUndone => "completion undone",
+            Self::Refunds(RefundLevel::None) => "nothing refunded",
+            Self::Refunds(RefundLevel::Part) => "refunded in part",
+            Self::Refunds(RefundLevel::All) => "refunded in full",
+            Self::Disputed => "disputed",
+            Self::DisputeWon(_) => "dispute won",
+            Self::DisputeLost => "dispute lost",
+        }
+    }
+}
+
+impl fmt::Display for PaymentEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 /// How much of a payment its accepted refunds give back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RefundLevel {

@@ -120,6 +120,26 @@ pub enum RefundEvent {
     Resubmitted,
 }
 
+impl RefundEvent {
+    /// The name in lower case.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Settled => "settled",
+            Self::Failed => "failed",
+            Self::NoAnswer => "no answer",
+            Self::Resubmitted => "resubmitted",
+        }
+    }
+}
+
+impl fmt::Display for RefundEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

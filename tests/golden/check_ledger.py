@@ -1,6 +1,6 @@
 """Builds the rows and keys of ledger-rows-1.txt with another implementation.
 
-It follows the tables at the head of src/ledger/row/mod.rs: python3 tests/golden/check_ledger.py
+It follows the tables of src/manual/ledger.md: python3 tests/golden/check_ledger.py
 """
 
 import datetime
@@ -58,7 +58,7 @@ def main():
     asked = struct.pack(">Q", 1798800000)
     rows["request key"] = name(0x43, asked + number[:16])
     host = b"\2" + b"\xc0" * 16 + bytes(4)
-    body = struct.pack(">BBBQHQI", 2, 5, 2, 20, 156, 1798800009, 2)
+    body = struct.pack(">BBBBQHQI", 2, 5, 2, 1, 20, 156, 1798800009, 2)
     body += TERMINAL + MERCHANT + host + prefixed(b"") + prefixed(b"R-2026-1")
     rows["request"] = row(rows["request key"], 2, body)
 
@@ -70,7 +70,7 @@ def main():
     batch, voucher = struct.pack(">I", 7), struct.pack(">I", 123)
     rows["identity"] = name(0x50, identity)
     rows["token"] = name(0x51, TOKEN)
-    rows["reference number"] = name(0x52, b"251231000123" + struct.pack(">I", day))
+    rows["reference number"] = name(0x52, struct.pack(">I", day) + b"251231000123")
     rows["voucher"] = name(0x53, TERMINAL + batch + voucher)
     rows["order"] = name(0x54, hashlib.sha256(b"ORDER-1").digest())
     rows["number"] = name(0x55, number)

@@ -7,14 +7,19 @@ use cardvault::keys::{CheckValue, Domain, KeyName};
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::formats::{Shape, Vaultless};
+use crate::journal::args::Journal;
+use crate::ledger::args::Ledger;
+use crate::refund::args::Refund;
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  done, but some lines were rejected; or the demo found a clear number
+  1  the answer is no: lines were rejected, the refund rules refused, a journal has a fault or
+     entries that could not be applied, a reconciliation found differences, a watch something to
+     see, or the demo a clear number
   2  wrong usage; nothing was done
   3  the vault, the key ring or a key refused; or the demo did not go as told
-  4  a file could not be read or written
+  4  a file could not be read or written, or is not in its format
 
 Card numbers are read from files or standard input, never from arguments.";
 
@@ -63,6 +68,15 @@ pub(crate) enum Command {
     Stats(Stats),
     /// Seal records of retired keys anew under the active one
     Rewrap(Rewrap),
+    /// Write a terminal's journal; verify, show and import it at the host
+    #[command(subcommand)]
+    Journal(Journal),
+    /// Void, refund and reverse payments, and follow what became of it
+    #[command(subcommand)]
+    Refund(Refund),
+    /// Find payments and their history; reconcile and watch them
+    #[command(subcommand)]
+    Ledger(Ledger),
 }
 
 #[derive(Debug, Args)]

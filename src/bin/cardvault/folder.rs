@@ -1,4 +1,5 @@
-//! A vault's folder: `vault.redb`, the sealed key ring in `ring.cvk`, and `access.log`.
+//! A vault's folder: `vault.redb`, the sealed key ring in `ring.cvk`, `access.log`, and once a
+//! terminal's journal was begun `journals`.
 //!
 //! A change of the ring writes the new ring file first and tells the vault after it. The vault's
 //! guard remembers the newest generation it has seen and takes any newer one, so a cut between

@@ -6,13 +6,18 @@ mod args;
 mod arguments;
 mod bulk;
 mod demo;
+mod desk;
 mod failure;
 mod files;
 mod folder;
 mod formats;
 mod init;
 mod inspect;
+mod journal;
 mod keys;
+mod ledger;
+mod refund;
+mod rows;
 mod secrets;
 mod stats;
 
@@ -61,6 +66,9 @@ fn run(cli: Cli) -> Outcome<Exit> {
         Command::Keys(command) => keys::run(&command),
         Command::Stats(args) => stats::stats(&args),
         Command::Rewrap(args) => stats::rewrap(&args, cli.quiet),
+        Command::Journal(command) => journal::run(&command),
+        Command::Refund(command) => refund::run(&command),
+        Command::Ledger(command) => ledger::run(&command),
     }
 }
 

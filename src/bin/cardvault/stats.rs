@@ -116,31 +116,38 @@ fn progress(rows: u64, quiet: bool) -> ProgressBar {
     }
 }
 
-/// A row's key in letters `a` to `p`, one for four bits: no digits, so that none of it can be
-/// taken for a card number.
 fn cursor(row: &RowKey) -> String {
-    row.as_bytes()
+    letters(row.as_bytes())
+}
+
+fn read_cursor(text: &str) -> Outcome<RowKey> {
+    let row = from_letters(text).and_then(|bytes| RowKey::new(&bytes).ok());
+    row.ok_or_else(|| Failure::usage("--after", "not a cursor that rewrap printed"))
+}
+
+/// Bytes as letters `a` to `p`, one for four bits: no digits, so that none of it can be taken for
+/// a card number.
+pub(crate) fn letters(bytes: &[u8]) -> String {
+    bytes
         .iter()
         .flat_map(|byte| [byte >> 4, byte & 0xf])
         .map(|nibble| char::from(b'a' + nibble))
         .collect()
 }
 
-fn read_cursor(text: &str) -> Outcome<RowKey> {
-    let refused = || Failure::usage("--after", "not a cursor that rewrap printed");
+pub(crate) fn from_letters(text: &str) -> Option<Vec<u8>> {
     let nibble = |letter: u8| match letter {
-        b'a'..=b'p' => Ok(letter - b'a'),
-        _ => Err(refused()),
+        b'a'..=b'p' => Some(letter - b'a'),
+        _ => None,
     };
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
     if !rest.is_empty() {
-        return Err(refused());
+        return None;
     }
-    let bytes = pairs
+    pairs
         .iter()
-        .map(|&[high, low]| Ok((nibble(high)? << 4) | nibble(low)?))
-        .collect::<Outcome<Vec<u8>>>()?;
-    RowKey::new(&bytes).map_err(|_| refused())
+        .map(|&[high, low]| Some((nibble(high)? << 4) | nibble(low)?))
+        .collect()
 }
 
 #[cfg(test)]

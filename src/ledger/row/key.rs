@@ -51,9 +51,10 @@ impl Index<'_> {
         key(space, domain, |out| match self {
             Self::Identity(id) | Self::Requests(id) => put_id(out, id),
             Self::Token(token) => out.put(token.as_bytes()),
+            // The day first: the latest payments share pages, however many there are.
             Self::Rrn(rrn, date) => {
-                out.put(rrn.as_bytes())?;
-                out.u32(date.days())
+                out.u32(date.days())?;
+                out.put(rrn.as_bytes())
             }
             Self::Voucher(terminal, batch, voucher) => {
                 out.put(terminal.as_bytes())?;
@@ -88,6 +89,24 @@ pub(in crate::ledger) fn end(kind: Kind, domain: &Domain) -> Result<RowKey, Ledg
         out.u64(u64::MAX)?;
         out.put(&[0xff; ID_LEN + 5])
     })
+}
+
+/// Lies before every key of this kind, of any domain.
+pub(in crate::ledger) fn first_of(kind: Kind) -> Result<RowKey, LedgerError> {
+    Ok(RowKey::new(&[kind.space()])?)
+}
+
+/// Lies behind every key of this kind, of any domain.
+pub(in crate::ledger) fn last_of(kind: Kind) -> Result<RowKey, LedgerError> {
+    Ok(RowKey::new(&[kind.space() + 1])?)
+}
+
+/// The domain that a row's key names.
+pub(in crate::ledger) fn domain_of(key: &RowKey) -> Option<Domain> {
+    let mut reader = Reader::new(key.as_bytes());
+    reader.u8().ok()?;
+    let len = usize::from(reader.u8().ok()?);
+    Domain::new(reader.take(len).ok()?).ok()
 }
 
 /// The key of a row of this kind.

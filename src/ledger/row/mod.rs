@@ -1,78 +1,8 @@
-//! The ledger's rows and keys, byte by byte. Numbers are big-endian, times are seconds since
-//! 1970, dates days since 1970-01-01.
+//! The ledger's rows and the keys of its rows and index. Their layout, byte by byte, is in
+//! `src/manual/ledger.md`, which is compiled as [`crate::manual::ledger`].
 //!
-//! Every row begins with its version (1), its kind (1 payment, 2 request, 3 event) and the
-//! version of the ledger key (4 bytes), and ends with a tag:
-//!
-//! ```text
-//! tag = HMAC-SHA256(ledger key of the domain, 1 length of the row key | row key | row without tag)
-//! ```
-//!
-//! It is checked whenever a row is used. The row key names the domain, so that no row stands in
-//! for another, be it of another key, kind or domain.
-//!
-//! | payment | field | encoding |
-//! |---|---|---|
-//! | 6..10 | revision | how many events the history has |
-//! | 10 | state | [`PaymentState::code`] |
-//! | 11 | paid by | 1 card, 2 phone, 3 QR code |
-//! | 12 | batch | 1 open, 2 settled |
-//! | 13 | pending | [`Action::code`]; 0 none |
-//! | 14..38 | refunds accepted, requested, in doubt | minor units, 8 bytes each |
-//! | 38..42 | refunds counted | a number |
-//! | 42..46 | date | the merchant's day |
-//! | 46..48 | last four digits | a number; `FFFF` none |
-//! | 48..80 | origin | SHA-256 of identity, time, date, means and fields as first recorded |
-//! | 80..112 | evidence | the tag of the newest event |
-//! | then | token | its bytes behind their length in one byte; 0 none |
-//! | then | fields | [`PaymentFields`] behind their length in two bytes |
-//!
-//! | request | field | encoding |
-//! |---|---|---|
-//! | 6 | action | [`Action::code`] |
-//! | 7 | status | [`RefundStatus::code`] |
-//! | 8 | authority | [`Authority::code`] |
-//! | 9..17 | amount | minor units |
-//! | 17..19 | currency | numeric code |
-//! | 19..27 | since | when its time began |
-//! | 27..31 | tries | how often it was submitted |
-//! | 31..39 | terminal | ASCII, filled with blanks |
-//! | 39..54 | merchant | ASCII, filled with blanks |
-//! | 54..75 | payment | identity |
-//! | then | reference number, number | ASCII, each behind its length in one byte; 0 none |
-//!
-//! | event | field | encoding |
-//! |---|---|---|
-//! | 6..14 | time | when the ledger learned of it |
-//! | 14 | what | 1 recorded, 2 payment, 3 batch settled, 4 requested, 5 request |
-//! | 15 | detail | of 2 and 5: the event's number, in the order of its type; else 0 |
-//! | 16 | source | [`Source::code`] |
-//! | 17 | state | of the payment after it |
-//! | 18..50 | before | the tag of the event before it; of the first the payment's origin |
-//! | 50..85 | request | of 4 and 5 alone: action, status, authority, amount (8), requested (8), |
-//! | | | digest (16) |
-//!
-//! An identity is 21 bytes: 1, terminal (8), epoch (4), sequence (8), or 2, the host's 16 bytes
-//! and four zeros. A domain stands behind its length in one byte.
-//!
-//! | row key | content |
-//! |---|---|
-//! | `41` payment | domain, time (8), identity |
-//! | `42` event | domain, time (8) and identity of the payment, revision (4) |
-//! | `43` request | domain, when it was requested (8), first 16 bytes of the number's digest |
-//!
-//! | index key | content |
-//! |---|---|
-//! | `50` identity, unique | domain, identity |
-//! | `51` token | domain, token |
-//! | `52` reference number | domain, number (12), date (4): the payment's, and the clearing date |
-//! | `53` voucher | domain, terminal (8), batch (4), voucher (4) |
-//! | `54` order | domain, SHA-256 of the order number |
-//! | `55` number, unique | domain, SHA-256 of merchant (15) and refund number |
-//! | `56` requests | domain, identity of the payment |
-//! | `57` open requests | domain |
-//! | `58` in doubt | domain |
-//! | `59` batch | domain, terminal (8), batch (4) |
+//! A row is a head (version, kind, version of the ledger key), what its kind holds, and a tag over
+//! its key and all of it, which is checked whenever the row is used.
 #![forbid(unsafe_code)]
 
 mod binding;
@@ -83,7 +13,7 @@ mod request;
 
 pub(super) use binding::{Binder, key_version};
 pub(super) use event::key as event_key;
-pub(super) use key::{Index, bound, end};
+pub(super) use key::{Index, bound, domain_of, end, first_of, last_of};
 pub(super) use payment::origin;
 pub(super) use request::{name as request_name, waits};
 
@@ -232,6 +162,7 @@ mod tests {
             amount: Amount::new(20, Currency::CNY).unwrap(),
             status: RefundStatus::InDoubt,
             authority: Authority::Supervisor,
+            source: Source::Desk,
             terminal: "T1".parse().unwrap(),
             requested: UnixSeconds(1_798_800_000),
             since: UnixSeconds(1_798_800_009),

@@ -6,7 +6,7 @@ use super::{Kind, Stored};
 use crate::codec::{CodecError, Reader, Writer};
 use crate::keys::Domain;
 use crate::ledger::error::LedgerError;
-use crate::ledger::record::{RequestKey, RequestRecord};
+use crate::ledger::record::{RequestKey, RequestRecord, Source};
 use crate::payment::{
     Amount, Currency, MERCHANT_ID_LEN, MerchantId, RefundNumber, Rrn, TERMINAL_ID_LEN, TerminalId,
 };
@@ -41,6 +41,7 @@ impl Stored for RequestRecord {
         out.u8(self.action.code())?;
         out.u8(self.status.code())?;
         out.u8(self.authority.code())?;
+        out.u8(self.source.code())?;
         out.u64(self.amount.minor())?;
         out.u16(self.amount.currency().numeric())?;
         out.u64(self.since.0)?;
@@ -56,6 +57,7 @@ impl Stored for RequestRecord {
         let action = Action::from_code(reader.u8().ok()?)?;
         let status = RefundStatus::from_code(reader.u8().ok()?)?;
         let authority = Authority::from_code(reader.u8().ok()?)?;
+        let source = Source::from_code(reader.u8().ok()?)?;
         let minor = reader.u64().ok()?;
         let currency = Currency::from_numeric(reader.u16().ok()?).ok()?;
         let since = UnixSeconds(reader.u64().ok()?);
@@ -79,6 +81,7 @@ impl Stored for RequestRecord {
             amount: Amount::new(minor, currency).ok()?,
             status,
             authority,
+            source,
             terminal,
             requested: named.requested,
             since,

@@ -590,6 +590,10 @@ static void check_journal_golden(void) {
     cardvault_receipt receipt = {.count = 4};
     CHECK_IS(cardvault_journal_confirm(&journal, &receipt), RECEIPT);
     CHECK_IS(cardvault_journal_finish(&journal, NOW, &counting), PENDING_OPEN);
+    entry = entry_of("doubt", 5, NULL);
+    CHECK_IS(cardvault_journal_append_in_doubt(&journal, &entry, &counting, NULL), OK);
+    CHECK_IS(cardvault_journal_pending(&journal, &pending), OK);
+    CHECK_IS(cardvault_card_close(&pending), OK);
     CHECK_IS(cardvault_journal_clear_pending(&journal), OK);
     CHECK_IS(cardvault_journal_pending(&journal, &pending), NOT_FOUND);
 

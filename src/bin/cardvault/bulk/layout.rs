@@ -167,7 +167,11 @@ pub(crate) fn content<'a>(line: &'a [u8], span: &Range<usize>) -> &'a [u8] {
 }
 
 /// Puts the place of every field into `columns`.
-fn split(line: &[u8], delimiter: u8, columns: &mut Vec<Range<usize>>) -> Result<(), LineFault> {
+pub(crate) fn split(
+    line: &[u8],
+    delimiter: u8,
+    columns: &mut Vec<Range<usize>>,
+) -> Result<(), LineFault> {
     columns.clear();
     let mut start = 0;
     loop {

@@ -11,7 +11,6 @@ mod source;
 mod work;
 
 use std::collections::BTreeMap;
-use std::env;
 use std::num::NonZero;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -23,13 +22,16 @@ use cardvault::token::{Irreversible, Vaultless, VaultlessOpener};
 use cardvault::vault::{self, Access};
 use zeroize::{Zeroize, Zeroizing};
 
-use self::layout::{Layout, content};
+use self::layout::Layout;
+pub(crate) use self::layout::{content, split};
 use self::report::Report;
 pub(crate) use self::source::{Batch, Line, Source};
+pub(crate) use self::work::Reading as CardReading;
 use self::work::{
     Answers, Decrypting, Encrypting, Hashing, Masking, Opening, Reading, Vaulting, Work,
 };
 use crate::args::{Detokenize, FileArgs, Mask, Tokenize};
+use crate::desk::actor;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::files::{Output, Readers};
 use crate::folder::{Folder, show_mark};
@@ -78,12 +80,7 @@ pub(crate) fn tokenize(args: &Tokenize, quiet: bool) -> Outcome<Exit> {
 }
 
 pub(crate) fn detokenize(args: &Detokenize, quiet: bool) -> Outcome<Exit> {
-    let actor = match &args.actor {
-        Some(actor) => actor.clone(),
-        None => env::var("USER").map_err(|_| {
-            Failure::usage("actor", "who asks?").hint("give --actor NAME: it goes to access.log")
-        })?,
-    };
+    let actor = actor(args.actor.as_deref())?;
     let access =
         Access::new(&actor, &args.purpose).map_err(|error| Failure::usage("access", error))?;
     let folder = Folder::open(&args.vault)?;

@@ -59,8 +59,7 @@ pub(super) fn power_cut(
         "the start finds one torn entry",
     )?;
 
-    let pending = || till.journal.pending().map_err(failed("pending slot"));
-    let (card, card_again) = (pending()?, pending()?);
+    let card = till.journal.pending().map_err(failed("pending slot"))?;
     let shown = card
         .as_ref()
         .map(|card| card.pan.mask().as_str().to_owned());
@@ -74,8 +73,12 @@ pub(super) fn power_cut(
     till.write(&unknown).map_err(failed("journal"))?;
     let reversal = Open {
         fields: reversal_of(&fields, response)?,
-        card: card_again,
+        card: till.journal.pending().map_err(failed("pending slot"))?,
     };
+    told(
+        reversal.card.is_some(),
+        "the slot keeps the card for the reversal",
+    )?;
     let entry = till.write(&reversal).map_err(failed("journal"))?;
     let pending = till.journal.pending().map_err(failed("pending slot"))?;
     paper.line(&format!(

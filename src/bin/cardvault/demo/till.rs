@@ -165,6 +165,9 @@ impl<F: NorFlash, S: StateStore> Till<F, S> {
             token: b"",
             card: open.card.as_ref(),
         };
+        if open.fields.response.is_none() {
+            return self.journal.append_in_doubt(&entry, &mut SystemRandom);
+        }
         self.journal.append(&entry, &mut SystemRandom)
     }
 

@@ -1,0 +1,66 @@
+//! Tables for people: upper-case heads, each column as wide as its widest text.
+#![forbid(unsafe_code)]
+
+use crate::failure::Outcome;
+
+/// Printed page by page: a column may widen from one page to the next.
+pub(crate) struct Grid<const N: usize> {
+    heads: Option<[&'static str; N]>,
+    widths: [usize; N],
+}
+
+impl<const N: usize> Grid<N> {
+    pub(crate) fn new(heads: [&'static str; N]) -> Self {
+        Self {
+            heads: Some(heads),
+            widths: heads.map(str::len),
+        }
+    }
+
+    /// Prints rows, the first ones under the heads.
+    pub(crate) fn rows(&mut self, rows: &[[String; N]]) -> Outcome<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        for row in rows {
+            for (width, text) in self.widths.iter_mut().zip(row) {
+                *width = (*width).max(text.chars().count());
+            }
+        }
+        let mut text = String::new();
+        if let Some(heads) = self.heads.take() {
+            self.line(&heads.map(str::to_owned), &mut text);
+        }
+        for row in rows {
+            self.line(row, &mut text);
+        }
+        crate::show(&text)
+    }
+
+    fn line(&self, row: &[String; N], out: &mut String) {
+        let mut line = String::new();
+        for (text, &width) in row.iter().zip(&self.widths) {
+            line.push_str(&format!("{text:<width$}  "));
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+}
+
+/// Names and values, one pair a line; what has no value is left out.
+pub(crate) fn facts(facts: &[(&str, Option<String>)]) -> String {
+    let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let known = facts
+        .iter()
+        .filter_map(|(name, value)| Some((name, value.as_ref()?)));
+    known
+        .map(|(name, value)| format!("{name:<width$}  {value}\n"))
+        .collect()
+}
+
+/// `1 card`, `2 cards`.
+pub(crate) fn counted(count: impl TryInto<u64>, thing: &str) -> String {
+    let count = count.try_into().unwrap_or(u64::MAX);
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{plural}")
+}
