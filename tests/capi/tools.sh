@@ -30,7 +30,8 @@ c_header() {
 }
 
 c_library() {
-    CARGO_TARGET_DIR=$C_BUILD cargo rustc --quiet --lib --features capi,embedded \
+    # Valgrind runs unoptimized code for minutes.
+    CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_TARGET_DIR=$C_BUILD cargo rustc --quiet --lib --features capi,embedded \
         --crate-type staticlib,cdylib
 }
 

@@ -11,7 +11,16 @@ use cbindgen::{Builder, Config};
 
 /// In the order of the header.
 const SOURCES: [&str; 10] = [
-    "result", "callbacks", "util", "card", "ring", "seal", "journal", "token", "reading", "vault",
+    "result",
+    "callbacks",
+    "util",
+    "card",
+    "ring",
+    "seal",
+    "journal",
+    "token",
+    "reading",
+    "vault",
 ];
 
 fn main() -> ExitCode {
@@ -22,9 +31,14 @@ fn main() -> ExitCode {
     let sources = SOURCES.map(|name| folder.join(name).with_extension("rs"));
     let builder = sources
         .iter()
-        .fold(Builder::new().with_config(config), |builder, source| builder.with_src(source));
+        .fold(Builder::new().with_config(config), |builder, source| {
+            builder.with_src(source)
+        });
     let mut made = Vec::new();
-    builder.generate().expect("cbindgen reads the sources").write(&mut made);
+    builder
+        .generate()
+        .expect("cbindgen reads the sources")
+        .write(&mut made);
     if env::args().nth(1).as_deref() != Some("--check") {
         fs::write(header, made).expect("cardvault.h can be written");
         return ExitCode::SUCCESS;
