@@ -87,6 +87,17 @@ c_device() {
         -ffunction-sections -fdata-sections -nostdlib -Wl,--gc-sections -Wl,-z,noexecstack \
         -T tests/firmware/mps2.ld tests/capi/c/core.c tests/capi/c/device.c \
         "$TARGET/firmware/$FIRMWARE_TARGET/release/libcardvault.a" -lgcc -o "$C_BUILD/device.elf"
+    # No heap, no formatting; what can panic are functions of packages.
+    local callers
+    callers=$(arm-none-eabi-objdump -d --demangle --no-show-raw-insn "$C_BUILD/device.elf" |
+        awk '/^[0-9a-f]+ <.*>:$/ { sub(/^[0-9a-f]+ /, ""); name = $0 }
+             /\tbl?[a-z.]*\t[0-9a-f]+ <(core::.*(panic|_fail)|core::fmt|__rust_alloc)/ { print name }' |
+        sort -u)
+    [[ -n $callers ]]
+    if grep -i cardvault <<<"$callers"; then
+        printf 'these functions of the library can panic, format or allocate\n'
+        return 1
+    fi
     printf '%-16s ' 'Cortex-M3'
     emulate 120 "$C_BUILD/device.elf"
 }
