@@ -31,8 +31,10 @@ impl<'a, const WORD: usize, const PAGE: usize> MemoryFlash<'a, WORD, PAGE> {
 
     fn part(&mut self, from: u32, len: usize) -> Result<&mut [u8], NorFlashErrorKind> {
         let from = usize::try_from(from).map_err(|_| NorFlashErrorKind::OutOfBounds)?;
+        // In two steps, so that the compiler sees the length.
         self.bytes
-            .get_mut(from..from.saturating_add(len))
+            .get_mut(from..)
+            .and_then(|rest| rest.get_mut(..len))
             .ok_or(NorFlashErrorKind::OutOfBounds)
     }
 }
@@ -46,11 +48,7 @@ impl<const WORD: usize, const PAGE: usize> ReadNorFlash for MemoryFlash<'_, WORD
 
     fn read(&mut self, offset: u32, bytes: &mut [u8]) -> Result<(), Self::Error> {
         check_read(self, offset, bytes.len())?;
-        let part = self.part(offset, bytes.len())?;
-        bytes
-            .iter_mut()
-            .zip(part)
-            .for_each(|(to, from)| *to = *from);
+        bytes.copy_from_slice(self.part(offset, bytes.len())?);
         Ok(())
     }
 
@@ -72,10 +70,7 @@ impl<const WORD: usize, const PAGE: usize> NorFlash for MemoryFlash<'_, WORD, PA
 
     fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), Self::Error> {
         check_write(self, offset, bytes.len())?;
-        let part = self.part(offset, bytes.len())?;
-        part.iter_mut()
-            .zip(bytes)
-            .for_each(|(to, from)| *to = *from);
+        self.part(offset, bytes.len())?.copy_from_slice(bytes);
         Ok(())
     }
 }

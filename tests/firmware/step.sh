@@ -33,9 +33,9 @@ step_firmware() {
     { firmware_sizes "$images"; grep '^operation' "$results/measured.txt"; } |
         awk '{ printf "%-10s%-20s%8s%9s\n", $1, $2, $3, $4 }' >"$results/figures.txt"
     firmware_judge "$results/figures.txt"
+    firmware_others
     # The host opens what the device wrote.
     FIRMWARE_DAY=$results/day.txt cargo test --quiet --all-features --test firmware_day
-    firmware_others
 }
 
 # No heap, no formatting, no panic of the core.
@@ -63,10 +63,11 @@ firmware_symbols() {
     grep -v '^<core::' <<<"$callers" | sed 's/typenum::[^ ]*/../g; s/^/    /'
 }
 
-# firmware_sizes FOLDER: flash of each image beside the bare one, and static memory.
+# firmware_sizes FOLDER: flash of the bare image, of each other one beside it, and static memory.
 firmware_sizes() {
     local image bare
     bare=$(bytes_of "$1/size_bare" '$1 + $2')
+    printf 'flash bare %s\n' "$bare"
     for image in card card_seal card_journal card_seal_journal everything; do
         printf 'flash %s %s\n' "$image" \
             $(($(bytes_of "$1/size_$image" '$1 + $2') - bare))

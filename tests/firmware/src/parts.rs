@@ -14,6 +14,8 @@ use cardvault::seal::{
 use cardvault::token::{KeepFirst, KeepLast, Vaultless, VaultlessFormat};
 use cardvault::{Secret, UnixSeconds};
 
+use rand_core::TryRng;
+
 use crate::machine;
 use crate::random::Sequence;
 
@@ -36,6 +38,16 @@ impl<const N: usize> Input<N> {
 }
 
 const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
+
+/// What the device brings along: a generator.
+#[inline(never)]
+pub fn device() -> Option<()> {
+    let mut drawn = unknown::<24>();
+    let mut generator = Sequence(u64::from(machine::unknown_zero()));
+    generator.try_fill_bytes(black_box(&mut drawn)).ok()?;
+    black_box(drawn);
+    Some(())
+}
 
 /// Validation, mask and track parsing.
 #[inline(never)]

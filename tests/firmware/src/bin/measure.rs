@@ -46,6 +46,7 @@ extern "C" fn main() -> ! {
     drop(ring);
     let mut random = Sequence(4);
     let constant = Constant(&meter);
+    constant.leaky_twin(&mut random);
     constant.cards(&mut random);
     constant.ciphers(&mut random);
     machine::exit(0)
@@ -254,7 +255,17 @@ struct Constant<'a>(&'a Meter);
 
 impl Constant<'_> {
     /// Runs `work` over [`INPUTS`] inputs that `input` makes: every count must be the same.
-    fn check<I, T>(&self, name: &str, mut input: impl FnMut() -> I, mut work: impl FnMut(&I) -> T) {
+    fn check<I, T>(&self, name: &str, input: impl FnMut() -> I, work: impl FnMut(&I) -> T) {
+        let (least, most) = self.counts(input, work);
+        writeln!(Console, "constant {name}: {least} to {most} instructions").unwrap();
+        assert_eq!(least, most, "{name} depends on a secret");
+    }
+
+    fn counts<I, T>(
+        &self,
+        mut input: impl FnMut() -> I,
+        mut work: impl FnMut(&I) -> T,
+    ) -> (u32, u32) {
         let mut counts = (u32::MAX, 0);
         for _ in 0..INPUTS {
             let input = black_box(input());
@@ -263,13 +274,17 @@ impl Constant<'_> {
             });
             counts = (counts.0.min(count), counts.1.max(count));
         }
-        writeln!(
-            Console,
-            "constant {name}: {} to {} instructions",
-            counts.0, counts.1
-        )
-        .unwrap();
-        assert_eq!(counts.0, counts.1, "{name} depends on a secret");
+        counts
+    }
+
+    /// A comparison that stops at the first difference must be noticed, else nothing is seen.
+    fn leaky_twin(&self, random: &mut Sequence) {
+        let mut random = random.clone();
+        let (least, most) = self.counts(
+            || (number(&mut random), number(&mut random)),
+            |(one, other)| one == other,
+        );
+        assert!(least < most, "the leaky twin was not noticed");
     }
 
     fn cards(&self, random: &mut Sequence) {
