@@ -11,6 +11,7 @@
 //! | stand in for a card number | [`token`] |
 //! | keep cards durably behind tokens | `vault` (feature `vault`) |
 //! | record payments, refund them and reconcile | `ledger` (feature `vault`), [`refund`] |
+//! | back both up in one sealed file, and restore them | `archive` (feature `vault`) |
 //! | read and write what a payment is made of | [`payment`] |
 //! | decide on a void, a refund or a reversal | [`refund`] |
 //! | keep a terminal's payments so that the host alone can read the cards | [`journal`] |
@@ -61,7 +62,7 @@
 //! | `serde` | `Serialize` for what may be stored or shown; never for a card number |
 //! | `system-random` | the operating system's random generator |
 //! | `passphrase` | development rings under a passphrase (Argon2id) |
-//! | `vault` | the vault and the ledger beside it, and their store in memory |
+//! | `vault` | the vault, the ledger beside it and archives of both; a store in memory |
 //! | `embedded` | the durable store on disk |
 //! | `capi` | the functions of the C header; with `embedded` also the vault's |
 //! | `cli` | the command `cardvault` |
@@ -72,6 +73,8 @@
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
+#[cfg(feature = "vault")]
+pub mod archive;
 #[cfg(feature = "capi")]
 pub mod capi;
 pub mod card;

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module of the crate's root and its level. The root file itself only declares.
-const LEVELS: [(&str, u8); 19] = [
+const LEVELS: [(&str, u8); 20] = [
     ("secret", 0),
     ("codec", 0),
     ("time", 0),
@@ -24,17 +24,19 @@ const LEVELS: [(&str, u8); 19] = [
     ("scrub", 3),
     ("vault", 4),
     ("ledger", 4),
+    ("archive", 4),
     ("capi", 5),
     ("bin", 5),
     ("manual", 5),
 ];
 
 /// The edges between modules of one level.
-const SIBLINGS: [(&str, &str); 6] = [
+const SIBLINGS: [(&str, &str); 7] = [
     ("seal", "keys"),
     ("fingerprint", "keys"),
     ("journal", "seal"),
     ("ledger", "vault"),
+    ("archive", "vault"),
     ("codec", "error"),
     ("secret", "error"),
 ];

@@ -7,41 +7,18 @@
     unsafe_code
 )]
 
+#[path = "support/counting.rs"]
+mod counting;
 #[path = "support/journal.rs"]
 mod support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{Seek, Write};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cardvault::journal::{
     BATTERY_LEN, BatteryState, FRAME_MAX_LEN, FromRead, Journal, MemoryFlash, PAYMENT_MAX_LEN,
     Position, Reading,
 };
 use support::{Host, card, entry, rng};
-
-static NOW_HELD: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-/// The system's allocator, counting.
-struct Counting;
-
-// SAFETY: every call goes to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let held = NOW_HELD.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(held, Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        NOW_HELD.fetch_sub(layout.size(), Ordering::Relaxed);
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const UPLOAD_MIN: u64 = 64_000_000;
 const PAGES: usize = 19_000;
@@ -83,17 +60,17 @@ fn sixty_four_megabytes() {
 
     let key = host.reading_key();
     let identity = Host::identity(1);
-    let before = NOW_HELD.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
-    let mut reading = Reading::new(&key, &identity, &Position::START, FromRead(file)).unwrap();
-    let structure = size_of_val(&reading);
-    let mut count = 0;
-    while let Some(verified) = reading.next() {
-        verified.unwrap();
-        count += 1;
-    }
-    let peak = PEAK.load(Ordering::Relaxed) - before;
-    assert!(reading.outcome().unwrap().clean);
+    let (peak, (structure, count, clean)) = counting::peak(|| {
+        let mut reading = Reading::new(&key, &identity, &Position::START, FromRead(file)).unwrap();
+        let mut count = 0;
+        while let Some(verified) = reading.next() {
+            verified.unwrap();
+            count += 1;
+        }
+        let clean = reading.outcome().unwrap().clean;
+        (size_of_val(&reading), count, clean)
+    });
+    assert!(clean);
     assert_eq!(count, written);
     eprintln!("{len} bytes, {count} entries: {peak} bytes allocated, structure of {structure}");
     assert_eq!(peak, 0);

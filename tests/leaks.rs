@@ -648,8 +648,10 @@ mod vault {
     use std::sync::{Arc, Mutex};
 
     use cardvault::SystemRandom;
+    use cardvault::archive::verify;
     use cardvault::vault::{
-        Access, IndexKey, LineLog, Memory, Row, RowKey, Store, Tokenize, Vault, Write,
+        Access, BlockingVault, IndexKey, LineLog, Memory, Row, RowKey, Snapshot, SnapshotStore,
+        Store, Tokenize, Vault, Write,
     };
     use pollster::block_on;
 
@@ -667,6 +669,35 @@ mod vault {
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
         }
+    }
+
+    fn archives(
+        vault: &BlockingVault<Arc<Memory>>,
+        store: &Memory,
+        access: &Access,
+        check: &impl Fn(&str, &str),
+    ) {
+        let ring = ring_with(ROOT, NOW);
+        let id: Domain = "0123456789abcdef".parse().unwrap();
+        check("ArchiveKey", &debug_of(&ring.archive_key(&id, NOW)));
+        check("ArchiveReadingKey", &debug_of(&ring.archive_key_of(&id, 1)));
+        let mut export = vault.export(access, None).unwrap();
+        check("ArchiveHeader", &debug_of(export.header()));
+        let mut bytes = Vec::new();
+        while let Some(part) = export.next().unwrap() {
+            bytes.extend_from_slice(part);
+            check("BlockingExport", &debug_of(&export));
+        }
+        check("Contents", &debug_of(&verify(&bytes[..], &ring).unwrap()));
+        for at in 0..bytes.len() {
+            bytes[at] ^= 1;
+            let error = verify(&bytes[..], &ring).unwrap_err();
+            check("ArchiveError", &error_of(&error));
+            bytes[at] ^= 1;
+        }
+        let mut snapshot = block_on(store.snapshot()).unwrap();
+        check("MemorySnapshot", &debug_of(&snapshot));
+        check("Item", &debug_of(&block_on(snapshot.next(10))));
     }
 
     #[test]
@@ -713,6 +744,8 @@ mod vault {
         );
         check("VaultStats", &debug_of(&vault.stats().unwrap()));
         check("Rewrapped", &debug_of(&vault.rewrap(None, 10).unwrap()));
+        check("Checked", &debug_of(&vault.check(None, 10)));
+        archives(&vault, &store, &access, &check);
         check("a vault", &debug_of(&vault));
         check("a store", &debug_of(&store));
         check("Access", &debug_of(&access));
@@ -1583,6 +1616,18 @@ const LISTED: &[&str] = &[
     "SetUpError",
     "Upload",
     "Verified",
+    // archive
+    "ArchiveError",
+    "ArchiveHeader",
+    "ArchiveId",
+    "ArchiveKey",
+    "ArchiveReadingKey",
+    "BlockingExport",
+    "Checked",
+    "Contents",
+    "EmbeddedSnapshot",
+    "Export",
+    "MemorySnapshot",
     // ledger
     "Alert",
     "Answer",

@@ -16,9 +16,10 @@ mod memory {
 
     use cardvault::vault::Memory;
 
-    use crate::conformance_suite;
+    use crate::{conformance_suite, snapshot_suite};
 
     conformance_suite!(|| Arc::new(Memory::new()));
+    snapshot_suite!(|| Arc::new(Memory::new()));
 }
 
 #[cfg(feature = "embedded")]
@@ -28,7 +29,7 @@ mod embedded {
     use cardvault::vault::{Embedded, EmbeddedOptions};
     use tempfile::TempDir;
 
-    use crate::conformance_suite;
+    use crate::{conformance_suite, snapshot_suite};
 
     /// A store and the folder that goes with it, in this order.
     struct Held(
@@ -54,4 +55,5 @@ mod embedded {
     }
 
     conformance_suite!(make);
+    snapshot_suite!(make);
 }

@@ -10,6 +10,8 @@
     missing_docs
 )]
 
+#[path = "support/desk.rs"]
+mod desk;
 #[path = "support/disk.rs"]
 mod disk;
 
@@ -21,13 +23,18 @@ use std::future::Future;
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
+use cardvault::ledger::{BlockingLedger, ImportEntry, Imported, Source};
+use cardvault::refund::RefundEvent;
 use cardvault::vault::{
-    Embedded, EmbeddedOptions, Guard, IndexKey, Row, RowKey, Store, StoreError, Write, WriteOutcome,
+    BlockingVault, Embedded, EmbeddedOptions, Guard, IndexKey, Row, RowKey, Store, StoreError,
+    Write, WriteOutcome,
 };
+use desk::shop;
 use disk::{Call, Cuts, Disk, Fault, Unsynced, below};
 use pollster::block_on;
 use rand_chacha::ChaCha8Rng;
@@ -419,6 +426,169 @@ fn flipped_bits_are_errors_not_panics() {
     assert!(noticed > 0 && opened > 0);
 }
 
+/// The `n`-th of the uploads that a terminal sends: four sales with cards.
+fn upload(n: u64) -> Vec<ImportEntry> {
+    let entry = |n| ImportEntry {
+        payment: desk::sale(n, 1000),
+        card: Some(desk::card(n / 2)),
+    };
+    (4 * n..4 * n + 4).map(entry).collect()
+}
+
+/// Imports an upload and refunds parts of its first payment: what a host acknowledges, one by one.
+fn work<S: Store>(ledger: &BlockingLedger<S>, n: u64, mut acknowledged: impl FnMut()) {
+    let imported = ledger.import(&shop(), &upload(n)).unwrap();
+    assert_eq!((imported.new, imported.known), (4, 0));
+    acknowledged();
+    for part in [2 * n, 2 * n + 1] {
+        let request = desk::refund(part, 400);
+        let id = desk::payment_id(4 * n);
+        ledger
+            .request(&shop(), &id, &desk::policy(), &request)
+            .unwrap();
+        acknowledged();
+    }
+    let request = desk::refund(2 * n, 400);
+    let (merchant, number) = (&request.merchant, &request.number);
+    let event = RefundEvent::Accepted;
+    ledger
+        .progress(&shop(), merchant, number, event, Source::Centre, None)
+        .unwrap();
+    acknowledged();
+}
+
+/// The ledger balances, every card opens, and an upload is there once: as a whole, or not.
+fn balances<S: Store>(vault: &BlockingVault<S>) -> usize {
+    let stats = vault.stats().unwrap();
+    assert_eq!(desk::check_all(vault), (stats.tokens, 0));
+    let audited = desk::audit_all(vault);
+    assert!(audited.is_multiple_of(4), "half an upload: {audited}");
+    audited
+}
+
+#[test]
+fn power_cuts_of_ledger_groups() {
+    let mut random = ChaCha8Rng::seed_from_u64(11);
+    let disk = Disk::new(Vec::new());
+    let store = Arc::new(open(&disk).unwrap());
+    let vault = desk::open(Arc::clone(&store));
+    let ledger = desk::ledger_of(&vault);
+    let made = disk.position();
+    let start = replay(&disk, made);
+    let mut states = vec![(made, desk::everything(&store, 1000))];
+    for n in 0..3 {
+        work(&ledger, n, || {
+            states.push((disk.position(), desk::everything(&store, 1000)));
+        });
+    }
+    drop((ledger, vault, store));
+
+    let mut cuts = Cuts::new(start, disk.log().split_off(made));
+    let (mut count, mut ahead, mut balanced) = (0, 0, 0);
+    while let Some(at) = cuts.step() {
+        let acknowledged = states.partition_point(|(position, _)| *position <= made + at) - 1;
+        let ways: &[Unsynced] = if cuts.has_unsynced() {
+            &[Unsynced::Kept, Unsynced::Shuffled]
+        } else {
+            &[Unsynced::Dropped]
+        };
+        for way in ways {
+            let image = cuts.image(*way, &mut random);
+            let store = Arc::new(open(&Disk::new(image)).unwrap());
+            // All of it: rows of vault and ledger, the index, the guard.
+            let found = desk::everything(&store, 1000);
+            let next = states.get(acknowledged + 1);
+            let is_next = next.is_some_and(|(_, next)| found == *next);
+            assert!(
+                is_next || found == states[acknowledged].1,
+                "cut {at}, {way:?}: half a group, or one that was acknowledged is gone"
+            );
+            ahead += usize::from(is_next);
+            count += 1;
+            if count % 20 == 0 {
+                let vault = desk::open(store);
+                balances(&vault);
+                // And the same uploads again change nothing that is known.
+                let ledger = desk::ledger_of(&vault);
+                let uploads = (0..3).map(|n| ledger.import(&shop(), &upload(n)).unwrap());
+                let new: usize = uploads.map(|imported| imported.new).sum();
+                assert_eq!(balances(&vault), 12, "{new} new");
+                balanced += 1;
+            }
+        }
+    }
+    println!("power cuts of groups: {count}, {ahead} ahead, {balanced} ledgers balanced");
+    assert!(count > 100 && ahead > 0 && balanced > 5);
+}
+
+#[test]
+fn kill_9_of_a_ledger() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().join("vault");
+    let options = EmbeddedOptions::default();
+    Embedded::create(&folder, &options)
+        .unwrap()
+        .close()
+        .unwrap();
+    let mut random = ChaCha8Rng::seed_from_u64(12);
+    let mut acknowledged = HashSet::new();
+    let kills = 6;
+    for kill in 0..kills {
+        let after = random.next_u64() % 80;
+        run_and_kill(
+            "kill_9_ledger_child",
+            &folder,
+            kill,
+            after,
+            &mut acknowledged,
+        );
+        let vault = desk::open(Embedded::open(&folder, &options).unwrap());
+        let ledger = desk::ledger_of(&vault);
+        balances(&vault);
+        for n in &acknowledged {
+            let n = *n as u64;
+            let again = ledger.import(&shop(), &upload(n)).unwrap();
+            let known = Imported {
+                known: 4,
+                ..Imported::default()
+            };
+            assert_eq!(again, known, "kill {kill} lost upload {n}");
+            let payment = ledger.payment(&shop(), &desk::payment_id(4 * n)).unwrap();
+            let refunds = payment.refunds;
+            assert_eq!(
+                (refunds.accepted, refunds.requested, refunds.count),
+                (desk::cny(400), desk::cny(400), 2),
+                "kill {kill}, upload {n}"
+            );
+        }
+    }
+    println!(
+        "kills of a ledger: {kills}, acknowledged: {}",
+        acknowledged.len()
+    );
+    assert!(acknowledged.len() > kills);
+}
+
+#[test]
+fn kill_9_ledger_child() {
+    let Ok(task) = env::var(CHILD) else { return };
+    let (round, folder) = task.split_once(' ').unwrap();
+    let base = round.parse::<u64>().unwrap() * 1000;
+    let vault = desk::open(Embedded::open(Path::new(folder), &EmbeddedOptions::default()).unwrap());
+    let ledger = desk::ledger_of(&vault);
+    thread::scope(|scope| {
+        for desk in 0..4 {
+            let ledger = &ledger;
+            scope.spawn(move || {
+                for n in (base + desk..base + 1000).step_by(4) {
+                    work(ledger, n, || {});
+                    println!("\nack {n}");
+                }
+            });
+        }
+    });
+}
+
 const CHILD: &str = "CARDVAULT_STORE_CHILD";
 const KILLS: &str = "CARDVAULT_STORE_KILLS";
 
@@ -435,7 +605,8 @@ fn kill_9() {
     let mut acknowledged = HashSet::new();
     let mut ahead = 0;
     for kill in 0..kills {
-        run_and_kill(&folder, kill, random.next_u64() % 120, &mut acknowledged);
+        let after = random.next_u64() % 120;
+        run_and_kill("kill_9_child", &folder, kill, after, &mut acknowledged);
         let store = Embedded::open(&folder, &EmbeddedOptions::default()).unwrap();
         let rows = Contents::read(&store).rows;
         for n in &acknowledged {
@@ -450,11 +621,17 @@ fn kill_9() {
     assert!(acknowledged.len() > kills);
 }
 
-/// Runs [`kill_9_child`] in a process of its own and kills it some time after its first
+/// Runs the test `name` in a process of its own and kills it some time after its first
 /// acknowledgement.
-fn run_and_kill(folder: &Path, round: usize, after: u64, acknowledged: &mut HashSet<usize>) {
+fn run_and_kill(
+    name: &str,
+    folder: &Path,
+    round: usize,
+    after: u64,
+    acknowledged: &mut HashSet<usize>,
+) {
     let mut child = Command::new(env::current_exe().unwrap())
-        .args(["--exact", "kill_9_child", "--nocapture", "--test-threads=1"])
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
         .env(CHILD, format!("{round} {}", folder.display()))
         .stdout(Stdio::piped())
         .spawn()

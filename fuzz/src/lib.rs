@@ -7,6 +7,7 @@ mod ledger_support;
 #[path = "../../tests/support/refund_model.rs"]
 mod refund_model;
 
+use cardvault::archive::{ArchiveHeader, restore_blocking, verify};
 use cardvault::card::{Brand, CardData, CardRecord, Pan, TruncatedPan, luhn};
 use cardvault::ff1::{FF1_MAX_DIGITS, FF1_MAX_TWEAK, FF1_MIN_DIGITS, Ff1};
 use cardvault::journal::{
@@ -28,7 +29,8 @@ use cardvault::seal::{
 };
 use cardvault::token::{KeepFirst, KeepLast, Token, TokenKind, Vaultless, VaultlessFormat};
 use cardvault::vault::{
-    Access, BlockingVault, Guard, LineLog, Memory, Row, Store, Tokenize, VaultError, Write,
+    Access, BlockingVault, Guard, IndexKey, Item, LineLog, Memory, Row, RowKey, Store, Tokenize,
+    VaultError, Write,
 };
 use cardvault::{Secret, UnixSeconds};
 use fpe::ff1::{FF1, FlexibleNumeralString};
@@ -337,6 +339,66 @@ pub fn vault(data: &[u8]) {
     }
 }
 
+/// Archives: any bytes, and a good one with the input laid over it, cut off or made longer. Nothing
+/// but the good one is restored, and nothing of another one is.
+pub fn archive(data: &[u8]) {
+    let mut rng = ChaCha20Rng::from_seed([7; 32]);
+    let ring = ring_of(&mut rng);
+    let _ = ArchiveHeader::read(&mut &data[..]);
+    assert!(verify(data, &ring).is_err());
+    let store = std::sync::Arc::new(Memory::new());
+    let log = LineLog::new(std::io::sink());
+    let random = || ChaCha20Rng::from_seed([8; 32]);
+    let used = ring_of(&mut ChaCha20Rng::from_seed([7; 32]));
+    let vault = BlockingVault::open_with(store.clone(), used, log, random, || NOW);
+    let vault = vault.expect("a new vault");
+    // The input as rows and entries: what is exported comes back.
+    let items: Vec<_> = data.chunks(9).filter_map(item).collect();
+    let writes = items.into_iter().take(1000).map(Write::Put).collect();
+    pollster::block_on(store.write(None, writes)).expect("put");
+    let access = Access::new("fuzz", "archive").expect("an access");
+    let mut export = vault.export(&access, None).expect("an export");
+    let mut good = Vec::new();
+    while let Some(bytes) = export.next().expect("a part of it") {
+        good.extend_from_slice(bytes);
+    }
+    let restore = |archive: &[u8]| {
+        let into = Memory::new();
+        let restored = restore_blocking(std::io::Cursor::new(archive), &ring, &into);
+        let rows = pollster::block_on(into.count()).expect("counted");
+        (restored.map(|contents| contents.rows), rows)
+    };
+    let rows = pollster::block_on(store.count()).expect("counted");
+    assert_eq!(restore(&good), (Ok(rows), rows));
+    let mut changed = good.clone();
+    overlay(&mut changed, data);
+    if changed != good {
+        let (restored, rows) = restore(&changed);
+        assert!(restored.is_err() && rows == 0);
+    }
+    let len = data.iter().fold(0_usize, |sum, byte| {
+        sum.wrapping_mul(31).wrapping_add(usize::from(*byte))
+    }) % good.len();
+    assert!(restore(&good[..len]).0.is_err());
+    good.push(0);
+    assert!(restore(&good).0.is_err());
+}
+
+fn item(bytes: &[u8]) -> Option<Item> {
+    let (kind, rest) = bytes.split_first()?;
+    let (one, other) = rest.split_at_checked(usize::from(*kind) / 3 % 8)?;
+    let key = RowKey::new(one).ok()?;
+    match kind % 3 {
+        0 => Row::new(other).ok().map(|row| Item::Row(key, row)),
+        1 => IndexKey::new(other)
+            .ok()
+            .map(|index| Item::Unique(index, key)),
+        _ => IndexKey::new(other)
+            .ok()
+            .map(|index| Item::Other(index, key)),
+    }
+}
+
 fn ring_of(rng: &mut ChaCha20Rng) -> KeyRing {
     let mut ring = KeyRing::new(RingMark::Production, rng).expect("a ring");
     for usage in KeyUse::ALL {
@@ -587,7 +649,7 @@ pub fn journal_reading(data: &[u8]) {
 mod tests {
     use super::*;
 
-    const ALL: [(&str, fn(&[u8])); 17] = [
+    const ALL: [(&str, fn(&[u8])); 18] = [
         ("pan", pan),
         ("track", track),
         ("emv", emv),
@@ -599,6 +661,7 @@ mod tests {
         ("ring", ring),
         ("token", token),
         ("vault", vault),
+        ("archive", archive),
         ("refund", refund),
         ("ledger", ledger),
         ("payment", payment),

@@ -455,6 +455,8 @@ enum cardvault_result
     CARDVAULT_RESULT_STORE_CORRUPT = 195,
     // What is there is no store of a vault.
     CARDVAULT_RESULT_NOT_A_STORE = 196,
+    // The restore of an archive into this vault has not ended.
+    CARDVAULT_RESULT_RESTORE_UNFINISHED = 197,
     // A refusal that cannot happen did.
     CARDVAULT_RESULT_INTERNAL = 255,
 };

@@ -237,6 +237,8 @@ pub enum cardvault_result {
     STORE_CORRUPT = 195,
     /// What is there is no store of a vault.
     NOT_A_STORE = 196,
+    /// The restore of an archive into this vault has not ended.
+    RESTORE_UNFINISHED = 197,
     /// A refusal that cannot happen did.
     INTERNAL = 255,
 }
@@ -498,7 +500,7 @@ plain! {
     CodecError => STATE,
 }
 
-const TEXTS: [(cardvault_result, &CStr); 110] = [
+const TEXTS: [(cardvault_result, &CStr); 111] = [
     (R::OK, c"it was done"),
     (R::NULL_POINTER, c"a pointer is null that must not be"),
     (
@@ -707,6 +709,10 @@ const TEXTS: [(cardvault_result, &CStr); 110] = [
         c"the medium holds what no store has written",
     ),
     (R::NOT_A_STORE, c"what is there is no store of a vault"),
+    (
+        R::RESTORE_UNFINISHED,
+        c"the restore of an archive into this vault has not ended",
+    ),
     (R::INTERNAL, c"a refusal that cannot happen did"),
 ];
 

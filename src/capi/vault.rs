@@ -48,7 +48,11 @@ impl From<StoreError> for Refusal {
             StoreError::AlreadyOpen => cardvault_result::STORE_OPEN,
             StoreError::AlreadyExists => cardvault_result::STORE_EXISTS,
             StoreError::Full => cardvault_result::STORE_FULL,
-            StoreError::Io(_) => cardvault_result::STORE_FAILED,
+            // Settings, TLS and refusals are the store's on PostgreSQL, which C does not have.
+            StoreError::Io(_)
+            | StoreError::BadSetting
+            | StoreError::NoTls
+            | StoreError::Refused { .. } => cardvault_result::STORE_FAILED,
             StoreError::Poisoned | StoreError::Closed => cardvault_result::STORE_POISONED,
             StoreError::Corrupt => cardvault_result::STORE_CORRUPT,
             StoreError::NewerFormat { .. } => cardvault_result::NEWER_FORMAT,
@@ -76,6 +80,7 @@ impl From<VaultError> for Refusal {
                 cardvault_result::STALE_RING
             }
             VaultError::IndexNotFilled { .. } => cardvault_result::INDEX_NOT_FILLED,
+            VaultError::RestoreUnfinished => cardvault_result::RESTORE_UNFINISHED,
             VaultError::Broken => cardvault_result::STORE_POISONED,
             VaultError::Key(error) => return error.into(),
             VaultError::Seal(error) => return error.into(),

@@ -166,6 +166,33 @@ derived_key! {
     LedgerCheckingKey
 }
 
+derived_key! {
+    /// The key that seals one archive, of the active version. Its domain is the archive's id.
+    ArchiveKey
+}
+
+derived_key! {
+    /// The key that opens one archive, of a version that may be retired. Its domain is the
+    /// archive's id.
+    ArchiveReadingKey
+}
+
+impl ArchiveKey {
+    /// The id that goes into the archive's header.
+    #[must_use]
+    pub const fn id(&self) -> &KeyId {
+        &self.0.id
+    }
+}
+
+impl ArchiveReadingKey {
+    /// The id that the archive's header must name.
+    #[must_use]
+    pub const fn id(&self) -> &KeyId {
+        &self.0.id
+    }
+}
+
 impl SealingKey {
     /// The id that goes into each record.
     #[must_use]
@@ -233,6 +260,7 @@ pub(super) fn derive(
         KeyUse::Irreversible => label::IRREVERSIBLE,
         KeyUse::Journal => label::JOURNAL,
         KeyUse::Ledger => label::LEDGER,
+        KeyUse::Archive => label::ARCHIVE,
     };
     let secret = expand_root(root, label, mark, name, domain.as_bytes())?;
     let id = id_of(&secret)?;
@@ -386,6 +414,11 @@ mod tests {
                 KeyUse::Ledger,
                 "af680ee72af30ddf3c6c7dc242eafaaa5dca7b7f524d2913ef8e7f8e75618889",
                 "58543b710192dcef4b4ac9a03a609348",
+            ),
+            (
+                KeyUse::Archive,
+                "c3a5f902f2c5f201af58428cd92867d4acd091cf445baa4dda1637564ad9eeda",
+                "6bbcdcc5b798b1a9d090c2f766728244",
             ),
         ] {
             let key = of(usage, 0x0102_0304, RingMark::Production, b"merchant-7");

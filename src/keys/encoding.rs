@@ -4,17 +4,18 @@
 //!
 //! ```text
 //!  offset  size
-//!       0     1  format version, 1
+//!       0     1  format version: 1 without a use 7, 2 with one
 //!       1     1  mark: 1 production, 2 development
 //!       2    16  ring id
 //!      18     8  generation, from 1
-//!      26    24  newest version of each use, 4 bytes each: card, index, vaultless, irreversible,
-//!                journal, ledger
-//!      50     1  count n of entries, 0 to 64
-//!      51   90n  entries, by use and version, none twice
+//!      26     u  newest version of each use, 4 bytes each: card, index, vaultless, irreversible,
+//!                journal, ledger; in version 2 also archive, not 0
+//!    26+u     1  count n of entries, 0 to 64
+//!    27+u   90n  entries, by use and version, none twice
 //!
 //!  entry
-//!       0     1  use: 1 card, 2 index, 3 vaultless, 4 irreversible, 5 journal, 6 ledger
+//!       0     1  use: 1 card, 2 index, 3 vaultless, 4 irreversible, 5 journal, 6 ledger,
+//!                7 archive
 //!       1     4  version, from 1 to the newest of the use
 //!       5     1  state: 1 pre-activation, 2 active, 3 suspended, 4 deactivated, 5 compromised,
 //!                6 destroyed
@@ -30,7 +31,8 @@
 //! ```
 //!
 //! A reader refuses everything else: values outside these ranges, flags that do not fit the state,
-//! two active versions of a use, a check value that is not the root's.
+//! two active versions of a use, a check value that is not the root's. A ring that never had a key
+//! for archives is written in version 1, so that each ring has one encoding.
 #![forbid(unsafe_code)]
 
 use subtle::ConstantTimeEq;
@@ -50,6 +52,10 @@ use crate::time::UnixSeconds;
 pub(crate) const MAX_ENCODED_RING: usize = HEAD_LEN + MAX_KEYS * ENTRY_LEN;
 
 const FORMAT: u8 = 1;
+/// With [`KeyUse::Archive`].
+const FORMAT_2: u8 = 2;
+/// The uses of [`FORMAT`]: the first ones of the ring.
+const USES_1: usize = 6;
 const HEAD_LEN: usize = 1 + 1 + RING_ID_LEN + 8 + 4 * KeyUse::ALL.len() + 1;
 const ENTRY_LEN: usize = 90;
 
@@ -64,12 +70,18 @@ pub(crate) fn encode(
     out: &mut Secret<MAX_ENCODED_RING>,
 ) -> Result<usize, CodecError> {
     let mut writer = Writer::new(out.expose_mut());
-    writer.u8(FORMAT)?;
+    let later = ring.newest.iter().skip(USES_1).any(|newest| *newest > 0);
+    let (format, uses) = if later {
+        (FORMAT_2, ring.newest.len())
+    } else {
+        (FORMAT, USES_1)
+    };
+    writer.u8(format)?;
     writer.u8(ring.mark.number())?;
     writer.put(ring.id.as_bytes())?;
     writer.u64(ring.generation)?;
-    for newest in ring.newest {
-        writer.u32(newest)?;
+    for newest in ring.newest.iter().take(uses) {
+        writer.u32(*newest)?;
     }
     let count = ring.entries.iter().flatten().count();
     let invalid = CodecError::Invalid { at: writer.len() };
@@ -84,9 +96,11 @@ pub(crate) fn encode(
 pub(crate) fn decode(bytes: &[u8]) -> Result<KeyRing, CodecError> {
     let mut reader = Reader::new(bytes);
     let at = reader.at();
-    if reader.u8()? != FORMAT {
-        return Err(CodecError::Invalid { at });
-    }
+    let uses = match reader.u8()? {
+        FORMAT => USES_1,
+        FORMAT_2 => KeyUse::ALL.len(),
+        _ => return Err(CodecError::Invalid { at }),
+    };
     let at = reader.at();
     let mark = RingMark::from_number(reader.u8()?).ok_or(CodecError::Invalid { at })?;
     let id = RingId::from_bytes(reader.array()?);
@@ -96,8 +110,13 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<KeyRing, CodecError> {
         return Err(CodecError::Invalid { at });
     }
     let mut ring = KeyRing::empty(mark, id, generation);
-    for newest in &mut ring.newest {
+    let mut at = reader.at();
+    for newest in ring.newest.iter_mut().take(uses) {
+        at = reader.at();
         *newest = reader.u32()?;
+    }
+    if uses > USES_1 && ring.newest.last() == Some(&0) {
+        return Err(CodecError::Invalid { at });
     }
     let at = reader.at();
     let count = usize::from(reader.u8()?);
@@ -275,23 +294,61 @@ mod tests {
 
     /// The offset of an entry of [`ring`], by its place.
     const fn entry(place: usize) -> usize {
-        HEAD_LEN + place * ENTRY_LEN
+        51 + place * ENTRY_LEN
     }
 
-    #[test]
-    fn is_frozen() {
-        let golden: Vec<u8> = include_str!("../../tests/golden/ring-encoding.hex")
+    /// [`ring`] with a key for archives.
+    fn ring_2() -> KeyRing {
+        let mut ring = ring();
+        let mut rng = ChaCha20Rng::from_seed([10; 32]);
+        let period = Cryptoperiod::default_of(KeyUse::Archive);
+        let name = ring.add(KeyUse::Archive, period, NOW, &mut rng).unwrap();
+        ring.activate(name, NOW).unwrap();
+        ring
+    }
+
+    fn is_as(golden: &str, name: &str, ring: &KeyRing) {
+        let golden: Vec<u8> = golden
             .lines()
             .filter(|line| !line.starts_with('#'))
             .flat_map(|line| line.as_bytes().chunks(2))
             .map(|pair| u8::from_str_radix(core::str::from_utf8(pair).unwrap(), 16).unwrap())
             .collect();
-        let hex: String = bytes(&ring())
+        let hex: String = bytes(ring)
             .chunks(30)
             .map(|line| line.iter().map(|b| format!("{b:02x}")).collect::<String>() + "\n")
             .collect();
-        assert!(bytes(&ring()) == golden, "ring-encoding.hex is now:\n{hex}");
+        assert!(bytes(ring) == golden, "{name} is now:\n{hex}");
         assert_eq!(bytes(&decode(&golden).unwrap()), golden);
+    }
+
+    #[test]
+    fn is_frozen() {
+        let golden = include_str!("../../tests/golden/ring-encoding.hex");
+        is_as(golden, "ring-encoding.hex", &ring());
+        let golden = include_str!("../../tests/golden/ring-encoding-2.hex");
+        is_as(golden, "ring-encoding-2.hex", &ring_2());
+    }
+
+    #[test]
+    fn version_2_is_for_rings_with_a_key_for_archives() {
+        let whole = bytes(&ring_2());
+        assert_eq!(whole[0], FORMAT_2);
+        assert_eq!(whole.len(), bytes(&ring()).len() + 4 + ENTRY_LEN);
+        // A ring without one in version 2, and one with it in version 1.
+        let mut without = bytes(&ring());
+        without[0] = FORMAT_2;
+        without.splice(50..50, [0; 4]);
+        assert_eq!(decode(&without).err(), Some(CodecError::Invalid { at: 50 }));
+        let mut with = whole.clone();
+        with[0] = FORMAT;
+        with.drain(50..54);
+        let at = with.len() - ENTRY_LEN;
+        assert_eq!(decode(&with).err(), Some(CodecError::Invalid { at }));
+        for len in 0..whole.len() {
+            let refused = decode(&whole[..len]).err();
+            assert!(matches!(refused, Some(CodecError::Truncated { .. })));
+        }
     }
 
     #[test]
@@ -338,7 +395,8 @@ mod tests {
                 "at {at}"
             );
         };
-        invalid(0, &[2], 0);
+        invalid(0, &[0], 0);
+        invalid(0, &[3], 0);
         invalid(1, &[0], 1);
         invalid(1, &[3], 1);
         invalid(18, &[0; 8], 18);

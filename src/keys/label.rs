@@ -18,6 +18,8 @@ pub(super) const IRREVERSIBLE: &[u8] = b"cardvault/1/irreversible";
 pub(super) const JOURNAL: &[u8] = b"cardvault/1/journal-base";
 /// Binds the rows of the ledger.
 pub(super) const LEDGER: &[u8] = b"cardvault/1/ledger";
+/// Seals archives.
+pub(super) const ARCHIVE: &[u8] = b"cardvault/1/archive";
 /// Names a derived key and commits to it.
 pub(super) const KEY_ID: &[u8] = b"cardvault/1/key-id";
 /// Gives a root's check value.
@@ -54,7 +56,7 @@ pub(crate) const JOURNAL_RECEIPT: &[u8] = b"cardvault/1/journal-receipt";
 mod tests {
     use super::*;
 
-    const ALL: [&[u8]; 21] = [
+    const ALL: [&[u8]; 22] = [
         EXTRACT,
         CARD,
         FINGERPRINT,
@@ -68,6 +70,7 @@ mod tests {
         RING_COMMITMENT,
         JOURNAL,
         LEDGER,
+        ARCHIVE,
         JOURNAL_CHAIN,
         JOURNAL_ID,
         JOURNAL_FIRST,

@@ -20,17 +20,20 @@ pub enum KeyUse {
     Journal,
     /// Binds the rows of the ledger.
     Ledger,
+    /// Seals archives of a whole store.
+    Archive,
 }
 
 impl KeyUse {
     /// Every use, in the order of the ring.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Card,
         Self::Index,
         Self::Vaultless,
         Self::Irreversible,
         Self::Journal,
         Self::Ledger,
+        Self::Archive,
     ];
 
     /// The name in lower case, as in `card-1`.
@@ -43,10 +46,11 @@ impl KeyUse {
             Self::Irreversible => "irreversible",
             Self::Journal => "journal",
             Self::Ledger => "ledger",
+            Self::Archive => "archive",
         }
     }
 
-    /// The number of the use in byte formats and derivations: 1 to 6.
+    /// The number of the use in byte formats and derivations: 1 to 7.
     pub(crate) const fn number(self) -> u8 {
         match self {
             Self::Card => 1,
@@ -55,6 +59,7 @@ impl KeyUse {
             Self::Irreversible => 4,
             Self::Journal => 5,
             Self::Ledger => 6,
+            Self::Archive => 7,
         }
     }
 
@@ -117,8 +122,8 @@ pub struct KeyNameError;
 impl fmt::Display for KeyNameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "a key name is card, index, vaultless, irreversible, journal or ledger, a dash and a \
-             version from 1",
+            "a key name is card, index, vaultless, irreversible, journal, ledger or archive, a dash \
+             and a version from 1",
         )
     }
 }

@@ -9,9 +9,9 @@ use zeroize::Zeroize;
 
 use super::check::CheckValue;
 use super::derived::{
-    Derived, FingerprintKey, IrreversibleKey, JournalKey, JournalReadingKey, KeyId,
-    LedgerCheckingKey, LedgerKey, OpeningKey, RetiredFingerprintKey, SealingKey, VaultlessKey,
-    VaultlessOpeningKey, derive, derive_root_check,
+    ArchiveKey, ArchiveReadingKey, Derived, FingerprintKey, IrreversibleKey, JournalKey,
+    JournalReadingKey, KeyId, LedgerCheckingKey, LedgerKey, OpeningKey, RetiredFingerprintKey,
+    SealingKey, VaultlessKey, VaultlessOpeningKey, derive, derive_root_check,
 };
 use super::domain::Domain;
 use super::error::KeyError;
@@ -139,7 +139,11 @@ impl Cryptoperiod {
     pub const fn default_of(usage: KeyUse) -> Self {
         let originator = match usage {
             KeyUse::Card | KeyUse::Journal => YEAR,
-            KeyUse::Index | KeyUse::Vaultless | KeyUse::Irreversible | KeyUse::Ledger => 2 * YEAR,
+            KeyUse::Index
+            | KeyUse::Vaultless
+            | KeyUse::Irreversible
+            | KeyUse::Ledger
+            | KeyUse::Archive => 2 * YEAR,
         };
         Self {
             originator,
@@ -657,6 +661,30 @@ impl KeyRing {
     ) -> Result<LedgerCheckingKey, KeyError> {
         self.opening(KeyName::new(KeyUse::Ledger, version), domain)
             .map(LedgerCheckingKey::new)
+    }
+
+    /// The key that seals the archive of this id now.
+    ///
+    /// # Errors
+    /// [`KeyError::NoActive`], also of a ring from before there were archives: add a version and
+    /// activate it; [`KeyError::CryptoperiodOver`].
+    pub fn archive_key(&self, archive: &Domain, now: UnixSeconds) -> Result<ArchiveKey, KeyError> {
+        self.originating(KeyUse::Archive, archive, now)
+            .map(ArchiveKey::new)
+    }
+
+    /// The key that opens the archive of this id that was sealed under this version.
+    ///
+    /// # Errors
+    /// [`KeyError::UnknownVersion`], [`KeyError::Destroyed`], [`KeyError::State`] if it was never
+    /// active.
+    pub fn archive_key_of(
+        &self,
+        archive: &Domain,
+        version: u32,
+    ) -> Result<ArchiveReadingKey, KeyError> {
+        self.opening(KeyName::new(KeyUse::Archive, version), archive)
+            .map(ArchiveReadingKey::new)
     }
 
     pub(super) fn empty(mark: RingMark, id: RingId, generation: u64) -> Self {

@@ -92,6 +92,9 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> BlockingLedger<S, R> {
         /// See [`Ledger::audit`].
         audit(domain: &Domain, id: &PaymentId) -> Payment;
         /// # Errors
+        /// See [`Ledger::audit_page`].
+        audit_page(after: Option<Cursor>, limit: usize) -> Page<(Domain, PaymentId)>;
+        /// # Errors
         /// See [`Ledger::rebind`].
         rebind(after: Option<Cursor>, limit: usize) -> Rebound;
     }

@@ -198,24 +198,36 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         limit: usize,
     ) -> Result<Page<T>, LedgerError> {
         let state = self.vault.state()?;
-        let limit = limit.clamp(1, MAX_PAGE);
         let first = bound(T::KIND, domain, from)?;
-        let after = after.map_or(first, |cursor| cursor.0.max(first));
         let last = if until.0 == u64::MAX {
             end(T::KIND, domain)?
         } else {
             bound(T::KIND, domain, until)?
         };
-        let store = self.vault.store();
-        let rows = store.scan(Some(after), Some(last), limit).await?;
-        let next = rows.last().filter(|_| rows.len() == limit);
-        let next = next.map(|(key, _)| Cursor(*key));
+        let (rows, next) = self.rows_between(first, last, after, limit).await?;
         let open = |(key, row)| Ok(self.open(&state, domain, key, row)?.value);
         let items = rows
             .into_iter()
             .map(open)
             .collect::<Result<_, LedgerError>>()?;
         Ok(Page { items, next })
+    }
+
+    /// A page of the rows behind `first` and before `last`.
+    pub(super) async fn rows_between(
+        &self,
+        first: RowKey,
+        last: RowKey,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<(Vec<(RowKey, Row)>, Option<Cursor>), LedgerError> {
+        let limit = limit.clamp(1, MAX_PAGE);
+        let after = after.map_or(first, |cursor| cursor.0.max(first));
+        let store = self.vault.store();
+        let rows = store.scan(Some(after), Some(last), limit).await?;
+        let next = rows.last().filter(|_| rows.len() == limit);
+        let next = next.map(|(key, _)| Cursor(*key));
+        Ok((rows, next))
     }
 
     /// The key that a row says it was bound under.

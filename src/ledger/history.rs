@@ -5,9 +5,9 @@ use rand_core::TryCryptoRng;
 
 use super::draft::Read;
 use super::error::LedgerError;
-use super::handle::{CONFLICT_TRIES, Ledger, MAX_PAGE};
+use super::handle::{CONFLICT_TRIES, Cursor, Ledger, MAX_PAGE, Page};
 use super::record::{HistoryEntry, Payment, PaymentId};
-use super::row::{Kind, event_key};
+use super::row::{Kind, event_key, first_of, last_of, named_payment};
 use crate::keys::Domain;
 use crate::refund::{Action, RefundTotals};
 use crate::vault::{RingState, RowKey, Store};
@@ -56,6 +56,27 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
             }
         }
         Err(LedgerError::Conflict)
+    }
+
+    /// [`Ledger::audit`] of the payments of all domains, at most `limit` and [`MAX_PAGE`] behind
+    /// `after`, in the order of their domains and times: after a restore.
+    ///
+    /// # Errors
+    /// As [`Ledger::audit`], for the first payment that does not agree: it is behind `after`.
+    pub async fn audit_page(
+        &self,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<(Domain, PaymentId)>, LedgerError> {
+        let (first, last) = (first_of(Kind::Payment)?, last_of(Kind::Payment)?);
+        let (rows, next) = self.rows_between(first, last, after, limit).await?;
+        let mut items = Vec::with_capacity(rows.len());
+        for (key, _) in &rows {
+            let (domain, id) = named_payment(key).ok_or(LedgerError::Tampered)?;
+            self.audit(&domain, &id).await?;
+            items.push((domain, id));
+        }
+        Ok(Page { items, next })
     }
 
     /// The events of a payment with their keys, oldest first: each follows on the one before it,

@@ -8,6 +8,9 @@ pub mod promises {}
 #[doc = include_str!("choices.md")]
 pub mod choices {}
 
+#[doc = include_str!("archive.md")]
+pub mod archive {}
+
 #[doc = include_str!("journal.md")]
 pub mod journal {}
 
@@ -25,6 +28,10 @@ pub mod store {}
 
 #[doc = include_str!("c.md")]
 pub mod c {}
+
+#[cfg(feature = "postgres")]
+#[doc = include_str!("postgres.md")]
+pub mod postgres {}
 
 #[doc = include_str!("pci_dss.md")]
 pub mod pci_dss {}

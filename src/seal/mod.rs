@@ -1,4 +1,4 @@
-//! Sealing: card records and key rings as authenticated ciphertexts.
+//! Sealing: card records, key rings and archives as authenticated ciphertexts.
 //!
 //! This module is the only caller of XAES-256-GCM. Its nonces are 192 random bits, so that no
 //! counter has to survive a restart, a fork, a restored image or a second machine.
@@ -30,6 +30,8 @@
 //! ```
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "vault")]
+mod chunk;
 mod cipher;
 mod nonce;
 #[cfg(feature = "passphrase")]
@@ -37,6 +39,8 @@ mod passphrase;
 mod record;
 mod ring;
 
+#[cfg(feature = "vault")]
+pub(crate) use chunk::{CHUNK_TAG_LEN, ChunkOpener, ChunkSealer};
 pub use nonce::{NONCE_BATCH_MAX, NONCE_LEN, NonceSource};
 #[cfg(feature = "passphrase")]
 pub use passphrase::{

@@ -102,6 +102,8 @@ pub enum Operation {
     Find,
     /// Removal of a token.
     Delete,
+    /// An archive of the whole store.
+    Export,
 }
 
 impl Operation {
@@ -112,6 +114,7 @@ impl Operation {
             Self::Detokenize => "detokenize",
             Self::Find => "find",
             Self::Delete => "delete",
+            Self::Export => "export",
         }
     }
 }
@@ -125,8 +128,8 @@ pub struct AccessEvent<'a> {
     pub access: &'a Access,
     /// What was asked.
     pub operation: Operation,
-    /// In which domain.
-    pub domain: &'a Domain,
+    /// In which domain; none: in all of them.
+    pub domain: Option<&'a Domain>,
     /// The token that was named or found; none where a card was not found.
     pub token: Option<Token>,
     /// Whether it was granted.
@@ -134,18 +137,21 @@ pub struct AccessEvent<'a> {
 }
 
 impl fmt::Display for AccessEvent<'_> {
-    /// One line of `name=value` pairs; texts in quotes.
+    /// One line of `name=value` pairs; texts in quotes, all domains as a star without.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "time={} operation={} outcome={} actor={:?} purpose={:?} domain={:?}",
+            "time={} operation={} outcome={} actor={:?} purpose={:?}",
             self.time.0,
             self.operation.as_str(),
             if self.granted { "granted" } else { "refused" },
             self.access.actor,
             self.access.purpose,
-            self.domain.to_string(),
         )?;
+        match self.domain {
+            Some(domain) => write!(f, " domain={:?}", domain.to_string())?,
+            None => f.write_str(" domain=*")?,
+        }
         match self.token {
             Some(token) => write!(f, " token={token}"),
             None => Ok(()),
@@ -153,8 +159,8 @@ impl fmt::Display for AccessEvent<'_> {
     }
 }
 
-/// Where accesses are written down: calls that hand out a card, name a card's tokens or remove
-/// one. The vault hands out nothing that could not be logged.
+/// Where accesses are written down: calls that hand out a card or an archive, name a card's tokens
+/// or remove one. The vault hands out nothing that could not be logged.
 pub trait AccessLog: Send + Sync + 'static {
     /// Writes all of `events` down, durably, before it returns.
     ///

@@ -9,7 +9,7 @@ use rand_core::TryCryptoRng;
 use super::access::{Access, AccessLog};
 use super::error::VaultError;
 use super::operations::Vault;
-use super::request::{CardTokens, Metadata, Rewrapped, Tokenize, Tokenized, VaultStats};
+use super::request::{CardTokens, Checked, Metadata, Rewrapped, Tokenize, Tokenized, VaultStats};
 use super::store::{RowKey, Store};
 use crate::card::{CardRecord, Pan};
 use crate::keys::{Domain, KeyRing};
@@ -93,6 +93,9 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> BlockingVault<S, R> {
         /// # Errors
         /// See [`Vault::count`].
         count() -> Result<u64, VaultError>;
+        /// # Errors
+        /// See [`Vault::check`].
+        check(after: Option<RowKey>, limit: usize) -> Result<Checked, VaultError>;
         /// # Errors
         /// See [`Vault::rewrap`].
         rewrap(after: Option<RowKey>, limit: usize) -> Result<Rewrapped, VaultError>;

@@ -63,6 +63,9 @@ pub enum VaultError {
         /// The version that the rows stand under.
         filled: u32,
     },
+    /// The store is being filled from an archive, or that was interrupted: restore the same archive
+    /// again, or begin anew with an empty store.
+    RestoreUnfinished,
     /// A thread died while it held this vault's state.
     Broken,
     /// The key ring gave no key.
@@ -114,6 +117,9 @@ impl fmt::Display for VaultError {
                 f,
                 "the key ring reads index version {reads}, the vault's rows stand under {filled}"
             ),
+            Self::RestoreUnfinished => {
+                f.write_str("the restore of an archive into this vault has not ended")
+            }
             Self::Broken => f.write_str("a thread died while it held the vault"),
             Self::Key(error) => error.fmt(f),
             Self::Seal(error) => error.fmt(f),

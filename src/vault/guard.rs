@@ -8,6 +8,13 @@
 //! | 18..26 | ring generation, big-endian |
 //! | 26..30 | index version that is read, big-endian |
 //! | 30..46 | commitment to the ring, see [`KeyRing::commitment`] |
+//!
+//! While a store is filled from an archive its guard is another one, that no vault is opened with:
+//!
+//! | bytes | field |
+//! |---|---|
+//! | 0 | 255 |
+//! | 1..33 | SHA-256 of the archive's header |
 #![forbid(unsafe_code)]
 
 use super::error::VaultError;
@@ -17,6 +24,35 @@ use crate::keys::{KeyRing, RING_COMMITMENT_LEN, RING_ID_LEN, RingMark};
 
 const GUARD_LEN: usize = 46;
 const VERSION: u8 = 1;
+/// In the place of a version that no release will have.
+const RESTORING: u8 = 0xff;
+/// Length of an archive's name in the guard, in bytes.
+const DIGEST_LEN: usize = 32;
+
+/// The guard of a store that is being filled from the archive with this header.
+pub(crate) fn restoring(header: &[u8; DIGEST_LEN]) -> Result<Guard, StoreError> {
+    let mut bytes = [RESTORING; 1 + DIGEST_LEN];
+    for (to, from) in bytes.iter_mut().skip(1).zip(header) {
+        *to = *from;
+    }
+    Guard::new(&bytes)
+}
+
+/// Whether a store with this guard is being filled from an archive.
+pub(crate) fn is_restoring(guard: &Guard) -> bool {
+    guard.as_bytes().first() == Some(&RESTORING)
+}
+
+/// The generation of the ring that a vault with this guard has seen, if it may be opened with
+/// `ring` as far as the guard tells.
+///
+/// # Errors
+/// Why it may not: see [`Vault::open`](super::Vault::open).
+pub(crate) fn admitted(guard: &Guard, ring: &KeyRing) -> Result<u64, VaultError> {
+    let seen = RingSeen::from_guard(guard)?;
+    seen.admits(&RingSeen::of(ring)?)?;
+    Ok(seen.generation)
+}
 
 /// What the vault knows of its ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,8 +126,11 @@ impl RingSeen {
     }
 
     /// # Errors
-    /// [`VaultError::NewerFormat`], [`StoreError::Corrupt`].
+    /// [`VaultError::RestoreUnfinished`], [`VaultError::NewerFormat`], [`StoreError::Corrupt`].
     pub(super) fn from_guard(guard: &Guard) -> Result<Self, VaultError> {
+        if is_restoring(guard) {
+            return Err(VaultError::RestoreUnfinished);
+        }
         if let Some(&found) = guard.as_bytes().first()
             && found > VERSION
         {

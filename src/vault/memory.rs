@@ -4,18 +4,30 @@
 use core::fmt;
 use core::ops::Bound;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use super::staged::{Base, Staged};
 use super::store::{
-    Found, Guard, IndexKey, MAX_BATCH, MAX_FOUND, Row, RowKey, Store, StoreError, Write,
-    WriteOutcome, check_batch, check_count,
+    Found, Guard, IndexKey, Item, MAX_BATCH, MAX_FOUND, Row, RowKey, Snapshot, SnapshotStore,
+    Store, StoreError, Write, WriteOutcome, check_batch, check_count,
 };
 
 /// A [`Store`] in memory. Every call is answered at the first poll.
 #[derive(Default)]
 pub struct Memory {
-    state: RwLock<State>,
+    /// A snapshot shares it; the next write then works on a copy.
+    state: RwLock<Arc<State>>,
+}
+
+/// A [`Memory`] as of one moment.
+pub struct MemorySnapshot {
+    state: Arc<State>,
+    /// Behind which row to go on, once rows were read.
+    row: Option<RowKey>,
+    /// What is left of the index, last first, once the rows are through.
+    index: Option<Vec<IndexKey>>,
+    /// The entries of the index key that is read, last first.
+    entries: Vec<Item>,
 }
 
 impl Memory {
@@ -26,7 +38,7 @@ impl Memory {
     }
 
     /// Nothing in here panics while it holds the lock, so a poisoned one is as good.
-    fn read(&self) -> RwLockReadGuard<'_, State> {
+    fn read(&self) -> RwLockReadGuard<'_, Arc<State>> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -48,8 +60,8 @@ impl Store for Memory {
         check_batch(&writes)?;
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let mut staged = Staged::default();
-        let outcomes = staged.batch(&*state, under.as_ref(), &writes)?;
-        state.take(staged);
+        let outcomes = staged.batch(&**state, under.as_ref(), &writes)?;
+        Arc::make_mut(&mut state).take(staged);
         Ok(outcomes)
     }
 
@@ -106,6 +118,62 @@ impl Store for Memory {
     }
 }
 
+impl SnapshotStore for Memory {
+    type Snapshot = MemorySnapshot;
+
+    async fn snapshot(&self) -> Result<MemorySnapshot, StoreError> {
+        Ok(MemorySnapshot {
+            state: Arc::clone(&self.read()),
+            row: None,
+            index: None,
+            entries: Vec::new(),
+        })
+    }
+}
+
+impl Snapshot for MemorySnapshot {
+    async fn guard(&mut self) -> Result<Option<Guard>, StoreError> {
+        Ok(self.state.guard.clone())
+    }
+
+    async fn next(&mut self, limit: usize) -> Result<Vec<Item>, StoreError> {
+        let limit = limit.min(MAX_BATCH);
+        let mut items = Vec::with_capacity(limit);
+        if self.index.is_none() {
+            if let Some(range) = range(self.row, None) {
+                let rows = self.state.rows.range(range).take(limit);
+                items.extend(rows.map(|(key, row)| Item::Row(*key, row.clone())));
+            }
+            if let Some(Item::Row(key, _)) = items.last() {
+                self.row = Some(*key);
+            }
+            if items.len() == limit {
+                return Ok(items);
+            }
+        }
+        let state = &self.state;
+        let index = self.index.get_or_insert_with(|| state.index_keys());
+        while items.len() < limit {
+            if let Some(entry) = self.entries.pop() {
+                items.push(entry);
+            } else if let Some(key) = index.pop() {
+                self.entries = state.entries(&key);
+            } else {
+                break;
+            }
+        }
+        Ok(items)
+    }
+}
+
+impl fmt::Debug for MemorySnapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemorySnapshot")
+            .field("rows", &self.state.rows.len())
+            .finish_non_exhaustive()
+    }
+}
+
 /// What lies between two keys, both left out; `None` if that is nothing.
 fn range(after: Option<RowKey>, end: Option<RowKey>) -> Option<(Bound<RowKey>, Bound<RowKey>)> {
     if let (Some(after), Some(end)) = (&after, &end)
@@ -117,7 +185,7 @@ fn range(after: Option<RowKey>, end: Option<RowKey>) -> Option<(Bound<RowKey>, B
     Some((bound(after), bound(end)))
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct State {
     rows: BTreeMap<RowKey, Row>,
     unique: BTreeMap<IndexKey, RowKey>,
@@ -151,6 +219,25 @@ impl State {
             }
         }
         self.guard = staged.guard.or(self.guard.take());
+    }
+
+    /// Every index key that has entries, in the order of [`Item`], last first.
+    fn index_keys(&self) -> Vec<IndexKey> {
+        let keys: BTreeSet<_> = self.unique.keys().chain(self.others.keys()).collect();
+        let mut keys: Vec<_> = keys.into_iter().copied().collect();
+        keys.sort_by_key(|key| key.as_bytes().len());
+        keys.reverse();
+        keys
+    }
+
+    /// The entries of one index key, last first.
+    fn entries(&self, key: &IndexKey) -> Vec<Item> {
+        let others = self.others.get(key).into_iter().flatten().rev();
+        let others = others.map(|token| Item::Other(*key, *token));
+        let unique = self.unique.get(key);
+        others
+            .chain(unique.map(|token| Item::Unique(*key, *token)))
+            .collect()
     }
 
     fn find(&self, key: &IndexKey) -> Found {

@@ -16,6 +16,10 @@ mod error;
 mod guard;
 mod memory;
 mod operations;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(any(feature = "embedded", feature = "postgres"))]
+mod queue;
 mod request;
 mod ring_state;
 mod row;
@@ -28,16 +32,22 @@ pub use access::{
 };
 pub use blocking::BlockingVault;
 #[cfg(feature = "embedded")]
-pub use embedded::{DEFAULT_CACHE, Embedded, EmbeddedOptions, FILE_NAME, MAX_GROUP, MAX_QUEUED};
+pub use embedded::{DEFAULT_CACHE, Embedded, EmbeddedOptions, EmbeddedSnapshot, FILE_NAME};
 pub use error::VaultError;
 /// The generator of [`Vault::open`], for what stands beside a vault.
 pub(crate) use getrandom::SysRng;
-pub use memory::Memory;
+pub(crate) use guard::{admitted, is_restoring, restoring};
+pub use memory::{Memory, MemorySnapshot};
 pub use operations::Vault;
-pub use request::{CardTokens, Metadata, Rewrapped, Tokenize, Tokenized, VaultStats};
+#[cfg(feature = "postgres")]
+pub use postgres::{Postgres, PostgresOptions, PostgresSnapshot};
+#[cfg(any(feature = "embedded", feature = "postgres"))]
+pub use queue::{MAX_GROUP, MAX_QUEUED};
+pub use request::{CardTokens, Checked, Metadata, Rewrapped, Tokenize, Tokenized, VaultStats};
 pub(crate) use ring_state::RingState;
 pub use row::ROW_LEN;
 pub use store::{
-    Found, Guard, IndexKey, LEDGER_SPACE, MAX_ALL, MAX_BATCH, MAX_FOUND, MAX_GUARD, MAX_INDEX_KEYS,
-    MAX_KEY, MAX_ROW, Part, Row, RowKey, Store, StoreError, Write, WriteOutcome,
+    Found, Guard, IndexKey, Item, LEDGER_SPACE, MAX_ALL, MAX_BATCH, MAX_FOUND, MAX_GUARD,
+    MAX_INDEX_KEYS, MAX_KEY, MAX_ROW, Part, Row, RowKey, Snapshot, SnapshotStore, Store,
+    StoreError, Write, WriteOutcome,
 };

@@ -12,11 +12,12 @@ use subtle::ConstantTimeEq;
 use super::access::{Access, AccessEvent, AccessLog, Operation};
 use super::error::VaultError;
 use super::guard::RingSeen;
-use super::request::{CardTokens, Metadata, Rewrapped, Tokenize, Tokenized, VaultStats};
+use super::request::{CardTokens, Checked, Metadata, Rewrapped, Tokenize, Tokenized, VaultStats};
 use super::ring_state::{DomainKeys, RingState, Rings};
 use super::row::{Columns, RowParts, build_row, index_key, read_row_key, row_key, vault_end};
 use super::store::{
-    Found, IndexKey, MAX_BATCH, Row, RowKey, Store, StoreError, Write, WriteOutcome,
+    Found, IndexKey, MAX_BATCH, Row, RowKey, Snapshot, SnapshotStore, Store, StoreError, Write,
+    WriteOutcome,
 };
 use crate::card::{CardRecord, Pan, RecordError};
 use crate::fingerprint::FINGERPRINT_LEN;
@@ -364,6 +365,65 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         }
     }
 
+    /// Opens up to `limit` rows (at most [`MAX_BATCH`]) behind `after`, and looks each up by its
+    /// card in the index: after a restore. Hands out no card. Call it with the cursor it gave until
+    /// there is none.
+    ///
+    /// # Errors
+    /// [`VaultError::Tampered`] for the first row that is not what the vault wrote, or that the
+    /// index does not lead to; the ring's and the store's errors. Rows whose key the ring does not
+    /// have, because it was destroyed, are counted.
+    pub async fn check(&self, after: Option<RowKey>, limit: usize) -> Result<Checked, VaultError> {
+        let state = self.state()?;
+        let limit = limit.clamp(1, MAX_BATCH);
+        let page = self.store.scan(after, Some(vault_end()?), limit).await?;
+        let mut step = Checked {
+            seen: 0,
+            unopenable: 0,
+            cursor: page
+                .last()
+                .map(|(key, _)| *key)
+                .filter(|_| page.len() == limit),
+        };
+        let (mut rows, mut keys) = (Vec::new(), Vec::new());
+        for (key, row) in page {
+            step.seen += 1;
+            let (domain, token) = read_row_key(&key).map_err(|_| VaultError::Tampered)?;
+            match open_row(&state, &domain, &token, &row) {
+                Err(VaultError::Key(KeyError::UnknownKey)) => step.unopenable += 1,
+                opened => {
+                    let (columns, card) = opened?;
+                    let index = state.domain(&domain)?.index(&card.pan)?;
+                    rows.push((key, columns.convergent));
+                    keys.extend(index.keys.first().copied());
+                }
+            }
+        }
+        for ((key, convergent), (index, found)) in rows
+            .into_iter()
+            .zip(keys.iter().zip(self.store.find(keys.clone()).await?))
+        {
+            let there = if convergent {
+                found.unique.is_some_and(|(of, _)| of == key)
+            } else {
+                let more = found.more && !found.others.contains(&key);
+                found.others.contains(&key) || (more && self.is_under(*index, key).await?)
+            };
+            // Unless it was deleted meanwhile.
+            if !there
+                && self
+                    .store
+                    .rows(vec![key])
+                    .await?
+                    .iter()
+                    .any(Option::is_some)
+            {
+                return Err(VaultError::Tampered);
+            }
+        }
+        Ok(step)
+    }
+
     /// How many rows the store has, without reading them: one for each token, and those of a
     /// ledger.
     ///
@@ -515,6 +575,61 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         self.rings.current()
     }
 
+    /// Logs that an archive of the whole store was asked for.
+    pub(crate) fn log_export(&self, access: &Access, granted: bool) -> Result<(), VaultError> {
+        let event = AccessEvent {
+            time: (self.clock)(),
+            access,
+            operation: Operation::Export,
+            domain: None,
+            token: None,
+            granted,
+        };
+        Ok(self.log.record(&[event])?)
+    }
+
+    /// Gives the vault's randomness to `work`.
+    pub(crate) fn with_random<T>(
+        &self,
+        work: impl FnOnce(&mut NonceSource<R>, &mut R) -> T,
+    ) -> Result<T, VaultError> {
+        let mut random = self.random.lock().map_err(|_| VaultError::Broken)?;
+        let Randomness { nonces, tokens } = &mut *random;
+        Ok(work(nonces, tokens))
+    }
+
+    /// The whole store as of one moment, and the ring whose guard it has.
+    pub(crate) async fn snapshot(&self) -> Result<(Arc<RingState>, S::Snapshot), VaultError>
+    where
+        S: SnapshotStore,
+    {
+        for _ in 0..TRIES {
+            let mut snapshot = self.store.snapshot().await?;
+            let guard = snapshot.guard().await?.ok_or(VaultError::OtherRing)?;
+            let state = self.state()?;
+            if guard == state.guard {
+                return Ok((state, snapshot));
+            }
+            self.rings.follow(&RingSeen::from_guard(&guard)?)?;
+        }
+        Err(VaultError::Conflict)
+    }
+
+    /// Whether the index has an entry for this row , however many there are.
+    async fn is_under(&self, index: IndexKey, key: RowKey) -> Result<bool, VaultError> {
+        let mut after = None;
+        loop {
+            let page = self.store.others(index, after, None, MAX_BATCH).await?;
+            if page.contains(&key) {
+                return Ok(true);
+            }
+            after = page.last().copied().filter(|_| page.len() == MAX_BATCH);
+            if after.is_none() {
+                return Ok(false);
+            }
+        }
+    }
+
     fn event<'a>(
         &self,
         access: &'a Access,
@@ -527,7 +642,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             time: (self.clock)(),
             access,
             operation,
-            domain,
+            domain: Some(domain),
             token,
             granted,
         }

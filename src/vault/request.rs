@@ -168,6 +168,17 @@ pub struct Rewrapped {
     pub cursor: Option<super::RowKey>,
 }
 
+/// What one step of a check saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// How many rows were looked at.
+    pub seen: u64,
+    /// How many of them the ring has no key for: it was destroyed.
+    pub unopenable: u64,
+    /// Where the next step goes on; none at the end.
+    pub cursor: Option<super::RowKey>,
+}
+
 impl fmt::Display for VaultStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:<24} {:>12}", "tokens", self.tokens)?;

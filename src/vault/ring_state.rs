@@ -111,6 +111,11 @@ impl RingState {
         })
     }
 
+    /// The guard of a store that has seen this ring and none newer.
+    pub(crate) const fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
     pub(super) fn domain(&self, domain: &Domain) -> Result<Arc<DomainKeys>, VaultError> {
         let known = self
             .domains

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::store::{Guard, IndexKey, Part, Row, RowKey, StoreError, Write, WriteOutcome};
+use super::store::{Guard, IndexKey, Item, Part, Row, RowKey, StoreError, Write, WriteOutcome};
 
 /// What is stored.
 pub(super) trait Base {
@@ -77,7 +77,7 @@ impl Staged {
         self.guard = layer.guard.or(self.guard.take());
     }
 
-    #[cfg(feature = "embedded")]
+    #[cfg(any(feature = "embedded", feature = "postgres"))]
     pub(super) fn is_empty(&self) -> bool {
         self.rows.is_empty()
             && self.unique.is_empty()
@@ -157,6 +157,14 @@ impl Staged {
                 }
                 self.guard = Some(guard.clone());
                 Ok(WriteOutcome::Guarded)
+            }
+            Write::Put(item) => {
+                match item {
+                    Item::Row(key, row) => drop(self.rows.insert(*key, Some(row.clone()))),
+                    Item::Unique(index, key) => drop(self.unique.insert(*index, Some(*key))),
+                    Item::Other(index, key) => drop(self.others.insert((*index, *key), true)),
+                }
+                Ok(WriteOutcome::Put)
             }
             // Sizes were checked, so this is a group within a group that slipped through.
             Write::All(inner) => Err(StoreError::Size {

@@ -9,7 +9,7 @@
 #![forbid(unsafe_code)]
 
 use core::cmp::Ordering;
-use core::fmt;
+use core::fmt::{self, Write as _};
 use core::future::Future;
 use core::hash::{Hash, Hasher};
 use std::io;
@@ -113,6 +113,34 @@ pub trait Store: Send + Sync + 'static {
     fn count(&self) -> impl Future<Output = Result<u64, StoreError>> + Send;
 }
 
+/// A store that can be read as a whole as of one moment, over as many calls as that takes.
+pub trait SnapshotStore: Store {
+    /// All of the store as of one moment.
+    type Snapshot: Snapshot;
+
+    /// All of the store as of now. Later writes do not change it and do not wait for it.
+    ///
+    /// # Errors
+    /// What the medium reports.
+    fn snapshot(&self) -> impl Future<Output = Result<Self::Snapshot, StoreError>> + Send;
+}
+
+/// A store as of one moment, read from front to back.
+pub trait Snapshot: Send + 'static {
+    /// The guard, if one was ever set.
+    ///
+    /// # Errors
+    /// What the medium reports.
+    fn guard(&mut self) -> impl Future<Output = Result<Option<Guard>, StoreError>> + Send;
+
+    /// The next `limit` items, at most [`MAX_BATCH`], in the order of [`Item`]. Fewer, though not
+    /// `limit == 0`, means that the end was reached.
+    ///
+    /// # Errors
+    /// What the medium reports. Ask no more after an error.
+    fn next(&mut self, limit: usize) -> impl Future<Output = Result<Vec<Item>, StoreError>> + Send;
+}
+
 /// A store that several vaults or other readers share.
 impl<S: Store> Store for Arc<S> {
     fn write(
@@ -162,6 +190,55 @@ impl<S: Store> Store for Arc<S> {
 
     fn count(&self) -> impl Future<Output = Result<u64, StoreError>> + Send {
         (**self).count()
+    }
+}
+
+impl<S: SnapshotStore> SnapshotStore for Arc<S> {
+    type Snapshot = S::Snapshot;
+
+    fn snapshot(&self) -> impl Future<Output = Result<S::Snapshot, StoreError>> + Send {
+        (**self).snapshot()
+    }
+}
+
+/// One thing that a store holds.
+///
+/// Their order: rows before entries; rows by their keys; entries by the length of the index key,
+/// the index key, the unique one first, and then by row key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// A row.
+    Row(RowKey, Row),
+    /// The unique entry of an index key. It may name a row that is not there, and is then none.
+    Unique(IndexKey, RowKey),
+    /// Another entry of an index key.
+    Other(IndexKey, RowKey),
+}
+
+impl Item {
+    /// Whether this may stand behind `before`: later in the order, and not a second unique entry.
+    #[must_use]
+    pub fn follows(&self, before: &Self) -> bool {
+        let unique = |item: &Self| match item {
+            Self::Unique(index, _) => Some(*index),
+            _ => None,
+        };
+        let second = unique(self).is_some_and(|index| unique(before) == Some(index));
+        !second && before.place() < self.place()
+    }
+
+    fn place(&self) -> (usize, &[u8], bool, &[u8]) {
+        match self {
+            Self::Row(key, _) => (0, &[], false, key.as_bytes()),
+            Self::Unique(index, key) => {
+                let index = index.as_bytes();
+                (index.len(), index, false, key.as_bytes())
+            }
+            Self::Other(index, key) => {
+                let index = index.as_bytes();
+                (index.len(), index, true, key.as_bytes())
+            }
+        }
     }
 }
 
@@ -220,6 +297,9 @@ pub enum Write {
         /// The new guard.
         guard: Guard,
     },
+    /// Puts a row or an index entry as it is, in the place of what is there: to fill a store with
+    /// what a snapshot gave. Nothing is looked at.
+    Put(Item),
     /// All of these, in their order, or none of them: 1 to [`MAX_ALL`] writes, no group among
     /// them.
     All(Vec<Self>),
@@ -251,6 +331,8 @@ pub enum WriteOutcome {
     Guarded,
     /// The row's entries are as they were to be.
     Linked,
+    /// The item is in.
+    Put,
     /// The guard is not the expected one but this; nothing was written.
     GuardChanged(Option<Guard>),
     /// Every write of the group was applied, with these outcomes.
@@ -274,6 +356,7 @@ impl WriteOutcome {
             | Self::Deleted
             | Self::Guarded
             | Self::Linked
+            | Self::Put
             | Self::All(_) => true,
             Self::Exists { .. }
             | Self::TokenTaken
@@ -340,6 +423,15 @@ pub enum StoreError {
     NotAVault,
     /// The stored guard is not the one that the writer believes in.
     GuardChanged,
+    /// A connection string, or the name of a schema, is not what it should be.
+    BadSetting,
+    /// The database is on another machine, and there is no TLS to it.
+    NoTls,
+    /// The database refused.
+    Refused {
+        /// Its SQLSTATE: five ASCII letters and digits, see appendix A of PostgreSQL's manual.
+        code: [u8; 5],
+    },
     /// Something is too long, too short, or too many.
     Size {
         /// What.
@@ -505,7 +597,9 @@ fn check_index_keys(write: &Write) -> Result<(), StoreError> {
         Write::Insert { index, unique, .. } => (usize::from(*unique), index.len()),
         Write::Delete { index, .. } => (0, index.len()),
         Write::Link { add, remove, .. } => (0, add.len().max(remove.len())),
-        Write::Replace { .. } | Write::Guard { .. } | Write::All(_) => return Ok(()),
+        Write::Replace { .. } | Write::Guard { .. } | Write::Put(_) | Write::All(_) => {
+            return Ok(());
+        }
     };
     if len < least || len > MAX_INDEX_KEYS {
         return Err(StoreError::Size {
@@ -557,6 +651,13 @@ impl fmt::Display for StoreError {
             }
             Self::NotAVault => f.write_str("this is not a vault's store"),
             Self::GuardChanged => f.write_str("the store's guard has changed"),
+            Self::BadSetting => f.write_str("the store's connection or schema is not well-formed"),
+            Self::NoTls => f.write_str("the database is on another machine: TLS is needed"),
+            Self::Refused { code } => {
+                f.write_str("the database refused with SQLSTATE ")?;
+                code.iter()
+                    .try_for_each(|&byte| f.write_char(char::from(byte)))
+            }
             Self::Size { part, len } => match part {
                 Part::RowKey => write!(f, "a row key of {len} bytes (1 to {MAX_KEY})"),
                 Part::IndexKey => write!(f, "an index key of {len} bytes (1 to {MAX_KEY})"),

@@ -71,7 +71,7 @@ def domain_key(label, mark, usage, version, domain, root):
     return derive(root, head + prefixed(domain))
 
 
-def open_ring(sealed, label, protecting):
+def open_ring_parts(sealed, label, protecting):
     """protecting: the key as a function of the parameters and of the context."""
     assert sealed[:9] == b"CVRING\r\n\1"
     mark, ring_id = sealed[9], sealed[11:27]
@@ -84,7 +84,12 @@ def open_ring(sealed, label, protecting):
     (length,) = struct.unpack(">H", sealed[at + 40 : at + 42])
     text = sealed[at + 42 :]
     assert len(text) == length + 16
-    ring = xaes_open(key, nonce, text, sealed[: at + 42])
+    return xaes_open(key, nonce, text, sealed[: at + 42])
+
+
+def open_ring(sealed, label, protecting):
+    mark, ring_id = sealed[9], sealed[11:27]
+    ring = open_ring_parts(sealed, label, protecting)
     assert ring[0] == 1 and ring[1] == mark and ring[2:18] == ring_id
     assert ring[18:26] == sealed[27:35]
     roots = {}
@@ -150,4 +155,5 @@ def main():
         print("ring under a passphrase: not tried, argon2-cffi is missing")
 
 
-main()
+if __name__ == "__main__":
+    main()

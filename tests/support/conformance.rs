@@ -11,8 +11,8 @@ use std::sync::Barrier;
 use std::thread;
 
 use cardvault::vault::{
-    Found, Guard, IndexKey, MAX_ALL, MAX_BATCH, MAX_FOUND, MAX_INDEX_KEYS, MAX_KEY, Part, Row,
-    RowKey, Store, StoreError, Write, WriteOutcome,
+    Found, Guard, IndexKey, Item, MAX_ALL, MAX_BATCH, MAX_FOUND, MAX_INDEX_KEYS, MAX_KEY, Part,
+    Row, RowKey, Snapshot, SnapshotStore, Store, StoreError, Write, WriteOutcome,
 };
 use pollster::block_on;
 use proptest::prelude::*;
@@ -27,7 +27,7 @@ macro_rules! conformance_suite {
             others_are_many, delete_takes_entries, guards, limits, dangling_index,
             index_keys_do_not_mix, scan_pages, scan_ends, links, others_in_pages, groups,
             group_limits, one_winner_among_64, compare_and_swap_races,
-            reads_see_whole_batches, dropped_callers, dropped_among_living, model);
+            reads_see_whole_batches, dropped_callers, dropped_among_living, model, puts);
     };
     (@ $make:expr; $($check:ident),*) => {
         $(
@@ -36,6 +36,15 @@ macro_rules! conformance_suite {
                 $crate::conformance::$check(&$make);
             }
         )*
+    };
+}
+
+/// The same for stores that give snapshots.
+#[macro_export]
+macro_rules! snapshot_suite {
+    ($make:expr) => {
+        $crate::conformance_suite!(@ $make;
+            snapshots_are_of_one_moment, snapshots_are_in_order, snapshots_of_nothing);
     };
 }
 
@@ -963,6 +972,169 @@ pub fn reads_see_whole_batches<S: Store, H: Deref<Target = S>>(make: &impl Fn() 
 }
 
 /// Polls a write once and drops it.
+pub fn puts<S: Store, H: Deref<Target = S>>(make: &impl Fn() -> H) {
+    let store = &*make();
+    let put = |item| one(store, Write::Put(item));
+    assert_eq!(put(Item::Unique(index(1), token(1))), WriteOutcome::Put);
+    assert_eq!(find(store, index(1)), Found::default());
+    assert_eq!(put(Item::Other(index(1), token(1))), WriteOutcome::Put);
+    assert_eq!(put(Item::Row(token(1), row("a"))), WriteOutcome::Put);
+    let found = |unique: &str| Found {
+        unique: Some((token(1), row(unique))),
+        others: vec![token(1)],
+        more: false,
+    };
+    assert_eq!(find(store, index(1)), found("a"));
+    // In the place of what is there.
+    assert_eq!(put(Item::Row(token(1), row("b"))), WriteOutcome::Put);
+    assert_eq!(find(store, index(1)), found("b"));
+    put(Item::Row(token(2), row("c")));
+    put(Item::Unique(index(1), token(2)));
+    assert_eq!(find(store, index(1)).unique, Some((token(2), row("c"))));
+    // Seen by those behind it in the batch, and taken back with its group.
+    let outcomes = write(
+        store,
+        vec![
+            Write::Put(Item::Row(token(3), row("d"))),
+            insert(token(3), row("e"), &[index(3)], false),
+            Write::All(vec![
+                Write::Put(Item::Row(token(4), row("f"))),
+                insert(token(3), row("e"), &[index(3)], false),
+            ]),
+        ],
+    );
+    assert_eq!(outcomes[..2], [WriteOutcome::Put, WriteOutcome::TokenTaken]);
+    assert!(matches!(outcomes[2], WriteOutcome::Refused { at: 1, .. }));
+    assert_eq!(get(store, token(4)), None);
+    let refused = store.write(
+        Some(guard("g")),
+        vec![Write::Put(Item::Row(token(5), row("g")))],
+    );
+    assert_eq!(block_on(refused), Err(StoreError::GuardChanged));
+    assert_eq!(block_on(store.count()), Ok(3));
+}
+
+fn next(snapshot: &mut impl Snapshot, limit: usize) -> Vec<Item> {
+    block_on(snapshot.next(limit)).unwrap()
+}
+
+pub fn snapshots_are_of_one_moment<S: SnapshotStore, H: Deref<Target = S>>(make: &impl Fn() -> H) {
+    let store = &*make();
+    let rows = (0..20).map(|n| insert(token(n), row("a"), &[index(n)], n % 2 == 0));
+    let set = Write::Guard {
+        expected: None,
+        guard: guard("one"),
+    };
+    write(store, rows.chain([set]).collect());
+    let mut snapshot = block_on(store.snapshot()).unwrap();
+    assert_eq!(next(&mut snapshot, 3).len(), 3);
+    // Every kind of change, before and behind where it is read.
+    let replace = |n| Write::Replace {
+        token: token(n),
+        expected: row("a"),
+        row: row("b"),
+    };
+    let delete = |n| Write::Delete {
+        token: token(n),
+        expected: row("a"),
+        index: vec![index(n)],
+    };
+    let link = |n| Write::Link {
+        token: token(n),
+        add: vec![index(99)],
+        remove: vec![index(n)],
+    };
+    let set = Write::Guard {
+        expected: Some(guard("one")),
+        guard: guard("two"),
+    };
+    let changes = vec![
+        replace(0),
+        replace(10),
+        delete(1),
+        delete(11),
+        link(13),
+        link(3),
+        set,
+        insert(token(5000), row("c"), &[index(5000)], true),
+        Write::Put(Item::Row(token(17), row("d"))),
+    ];
+    assert!(write(store, changes).iter().all(WriteOutcome::is_applied));
+    let mut items = Vec::new();
+    loop {
+        let page = next(&mut snapshot, 5);
+        let end = page.len() < 5;
+        items.extend(page);
+        if end {
+            break;
+        }
+    }
+    assert_eq!(block_on(snapshot.guard()), Ok(Some(guard("one"))));
+    let rows = (3..20).map(|n| Item::Row(token(n), row("a")));
+    let entries = (0..20).map(|n| match n % 2 {
+        0 => Item::Unique(index(n), token(n)),
+        _ => Item::Other(index(n), token(n)),
+    });
+    assert_eq!(items, rows.chain(entries).collect::<Vec<_>>());
+    assert_eq!(next(&mut snapshot, 5), []);
+    let mut now = block_on(store.snapshot()).unwrap();
+    assert_eq!(block_on(now.guard()), Ok(Some(guard("two"))));
+    assert_eq!(next(&mut now, 1), [Item::Row(token(0), row("b"))]);
+}
+
+pub fn snapshots_are_in_order<S: SnapshotStore, H: Deref<Target = S>>(make: &impl Fn() -> H) {
+    let store = &*make();
+    let key = |text: &str| RowKey::new(text.as_bytes()).unwrap();
+    let index = |text: &str| IndexKey::new(text.as_bytes()).unwrap();
+    let order = [
+        Item::Row(key("a"), row("")),
+        Item::Row(key("aa"), row("2")),
+        Item::Row(key("b"), row("3")),
+        Item::Unique(index("b"), key("zz")),
+        Item::Other(index("b"), key("a")),
+        Item::Other(index("b"), key("aa")),
+        Item::Other(index("c"), key("a")),
+        Item::Unique(index("aa"), key("a")),
+        Item::Other(index("aa"), key("b")),
+        Item::Other(index("ab"), key("a")),
+        Item::Unique(index("aaa"), key("a")),
+    ];
+    let writes = order.iter().rev().cloned().map(Write::Put).collect();
+    write(store, writes);
+    for limit in 1..=order.len() + 1 {
+        let mut snapshot = block_on(store.snapshot()).unwrap();
+        assert_eq!(next(&mut snapshot, 0), []);
+        let mut items = Vec::new();
+        loop {
+            let page = next(&mut snapshot, limit);
+            assert!(page.len() <= limit);
+            let end = page.len() < limit;
+            items.extend(page);
+            if end {
+                break;
+            }
+        }
+        assert_eq!(items, order, "pages of {limit}");
+    }
+    for (at, item) in order.iter().enumerate() {
+        for (other, before) in order.iter().enumerate() {
+            let unique =
+                matches!((item, before), (Item::Unique(a, _), Item::Unique(b, _)) if a == b);
+            assert_eq!(item.follows(before), other < at && !unique);
+        }
+    }
+    let second = Item::Unique(index("aa"), key("b"));
+    assert!(!second.follows(&order[7]));
+}
+
+pub fn snapshots_of_nothing<S: SnapshotStore, H: Deref<Target = S>>(make: &impl Fn() -> H) {
+    let store = &*make();
+    let mut snapshot = block_on(store.snapshot()).unwrap();
+    write(store, vec![Write::Put(Item::Row(token(1), row("a")))]);
+    assert_eq!(next(&mut snapshot, 10), []);
+    assert_eq!(block_on(snapshot.guard()), Ok(None));
+}
+
 fn begin_and_drop(store: &impl Store, writes: Vec<Write>) {
     let mut context = Context::from_waker(Waker::noop());
     let mut future = pin!(store.write(None, writes));

@@ -68,6 +68,10 @@ pub(crate) enum Command {
     Stats(Stats),
     /// Seal records of retired keys anew under the active one
     Rewrap(Rewrap),
+    /// Write the whole vault, its ledger included, to one sealed file: a backup; it is logged
+    Export(crate::archive::Export),
+    /// Verify an archive and make a new vault of it
+    Import(crate::archive::Import),
     /// Write a terminal's journal; verify, show and import it at the host
     #[command(subcommand)]
     Journal(Journal),
@@ -250,8 +254,8 @@ pub(crate) enum Keys {
     Retire(Retire),
     /// Wipe a version: nothing opens what was sealed under it any more
     ///
-    /// Sealed copies of the ring of before still hold the version: destroy those, or their KEK or
-    /// passphrase, too.
+    /// Sealed copies of the ring of before, also those in archives, still hold the version: destroy
+    /// those, or their KEK or passphrase, too.
     Destroy(Destroy),
     /// Draw components of a new KEK, one file for each custodian
     Components(Components),
@@ -286,7 +290,7 @@ pub(crate) struct Add {
     pub(crate) vault: VaultArgs,
     /// What the key is for
     #[arg(value_name = "USE", value_parser = [
-        "card", "index", "vaultless", "irreversible", "journal", "ledger",
+        "card", "index", "vaultless", "irreversible", "journal", "ledger", "archive",
     ])]
     pub(crate) usage: String,
     /// Days in which it protects new data, from its activation [default: by use, see the manual]

@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
+use cardvault::archive::ArchiveError;
 use cardvault::keys::{CeremonyError, ComponentError, KeyError, KeyState};
 use cardvault::seal::RingSealError;
 use cardvault::vault::{StoreError, VaultError};
@@ -95,6 +96,38 @@ impl Failure {
         match hint_of(error) {
             Some(hint) => failure.hint(hint),
             None => failure,
+        }
+    }
+
+    pub(crate) fn archive(what: impl Into<String>, error: ArchiveError) -> Self {
+        match error {
+            ArchiveError::Vault(VaultError::Key(error @ KeyError::NoActive { .. })) => error.into(),
+            ArchiveError::Vault(error @ VaultError::StaleRing { .. }) => {
+                Self::new(Exit::Vault, what, error)
+                    .hint("give the newest ring file with --ring, or the one that goes along")
+            }
+            ArchiveError::Vault(error) => Self::vault(what, error),
+            ArchiveError::Io(kind) => Self::io(what, &kind.into()),
+            _ => {
+                let failure = Self::new(Exit::Vault, what, error);
+                match error {
+                    ArchiveError::Version { .. } => failure.hint("use a newer cardvault"),
+                    ArchiveError::OtherRing | ArchiveError::OtherMark { .. } => {
+                        failure.hint("give the ring file of the vault that was exported")
+                    }
+                    ArchiveError::NotEmpty | ArchiveError::OtherRestore => {
+                        failure.hint("choose a new folder")
+                    }
+                    ArchiveError::Truncated { .. }
+                    | ArchiveError::OutOfPlace { .. }
+                    | ArchiveError::OtherArchive { .. }
+                    | ArchiveError::Damaged { .. }
+                    | ArchiveError::Trailing { .. } => {
+                        failure.hint("nothing was restored: take another copy of the archive")
+                    }
+                    _ => failure,
+                }
+            }
         }
     }
 
@@ -197,6 +230,9 @@ fn hint_of(error: VaultError) -> Option<&'static str> {
             "this release does not fill a new index version: put the ring from before it back"
         }
         VaultError::NewerFormat { .. } => "use a newer cardvault",
+        VaultError::RestoreUnfinished => {
+            "run the same `cardvault import` again, or import into a new folder"
+        }
         VaultError::OtherRing => "put the ring.cvk that was made with this vault back",
         VaultError::Log(_) => {
             "see that access.log can be written: nothing is handed out without it"

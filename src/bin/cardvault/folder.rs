@@ -19,7 +19,9 @@ use cardvault::seal::{
     Argon2Cost, MAX_SEALED_RING, Protection, RingHeader, open_ring_with_kek,
     open_ring_with_passphrase, seal_ring_with_kek, seal_ring_with_passphrase,
 };
-use cardvault::vault::{AccessLog, BlockingVault, Embedded, EmbeddedOptions, FILE_NAME, FileLog};
+use cardvault::vault::{
+    AccessLog, BlockingVault, Embedded, EmbeddedOptions, FILE_NAME, FileLog, StoreError,
+};
 
 use crate::args::{Unlock, VaultArgs};
 use crate::failure::{Failure, Outcome};
@@ -48,7 +50,16 @@ impl Folder {
     pub(crate) fn open_at(path: &Path, unlock: &Unlock) -> Outcome<Self> {
         let file = path.join(RING_FILE);
         let sealed = read_ring(&file)?;
-        let what = file.display().to_string();
+        Self::with_ring(path, sealed, file.display().to_string(), unlock)
+    }
+
+    /// A folder for a sealed ring that came from `what`.
+    pub(crate) fn with_ring(
+        path: &Path,
+        sealed: Vec<u8>,
+        what: String,
+        unlock: &Unlock,
+    ) -> Outcome<Self> {
         let header = RingHeader::read(&sealed).map_err(|error| Failure::ring(&*what, error))?;
         let protector = match header.protection {
             Protection::Passphrase if !unlock.component_file.is_empty() => {
@@ -131,6 +142,43 @@ impl Folder {
         vault.set_ring(ring).map_err(|error| self.failure(error))
     }
 
+    /// The ring as it is stored.
+    pub(crate) fn sealed_ring(&self) -> &[u8] {
+        &self.sealed
+    }
+
+    /// The folder's store, to be filled from an archive: a new one, or the one that an interrupted
+    /// run left. The ring file is written first.
+    pub(crate) fn store_to_fill(&self) -> Outcome<Embedded> {
+        let file = self.path.join(RING_FILE);
+        match read_ring(&file) {
+            Ok(known) if known == self.sealed => {}
+            Ok(_) => {
+                return Err(
+                    Failure::files(file.display().to_string(), "is there already")
+                        .hint("this folder has another vault or the rest of one: choose another"),
+                );
+            }
+            Err(_) => {
+                let store = self.path.join(FILE_NAME);
+                if fs::symlink_metadata(&store).is_ok() {
+                    return Err(
+                        Failure::files(store.display().to_string(), "is there already")
+                            .hint("choose a new folder"),
+                    );
+                }
+                owner_folder(&self.path).map_err(Failure::at(&self.path))?;
+                write_ring(&file, &self.sealed)?;
+            }
+        }
+        let options = EmbeddedOptions::default();
+        match Embedded::create(&self.path, &options) {
+            Err(StoreError::AlreadyExists) => Embedded::open(&self.path, &options),
+            made => made,
+        }
+        .map_err(|error| self.failure(error.into()))
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -147,7 +195,8 @@ impl Folder {
         FileLog::open(&path).map_err(Failure::at(&path))
     }
 
-    fn vault_in(&self, store: Embedded, ring: KeyRing) -> Outcome<FolderVault> {
+    /// The vault in `store`, which is this folder's.
+    pub(crate) fn vault_in(&self, store: Embedded, ring: KeyRing) -> Outcome<FolderVault> {
         BlockingVault::open(store, ring, self.log()?).map_err(|error| self.failure(error))
     }
 
@@ -163,9 +212,7 @@ impl Folder {
         };
         let len = len.map_err(|error| Failure::ring(path.display().to_string(), error))?;
         sealed.truncate(len);
-        let mut draft = Draft::begin(&path, Readers::Owner)?;
-        draft.write_all(&sealed).map_err(Failure::at(&path))?;
-        draft.place()?;
+        write_ring(&path, &sealed)?;
         self.sealed = sealed;
         Ok(())
     }
@@ -182,7 +229,13 @@ pub(crate) fn show_mark(ring: &KeyRing) {
     }
 }
 
-fn read_ring(path: &Path) -> Outcome<Vec<u8>> {
+fn write_ring(path: &Path, sealed: &[u8]) -> Outcome<()> {
+    let mut draft = Draft::begin(path, Readers::Owner)?;
+    draft.write_all(sealed).map_err(Failure::at(path))?;
+    draft.place()
+}
+
+pub(crate) fn read_ring(path: &Path) -> Outcome<Vec<u8>> {
     let file = File::open(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Failure::files(path.display().to_string(), error)
             .hint("is this a vault's folder? `cardvault init FOLDER` makes one"),

@@ -165,7 +165,7 @@ fn destroy(args: &Destroy) -> Outcome<()> {
     ring.destroy(name, UnixSeconds::now())?;
     folder.change_ring(&vault, ring)?;
     crate::show(&format!(
-        "{name} destroyed; destroy older copies of the ring file, too\n"
+        "{name} destroyed; destroy older copies of the ring file, and archives that carry it, too\n"
     ))
 }
 

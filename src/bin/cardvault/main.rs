@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::string_slice))]
 
+mod archive;
 mod args;
 mod arguments;
 mod bulk;
@@ -66,6 +67,8 @@ fn run(cli: Cli) -> Outcome<Exit> {
         Command::Keys(command) => keys::run(&command),
         Command::Stats(args) => stats::stats(&args),
         Command::Rewrap(args) => stats::rewrap(&args, cli.quiet),
+        Command::Export(args) => archive::export(&args, cli.quiet),
+        Command::Import(args) => archive::import(&args, cli.quiet),
         Command::Journal(command) => journal::run(&command),
         Command::Refund(command) => refund::run(&command),
         Command::Ledger(command) => ledger::run(&command),

@@ -91,6 +91,18 @@ pub(in crate::ledger) fn end(kind: Kind, domain: &Domain) -> Result<RowKey, Ledg
     })
 }
 
+/// The domain and the identity that a payment's key names.
+pub(in crate::ledger) fn named_payment(key: &RowKey) -> Option<(Domain, PaymentId)> {
+    let mut reader = Reader::new(key.as_bytes());
+    reader.u8().ok()?;
+    let len = usize::from(reader.u8().ok()?);
+    let domain = Domain::new(reader.take(len).ok()?).ok()?;
+    reader.u64().ok()?;
+    let id = read_id(&mut reader)?;
+    reader.finish().ok()?;
+    Some((domain, id))
+}
+
 /// Lies before every key of this kind, of any domain.
 pub(in crate::ledger) fn first_of(kind: Kind) -> Result<RowKey, LedgerError> {
     Ok(RowKey::new(&[kind.space()])?)

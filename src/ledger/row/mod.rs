@@ -13,7 +13,7 @@ mod request;
 
 pub(super) use binding::{Binder, key_version};
 pub(super) use event::key as event_key;
-pub(super) use key::{Index, bound, domain_of, end, first_of, last_of};
+pub(super) use key::{Index, bound, domain_of, end, first_of, last_of, named_payment};
 pub(super) use payment::origin;
 pub(super) use request::{name as request_name, waits};
 

@@ -1,7 +1,7 @@
 //! The embedded durable store: one file, and one thread that commits for all callers.
 //!
 //! Callers queue their batches. The committing thread takes what is queued, up to
-//! [`MAX_GROUP`] writes, decides it in the order of arrival against the last committed state, and
+//! [`MAX_GROUP`](super::MAX_GROUP) writes, decides it in the order of arrival against the last committed state, and
 //! writes the changes in one transaction of the engine: one commit, synced, for the whole group. Only
 //! then is each caller answered. Reads take a snapshot and wait for nobody.
 //!
@@ -9,36 +9,28 @@
 //! later call [`StoreError::Poisoned`], until the store is opened again.
 #![forbid(unsafe_code)]
 
-mod queue;
 mod tables;
 
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use futures_channel::oneshot;
 use redb::StorageBackend;
 use redb::backends::FileBackend;
 
-use self::queue::{Answer, Job, Queue};
 use self::tables::{Snapshot, Tables, fenced, from_database};
-use super::staged::Staged;
+use super::queue::{Answer, Job, MAX_QUEUED, Queue, decide};
 use super::store::{
-    Found, Guard, IndexKey, MAX_BATCH, Row, RowKey, Store, StoreError, Write, WriteOutcome,
-    check_batch, check_count,
+    self, Found, Guard, IndexKey, Item, MAX_BATCH, Row, RowKey, SnapshotStore, Store, StoreError,
+    Write, WriteOutcome, check_count,
 };
 
 /// The name of the store's file in its folder.
 pub const FILE_NAME: &str = "vault.redb";
-/// The group that is committed together takes no further batch once it has this many writes.
-pub const MAX_GROUP: usize = 10_000;
-/// A caller waits while this many writes are queued.
-pub const MAX_QUEUED: usize = 40_000;
 /// The memory that caches the file's pages unless told otherwise, in bytes.
 pub const DEFAULT_CACHE: usize = 256 << 20;
 
@@ -188,18 +180,8 @@ impl Store for Embedded {
         under: Option<Guard>,
         writes: Vec<Write>,
     ) -> Result<Vec<WriteOutcome>, StoreError> {
-        check_batch(&writes)?;
         self.shared.alive()?;
-        let (answer, outcome) = oneshot::channel();
-        self.shared
-            .queue
-            .put(Job {
-                under,
-                writes,
-                answer,
-            })
-            .await?;
-        outcome.await.unwrap_or(Err(StoreError::Closed))
+        self.shared.queue.submit(under, writes).await
     }
 
     async fn rows(&self, keys: Vec<RowKey>) -> Result<Vec<Option<Row>>, StoreError> {
@@ -241,6 +223,76 @@ impl Store for Embedded {
     }
 }
 
+impl SnapshotStore for Embedded {
+    type Snapshot = EmbeddedSnapshot;
+
+    async fn snapshot(&self) -> Result<EmbeddedSnapshot, StoreError> {
+        self.shared.alive()?;
+        Ok(EmbeddedSnapshot {
+            snapshot: fenced(|| self.shared.tables.snapshot())?,
+            last: None,
+            rows_are_through: false,
+            shared: Arc::clone(&self.shared),
+        })
+    }
+}
+
+/// An [`Embedded`] as of one moment. While it is there, the file stays open, and the room of what
+/// is changed meanwhile is not used again.
+pub struct EmbeddedSnapshot {
+    // First, so that it has ended before the file is closed.
+    snapshot: Snapshot,
+    /// Behind what to go on.
+    last: Option<Item>,
+    rows_are_through: bool,
+    shared: Arc<Shared>,
+}
+
+impl store::Snapshot for EmbeddedSnapshot {
+    async fn guard(&mut self) -> Result<Option<Guard>, StoreError> {
+        self.shared.alive()?;
+        fenced(|| super::staged::Base::guard(&self.snapshot))
+    }
+
+    async fn next(&mut self, limit: usize) -> Result<Vec<Item>, StoreError> {
+        self.shared.alive()?;
+        let limit = limit.min(MAX_BATCH);
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let items = fenced(|| self.read(limit))?;
+        if let Some(last) = items.last() {
+            self.last = Some(last.clone());
+        }
+        self.rows_are_through |= !matches!(items.get(limit - 1), Some(Item::Row(..)));
+        Ok(items)
+    }
+}
+
+impl EmbeddedSnapshot {
+    fn read(&self, limit: usize) -> Result<Vec<Item>, StoreError> {
+        let mut items = Vec::new();
+        let mut after = self.last.as_ref();
+        if !self.rows_are_through {
+            let row = match after {
+                Some(Item::Row(key, _)) => Some(*key),
+                _ => None,
+            };
+            let rows = self.snapshot.scan(row.as_ref(), None, limit)?;
+            items.extend(rows.into_iter().map(|(key, row)| Item::Row(key, row)));
+            after = None;
+        }
+        items.extend(self.snapshot.entries(after, limit - items.len())?);
+        Ok(items)
+    }
+}
+
+impl fmt::Debug for EmbeddedSnapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmbeddedSnapshot").finish_non_exhaustive()
+    }
+}
+
 struct Shared {
     tables: Tables,
     queue: Queue,
@@ -258,67 +310,27 @@ impl Shared {
 
     /// The committing thread.
     fn commit_all(&self) {
-        let _ending = Ending { queue: &self.queue };
-        while let Some(jobs) = self.queue.take(MAX_GROUP) {
-            // Nobody waits for these any more: they do not happen.
-            let jobs: Vec<Job> = jobs
-                .into_iter()
-                .filter(|job| !job.answer.is_canceled())
-                .collect();
-            let answers = self.alive().and_then(|()| self.commit(&jobs));
-            match answers {
-                Ok(answers) => {
-                    for (job, answer) in jobs.into_iter().zip(answers) {
-                        tell(job, answer);
-                    }
-                }
-                Err(error) => {
-                    self.poisoned.store(true, Ordering::Release);
-                    for job in jobs {
-                        tell(job, Err(error));
-                    }
-                }
+        self.queue.serve(|jobs| {
+            let answers = self.alive().and_then(|()| self.commit(jobs));
+            if answers.is_err() {
+                self.poisoned.store(true, Ordering::Release);
             }
-        }
+            answers
+        });
     }
 
     /// Decides all jobs and commits what they change. An error is the whole group's.
     fn commit(&self, jobs: &[Job]) -> Result<Vec<Answer>, StoreError> {
-        let mut answers: Vec<Answer> = vec![Ok(Vec::new()); jobs.len()];
         let snapshot = fenced(|| self.tables.snapshot())?;
-        let staged = loop {
-            let mut staged = Staged::default();
-            let mut undone = false;
-            for (job, answer) in jobs.iter().zip(&mut answers) {
-                if *answer == Err(StoreError::Corrupt) {
-                    continue;
-                }
-                *answer = fenced(|| staged.batch(&snapshot, job.under.as_ref(), &job.writes));
-                match answer {
-                    Ok(_) | Err(StoreError::GuardChanged) => {}
-                    Err(StoreError::Corrupt) => {
-                        undone = true;
-                        break;
-                    }
-                    Err(error) => return Err(*error),
-                }
-            }
-            // A batch that met damage may be staged in part: decide the others again without it.
-            if !undone {
-                break staged;
-            }
-        };
+        let (staged, answers) = decide(jobs, |staged, job| {
+            fenced(|| staged.batch(&snapshot, job.under.as_ref(), &job.writes))
+        })?;
         drop(snapshot);
         if !staged.is_empty() {
             fenced(|| self.tables.commit(&staged))?;
         }
         Ok(answers)
     }
-}
-
-/// Answers a caller. It may have gone meanwhile, or its waker may panic: the others get theirs.
-fn tell(job: Job, answer: Answer) {
-    let _ = catch_unwind(AssertUnwindSafe(|| job.answer.send(answer).is_ok()));
 }
 
 /// Ends the committing thread when it is dropped.
@@ -336,17 +348,6 @@ impl Drop for Writer {
                 let _ = thread.join();
             }
         }
-    }
-}
-
-/// Leaves nobody waiting, should the committing thread panic.
-struct Ending<'a> {
-    queue: &'a Queue,
-}
-
-impl Drop for Ending<'_> {
-    fn drop(&mut self) {
-        self.queue.abandon();
     }
 }
 

@@ -20,7 +20,7 @@ use redb::{
 
 use super::super::staged::{Base, Staged};
 use super::super::store::{
-    Found, Guard, IndexKey, MAX_FOUND, MAX_KEY, Row, RowKey, StoreError, check_count,
+    Found, Guard, IndexKey, Item, MAX_FOUND, MAX_KEY, Row, RowKey, StoreError, check_count,
 };
 
 type Bytes = &'static [u8];
@@ -255,6 +255,31 @@ impl Snapshot {
             .collect()
     }
 
+    /// At most `limit` index entries behind `after`, in the order of [`Item`], which is the
+    /// table's.
+    pub(super) fn entries(
+        &self,
+        after: Option<&Item>,
+        limit: usize,
+    ) -> Result<Vec<Item>, StoreError> {
+        let after = after.map(|item| match item {
+            Item::Unique(index, _) => Entry::unique(index),
+            Item::Other(index, key) => Entry::other(index, key),
+            // Behind every row.
+            Item::Row(..) => Entry::EMPTY,
+        });
+        let start = after.as_ref().unwrap_or(&Entry::EMPTY).as_bytes();
+        let range = (Bound::Excluded(start), Bound::Unbounded);
+        let entries = ReadableTable::range::<&[u8]>(&self.index, range).map_err(from_storage)?;
+        entries
+            .take(limit)
+            .map(|entry| {
+                let (name, value) = entry.map_err(from_storage)?;
+                item(name.value(), value.value()).ok_or(StoreError::Corrupt)
+            })
+            .collect()
+    }
+
     pub(super) fn count(&self) -> Result<u64, StoreError> {
         self.rows.len().map_err(from_storage)
     }
@@ -300,11 +325,13 @@ struct Entry {
 }
 
 impl Entry {
+    const EMPTY: Self = Self {
+        bytes: [0; 1 + 2 * MAX_KEY],
+        len: 0,
+    };
+
     fn unique(key: &IndexKey) -> Self {
-        let mut entry = Self {
-            bytes: [0; 1 + 2 * MAX_KEY],
-            len: 0,
-        };
+        let mut entry = Self::EMPTY;
         // At most MAX_KEY, which one byte holds.
         entry.push(&[u8::try_from(key.as_bytes().len()).unwrap_or(u8::MAX)]);
         entry.push(key.as_bytes());
@@ -327,6 +354,18 @@ impl Entry {
 
     fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+/// What an entry of the index table says.
+fn item(name: &[u8], value: &[u8]) -> Option<Item> {
+    let (len, rest) = name.split_first()?;
+    let (index, token) = rest.split_at_checked(usize::from(*len))?;
+    let index = IndexKey::new(index).ok()?;
+    match (token, value) {
+        ([], value) => Some(Item::Unique(index, RowKey::new(value).ok()?)),
+        (token, []) => Some(Item::Other(index, RowKey::new(token).ok()?)),
+        _ => None,
     }
 }
 

@@ -80,9 +80,7 @@ pub(crate) fn tokenize(args: &Tokenize, quiet: bool) -> Outcome<Exit> {
 }
 
 pub(crate) fn detokenize(args: &Detokenize, quiet: bool) -> Outcome<Exit> {
-    let actor = actor(args.actor.as_deref())?;
-    let access =
-        Access::new(&actor, &args.purpose).map_err(|error| Failure::usage("access", error))?;
+    let access = access(args.actor.as_deref(), &args.purpose)?;
     let folder = Folder::open(&args.vault)?;
     let ring = folder.ring()?;
     show_mark(&ring);
@@ -109,6 +107,12 @@ pub(crate) fn detokenize(args: &Detokenize, quiet: bool) -> Outcome<Exit> {
         access,
     };
     run(&args.files, &work, Readers::Owner, quiet)
+}
+
+/// Who asks and for what, as it goes to the access log.
+pub(crate) fn access(actor: Option<&str>, purpose: &str) -> Outcome<Access> {
+    let actor = self::actor(actor)?;
+    Access::new(&actor, purpose).map_err(|error| Failure::usage("access", error))
 }
 
 pub(crate) fn mask(args: &Mask, quiet: bool) -> Outcome<Exit> {

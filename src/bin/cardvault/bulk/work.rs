@@ -324,7 +324,7 @@ impl<L: AccessLog> Work for Decrypting<L> {
                 time,
                 access: &self.access,
                 operation: Operation::Detokenize,
-                domain: &self.domain,
+                domain: Some(&self.domain),
                 token: Some(*token),
                 granted: result.is_ok(),
             })

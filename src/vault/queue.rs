@@ -1,5 +1,5 @@
-//! The queue between callers and the committing thread: bounded, and a caller that finds it full
-//! waits without blocking its thread.
+//! How callers are committed together: a bounded queue, where a caller that finds it full waits
+//! without blocking its thread, and the loop of the thread that commits what is queued.
 #![forbid(unsafe_code)]
 
 use core::future::Future;
@@ -11,7 +11,13 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use futures_channel::oneshot;
 
-use super::super::store::{self, Guard, StoreError, Write, WriteOutcome};
+use super::staged::Staged;
+use super::store::{self, Guard, StoreError, Write, WriteOutcome, check_batch};
+
+/// The group that is committed together takes no further batch once it has this many writes.
+pub const MAX_GROUP: usize = 10_000;
+/// A caller waits while this many writes are queued.
+pub const MAX_QUEUED: usize = 40_000;
 
 /// What a caller gets to know.
 pub(super) type Answer = Result<Vec<WriteOutcome>, StoreError>;
@@ -20,7 +26,7 @@ pub(super) type Answer = Result<Vec<WriteOutcome>, StoreError>;
 pub(super) struct Job {
     pub(super) under: Option<Guard>,
     pub(super) writes: Vec<Write>,
-    pub(super) answer: oneshot::Sender<Answer>,
+    answer: oneshot::Sender<Answer>,
 }
 
 /// Jobs in the order of their arrival.
@@ -42,6 +48,31 @@ struct State {
     closed: bool,
 }
 
+/// Decides all jobs in their order, each by `batch` against those before it. An error is the
+/// whole group's; a job that met damage has it as its answer, and changes nothing.
+pub(super) fn decide(
+    jobs: &[Job],
+    mut batch: impl FnMut(&mut Staged, &Job) -> Answer,
+) -> Result<(Staged, Vec<Answer>), StoreError> {
+    let mut answers: Vec<Answer> = vec![Ok(Vec::new()); jobs.len()];
+    'again: loop {
+        let mut staged = Staged::default();
+        for (job, answer) in jobs.iter().zip(&mut answers) {
+            if *answer == Err(StoreError::Corrupt) {
+                continue;
+            }
+            *answer = batch(&mut staged, job);
+            match answer {
+                Ok(_) | Err(StoreError::GuardChanged) => {}
+                // It may be staged in part: decide the others again without it.
+                Err(StoreError::Corrupt) => continue 'again,
+                Err(error) => return Err(*error),
+            }
+        }
+        return Ok((staged, answers));
+    }
+}
+
 impl Queue {
     pub(super) fn new(bound: usize) -> Self {
         Self {
@@ -51,11 +82,52 @@ impl Queue {
         }
     }
 
+    /// Queues a batch and waits for what became of it.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`], [`StoreError::Size`], and the committing thread's.
+    pub(super) async fn submit(&self, under: Option<Guard>, writes: Vec<Write>) -> Answer {
+        check_batch(&writes)?;
+        let (answer, outcome) = oneshot::channel();
+        let job = Job {
+            under,
+            writes,
+            answer,
+        };
+        self.put(job).await?;
+        outcome.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// The committing thread: takes what is queued and answers each job as `commit` says, until
+    /// the queue is closed and empty.
+    pub(super) fn serve(&self, mut commit: impl FnMut(&[Job]) -> Result<Vec<Answer>, StoreError>) {
+        let _ending = Ending { queue: self };
+        while let Some(jobs) = self.take(MAX_GROUP) {
+            // Nobody waits for these any more: they do not happen.
+            let jobs: Vec<Job> = jobs
+                .into_iter()
+                .filter(|job| !job.answer.is_canceled())
+                .collect();
+            match commit(&jobs) {
+                Ok(answers) => {
+                    for (job, answer) in jobs.into_iter().zip(answers) {
+                        tell(job, answer);
+                    }
+                }
+                Err(error) => {
+                    for job in jobs {
+                        tell(job, Err(error));
+                    }
+                }
+            }
+        }
+    }
+
     /// Puts a job in, once there is room.
     ///
     /// # Errors
     /// [`StoreError::Closed`].
-    pub(super) fn put(&self, job: Job) -> impl Future<Output = Result<(), StoreError>> + Send {
+    fn put(&self, job: Job) -> impl Future<Output = Result<(), StoreError>> + Send {
         Put {
             queue: self,
             job: Some(job),
@@ -65,7 +137,7 @@ impl Queue {
 
     /// Waits for jobs, and takes them from the front until they make up `limit` writes. `None`
     /// once the queue is closed and empty.
-    pub(super) fn take(&self, limit: usize) -> Option<Vec<Job>> {
+    fn take(&self, limit: usize) -> Option<Vec<Job>> {
         let mut state = self.lock();
         while state.jobs.is_empty() {
             if state.closed {
@@ -102,7 +174,7 @@ impl Queue {
     }
 
     /// Closes, and drops what is queued: its callers learn that the store is closed.
-    pub(super) fn abandon(&self) {
+    fn abandon(&self) {
         let jobs = core::mem::take(&mut self.lock().jobs);
         drop(jobs);
         self.close();
@@ -112,6 +184,22 @@ impl Queue {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Leaves nobody waiting, should the committing thread panic.
+struct Ending<'a> {
+    queue: &'a Queue,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.queue.abandon();
+    }
+}
+
+/// Answers a caller. It may have gone meanwhile, or its waker may panic: the others get theirs.
+fn tell(job: Job, answer: Answer) {
+    let _ = catch_unwind(AssertUnwindSafe(|| job.answer.send(answer).is_ok()));
 }
 
 /// Wakes each, also behind one whose waker panics.

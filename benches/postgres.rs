@@ -1,0 +1,315 @@
+//! The store on PostgreSQL against the bare engine doing the same reads and writes, in one run, on
+//! a server of the bench's own.
+//!
+//! Contenders take turns, so that a slow moment of the disk meets all of them; read the ratios.
+//! `CARDVAULT_BENCH_ROWS` is the number of mappings that are there before (20,000),
+//! `CARDVAULT_BENCH_ROUNDS` the number of turns (10).
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation
+)]
+
+#[path = "../tests/support/cluster.rs"]
+mod cluster;
+
+use core::ops::Range;
+use std::cell::Cell;
+use std::env;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use cardvault::card::{CardRecord, Pan, luhn};
+use cardvault::keys::{Cryptoperiod, Domain, KeyRing, KeyUse, RingMark};
+use cardvault::vault::{
+    IndexKey, LineLog, Postgres, PostgresOptions, ROW_LEN, Row, RowKey, Store, Tokenize, Vault,
+    Write, WriteOutcome,
+};
+use cardvault::{SystemRandom, UnixSeconds};
+use pollster::block_on;
+use tokio::runtime::{Builder, Runtime};
+use tokio_postgres::{Client, NoTls, Statement};
+
+use crate::cluster::Cluster;
+
+/// Mappings of one batch, as asked for.
+const BATCH: u64 = 1000;
+/// Mappings of one turn of batches, and of single callers.
+const BATCHES: u64 = 5 * BATCH;
+const SINGLES: u64 = 640;
+const CALLERS: usize = 64;
+/// Tokens of one read.
+const READ: u64 = 100;
+
+fn main() {
+    let rows = number("CARDVAULT_BENCH_ROWS", 20_000);
+    let rounds = number("CARDVAULT_BENCH_ROUNDS", 10);
+    let Some(cluster) = Cluster::start() else {
+        return;
+    };
+    let store = |schema: &str| {
+        let options = PostgresOptions::new(&cluster.connection()).unwrap();
+        Postgres::create(&options.in_schema(schema)).unwrap()
+    };
+    let (batches, one, many) = (store("batches"), store("one"), store("many"));
+    let vault = new_vault(store("vault"));
+    drop((store("bare"), store("blind")));
+    let (bare, blind) = (Bare::new(&cluster, "bare"), Bare::new(&cluster, "blind"));
+
+    for start in (0..rows).step_by(10_000) {
+        let range = start..rows.min(start + 10_000);
+        bare.insert(range.clone(), true);
+        blind.insert(range.clone(), false);
+        for store in [&batches, &one, &many] {
+            insert(store, range.clone());
+        }
+        tokenize(&vault, range);
+    }
+    cluster.sql("VACUUM ANALYZE");
+
+    let mut rates: [Vec<f64>; 8] = Default::default();
+    for round in 0..rounds {
+        let from = rows + round * BATCHES;
+        let in_batches = |work: &dyn Fn(Range<u64>)| {
+            rate(BATCHES, || {
+                for start in (from..from + BATCHES).step_by(BATCH as usize) {
+                    work(start..start + BATCH);
+                }
+            })
+        };
+        rates[0].push(in_batches(&|range| bare.insert(range, true)));
+        rates[1].push(in_batches(&|range| blind.insert(range, false)));
+        rates[2].push(in_batches(&|range| insert(&batches, range)));
+        rates[3].push(in_batches(&|range| tokenize(&vault, range)));
+        let from = rows + round * SINGLES;
+        let singles = from..from + SINGLES / 8;
+        rates[4].push(rate(SINGLES / 8, || {
+            singles.for_each(|n| insert(&one, n..n + 1))
+        }));
+        let next = AtomicU64::new(from);
+        rates[5].push(rate(SINGLES, || {
+            thread::scope(|scope| {
+                for _ in 0..CALLERS {
+                    scope.spawn(|| {
+                        loop {
+                            let n = next.fetch_add(1, Ordering::Relaxed);
+                            if n >= from + SINGLES {
+                                break;
+                            }
+                            insert(&many, n..n + 1);
+                        }
+                    });
+                }
+            });
+        }));
+        let start = Cell::new(round * 17 % rows);
+        let next = || {
+            let from = start.replace((start.get() + 7 * READ) % (rows - READ));
+            from..from + READ
+        };
+        rates[6].push(rate(100, || (0..100).for_each(|_| bare.read(next()))));
+        rates[7].push(rate(100, || (0..100).for_each(|_| read(&batches, next()))));
+    }
+    let [bare, blind, batches, vault, one, many, bare_reads, reads] = rates.map(median);
+    println!("over {rows} mappings that are there, {rounds} turns");
+    for (rate, name) in [
+        (bare, "bare engine, batches of 1,000, the same reads"),
+        (blind, "bare engine, batches of 1,000, no reads"),
+        (batches, "store, batches of 1,000"),
+        (vault, "vault, batches of 1,000 new cards"),
+        (one, "store, one caller"),
+        (many, "store, 64 callers"),
+        (bare_reads, "bare engine, reads of 100 tokens"),
+        (reads, "store, reads of 100 tokens"),
+    ] {
+        println!("{rate:>10.0}/s  {name}");
+    }
+    for (ours, other, least, name) in [
+        (batches, bare, 0.8, "store to bare engine, batches"),
+        (vault, bare, 0.8, "vault to bare engine, batches"),
+        (
+            vault,
+            blind,
+            0.0,
+            "vault to bare engine that reads nothing, batches",
+        ),
+        (many, one, 5.0, "64 callers to one"),
+        (reads, bare_reads, 0.8, "store to bare engine, reads"),
+    ] {
+        println!("ratio {:.2} (at least {least}): {name}", ours / other);
+    }
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    env::var(name).map_or(default, |text| text.parse().unwrap())
+}
+
+fn rate(count: u64, work: impl FnOnce()) -> f64 {
+    let start = Instant::now();
+    work();
+    count as f64 / start.elapsed().as_secs_f64()
+}
+
+fn median(mut rates: Vec<f64>) -> f64 {
+    rates.sort_by(f64::total_cmp);
+    rates[rates.len() / 2]
+}
+
+fn insert(store: &Postgres, range: Range<u64>) {
+    let writes = range.map(|n| {
+        let bytes = Bytes::new(n);
+        Write::Insert {
+            token: RowKey::new(&bytes.token).unwrap(),
+            row: Row::new(&bytes.row).unwrap(),
+            index: vec![IndexKey::new(&bytes.index).unwrap()],
+            unique: true,
+        }
+    });
+    let outcomes = block_on(store.write(None, writes.collect())).unwrap();
+    assert!(outcomes.iter().all(|it| *it == WriteOutcome::Inserted));
+}
+
+fn read(store: &Postgres, range: Range<u64>) {
+    let keys = range.map(|n| RowKey::new(&Bytes::new(n).token).unwrap());
+    let rows = block_on(store.rows(keys.collect())).unwrap();
+    assert!(rows.iter().all(Option::is_some));
+}
+
+fn new_vault(store: Postgres) -> Vault<Postgres> {
+    let now = UnixSeconds::now();
+    let mut ring = KeyRing::new(RingMark::Development, &mut SystemRandom).unwrap();
+    for usage in KeyUse::ALL {
+        let period = Cryptoperiod::default_of(usage);
+        let name = ring.add(usage, period, now, &mut SystemRandom).unwrap();
+        ring.activate(name, now).unwrap();
+    }
+    block_on(Vault::open(store, ring, LineLog::new(std::io::sink()))).unwrap()
+}
+
+fn tokenize(vault: &Vault<Postgres>, range: Range<u64>) {
+    let domain: Domain = "merchant".parse().unwrap();
+    let cards: Vec<_> = range.map(card).collect();
+    let results = block_on(vault.tokenize_batch(&domain, &cards, &Tokenize::convergent()));
+    assert!(results.iter().all(|result| !result.unwrap().existing));
+}
+
+/// The card of this number: a 16-digit one that passes Luhn.
+fn card(n: u64) -> CardRecord {
+    let mut digits = format!("4{n:014}").into_bytes();
+    digits.push(b'0' + luhn::check_digit(&digits).unwrap());
+    CardRecord::new(Pan::parse(&digits).unwrap())
+}
+
+/// A mapping of the lengths that a vault's have.
+struct Bytes {
+    token: [u8; 26],
+    row: [u8; ROW_LEN],
+    index: [u8; 45],
+}
+
+impl Bytes {
+    fn new(n: u64) -> Self {
+        let mut bytes = Self {
+            token: [b'd'; 26],
+            row: [0; ROW_LEN],
+            index: [b'd'; 45],
+        };
+        fill(3 * n, &mut bytes.token[10..]);
+        fill(3 * n + 1, &mut bytes.row);
+        fill(3 * n + 2, &mut bytes.index[13..]);
+        bytes
+    }
+}
+
+/// Splitmix64.
+fn fill(seed: u64, out: &mut [u8]) {
+    let mut state = seed.wrapping_mul(0xD134_2543_DE82_EF95);
+    for chunk in out.chunks_mut(8) {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut x = state;
+        x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        chunk.copy_from_slice(&(x ^ (x >> 31)).to_le_bytes()[..chunk.len()]);
+    }
+}
+
+/// The engine without the store, on tables of the same form.
+struct Bare {
+    runtime: Runtime,
+    client: Client,
+    entries: Statement,
+    rows: Statement,
+    put_rows: Statement,
+    put_entries: Statement,
+}
+
+impl Bare {
+    fn new(cluster: &Cluster, schema: &str) -> Self {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let client = runtime.block_on(async {
+            let (client, connection) = tokio_postgres::connect(&cluster.connection(), NoTls)
+                .await
+                .unwrap();
+            tokio::spawn(connection);
+            client
+        });
+        let prepare = |sql: &str| {
+            let sql = sql.replace('@', schema);
+            runtime.block_on(client.prepare(&sql)).unwrap()
+        };
+        Self {
+            entries: prepare(
+                "SELECT e.index_key, e.token, r.content FROM @.unique_entry e
+                LEFT JOIN @.vault_row r ON r.token = e.token WHERE e.index_key = ANY($1)",
+            ),
+            rows: prepare("SELECT token, content FROM @.vault_row WHERE token = ANY($1)"),
+            put_rows: prepare(
+                "INSERT INTO @.vault_row SELECT * FROM unnest($1::bytea[], $2::bytea[])
+                ON CONFLICT (token) DO UPDATE SET content = EXCLUDED.content",
+            ),
+            put_entries: prepare(
+                "INSERT INTO @.unique_entry SELECT * FROM unnest($1::bytea[], $2::bytea[])
+                ON CONFLICT (index_key) DO UPDATE SET token = EXCLUDED.token",
+            ),
+            runtime,
+            client,
+        }
+    }
+
+    fn insert(&self, range: Range<u64>, reading: bool) {
+        let bytes: Vec<_> = range.map(Bytes::new).collect();
+        let tokens: Vec<&[u8]> = bytes.iter().map(|it| &it.token[..]).collect();
+        let contents: Vec<&[u8]> = bytes.iter().map(|it| &it.row[..]).collect();
+        let keys: Vec<&[u8]> = bytes.iter().map(|it| &it.index[..]).collect();
+        self.runtime.block_on(async {
+            let client = &self.client;
+            client.batch_execute("BEGIN").await.unwrap();
+            if reading {
+                client.query(&self.entries, &[&keys]).await.unwrap();
+                client.query(&self.rows, &[&tokens]).await.unwrap();
+            }
+            let put = client.execute(&self.put_rows, &[&tokens, &contents]);
+            assert_eq!(put.await.unwrap(), bytes.len() as u64);
+            let put = client.execute(&self.put_entries, &[&keys, &tokens]);
+            assert_eq!(put.await.unwrap(), bytes.len() as u64);
+            client.batch_execute("COMMIT").await.unwrap();
+        });
+    }
+
+    fn read(&self, range: Range<u64>) {
+        let bytes: Vec<_> = range.map(Bytes::new).collect();
+        let tokens: Vec<&[u8]> = bytes.iter().map(|it| &it.token[..]).collect();
+        let rows = self
+            .runtime
+            .block_on(self.client.query(&self.rows, &[&tokens]));
+        assert_eq!(rows.unwrap().len(), bytes.len());
+    }
+}

@@ -1,0 +1,74 @@
+//! A line to a server that breaks: each connection passes bytes on until it is cut, which is often
+//! between an answer that the server sent and the client that waits for it.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+pub struct Proxy {
+    port: u16,
+    cuts: Arc<AtomicU64>,
+}
+
+impl Proxy {
+    /// A line to `port` of this machine. One connection is cut after each about `often` answers.
+    pub fn start(port: u16, often: u64) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let own = listener.local_addr().unwrap().port();
+        let cuts = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&cuts);
+        thread::spawn(move || {
+            let mut number = 0;
+            for client in listener.incoming().flatten() {
+                let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else {
+                    continue;
+                };
+                // Reproducible, and different for each connection.
+                number += 1;
+                let lasts = 8 + number * 7919 % (2 * often);
+                let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                thread::spawn(move || pass(from, to, u64::MAX));
+                let cuts = Arc::clone(&counted);
+                thread::spawn(move || {
+                    if pass(server, client, lasts) {
+                        cuts.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        Self { port: own, cuts }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// How many connections were cut.
+    pub fn cuts(&self) -> u64 {
+        self.cuts.load(Ordering::Relaxed)
+    }
+}
+
+/// Passes pieces on, and loses the one after `pieces` with both connections. Says whether it came to
+/// that.
+fn pass(mut from: TcpStream, mut to: TcpStream, pieces: u64) -> bool {
+    let mut buffer = [0; 65_536];
+    let mut cut = false;
+    for piece in 0.. {
+        let Ok(len @ 1..) = from.read(&mut buffer) else {
+            break;
+        };
+        if piece >= pieces {
+            cut = true;
+            break;
+        }
+        if to.write_all(&buffer[..len]).is_err() {
+            break;
+        }
+    }
+    let _ = from.shutdown(Shutdown::Both);
+    let _ = to.shutdown(Shutdown::Both);
+    cut
+}
