@@ -1,9 +1,8 @@
 //! The log on flash: a ring of pages, each with a header and frames.
 #![forbid(unsafe_code)]
 
-use embedded_storage::nor_flash::NorFlash;
-
 use super::error::JournalError;
+use super::flash::PagedFlash;
 use super::frame::{
     Envelope, FRAME_MAX_LEN, Item, PAGE_HEADER_LEN, PREFIX_LEN, WORD_MAX_LEN, look, write_page,
 };
@@ -49,18 +48,17 @@ impl Found {
     }
 }
 
-impl<F: NorFlash> Log<F> {
-    pub(super) const WORD: usize = F::WRITE_SIZE;
-
+impl<F: PagedFlash> Log<F> {
     pub(super) fn new<S>(flash: F) -> Result<Self, JournalError<F::Error, S>> {
-        let suits = F::WRITE_SIZE > 0
-            && F::READ_SIZE > 0
-            && WORD_MAX_LEN.is_multiple_of(F::WRITE_SIZE)
-            && F::WRITE_SIZE.is_multiple_of(F::READ_SIZE)
-            && F::ERASE_SIZE.is_multiple_of(CHUNK)
-            && F::ERASE_SIZE >= PAGE_HEADER_LEN + FRAME_MAX_LEN
+        let (word, page) = (flash.word_len(), flash.page_len());
+        let suits = word > 0
+            && flash.read_len() > 0
+            && WORD_MAX_LEN.is_multiple_of(word)
+            && word.is_multiple_of(flash.read_len())
+            && page.is_multiple_of(CHUNK)
+            && page >= PAGE_HEADER_LEN + FRAME_MAX_LEN
             && u32::try_from(flash.capacity()).is_ok()
-            && flash.capacity() / F::ERASE_SIZE >= LOG_PAGES_MIN as usize;
+            && flash.capacity() / page >= LOG_PAGES_MIN as usize;
         if suits {
             Ok(Self { flash })
         } else {
@@ -69,7 +67,9 @@ impl<F: NorFlash> Log<F> {
     }
 
     pub(super) fn pages(&self) -> u64 {
-        (self.flash.capacity() / F::ERASE_SIZE) as u64
+        let pages = self.flash.capacity().checked_div(self.flash.page_len());
+        // A log of no pages is not made.
+        pages.unwrap_or(1).max(1) as u64
     }
 
     /// The page's number modulo the count of pages. A device erases fewer than 2^32 pages in its
@@ -91,14 +91,18 @@ impl<F: NorFlash> Log<F> {
         })
     }
 
-    pub(super) fn page_len() -> u32 {
-        u32::try_from(F::ERASE_SIZE).unwrap_or(u32::MAX)
+    pub(super) fn page_len(&self) -> u32 {
+        u32::try_from(self.flash.page_len()).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn word(&self) -> usize {
+        self.flash.word_len().max(1)
     }
 
     /// The offset in flash; pages are within the capacity, which fits.
     pub(super) fn address(&self, at: End) -> u32 {
         self.place(at.page)
-            .saturating_mul(Self::page_len())
+            .saturating_mul(self.page_len())
             .saturating_add(at.offset)
     }
 
@@ -142,8 +146,8 @@ impl<F: NorFlash> Log<F> {
     pub(super) fn is_blank<S>(&mut self, at: End) -> Result<bool, JournalError<F::Error, S>> {
         let mut chunk = [0; CHUNK];
         let mut offset = at.offset;
-        while offset < Self::page_len() {
-            let left = usize::try_from(Self::page_len() - offset).unwrap_or(CHUNK);
+        while offset < self.page_len() {
+            let left = usize::try_from(self.page_len() - offset).unwrap_or(CHUNK);
             let part = chunk.get_mut(..left.min(CHUNK)).unwrap_or_default();
             let address = self.address(End { offset, ..at });
             self.flash
@@ -166,7 +170,7 @@ impl<F: NorFlash> Log<F> {
     ) -> Result<(), JournalError<F::Error, S>> {
         let from = self.address(End { page, offset: 0 });
         self.flash
-            .erase(from, from.saturating_add(Self::page_len()))
+            .erase(from, from.saturating_add(self.page_len()))
             .map_err(JournalError::Flash)?;
         if !self.is_blank(End { page, offset: 0 })? {
             return Err(JournalError::Worn { offset: from });
@@ -221,7 +225,7 @@ impl<F: NorFlash> Log<F> {
                 let at = End { offset, ..at };
                 return Ok(Some(Found { sequence, at, len }));
             }
-            offset = offset.saturating_add(next_word(window, Self::WORD, sought));
+            offset = offset.saturating_add(next_word(window, self.word(), sought));
         }
         Ok(None)
     }

@@ -26,6 +26,9 @@ pub mod ledger {}
 #[doc = include_str!("store.md")]
 pub mod store {}
 
+#[doc = include_str!("c.md")]
+pub mod c {}
+
 #[cfg(feature = "postgres")]
 #[doc = include_str!("postgres.md")]
 pub mod postgres {}
