@@ -331,7 +331,7 @@ fn a_faulty_upload_is_refused_and_the_fault_named() {
     desk.fails(4, "no upload of a journal", "journal verify v day.csv");
     desk.fails(4, "no journal is there", "journal write v day.csv");
     // The whole upload comes after all, and an older one behind it is noticed.
-    let whole = desk.ok("journal import v up --receipt receipt");
+    let whole = desk.no("journal import v up --receipt receipt");
     assert!(whole.contains("known    9 payments"), "{whole}");
     desk.ok("journal confirm t receipt");
     desk.bench.write("late.jsonl", small_sales(11, 1));
