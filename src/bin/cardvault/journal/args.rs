@@ -125,7 +125,7 @@ pub(crate) struct Write {
 pub(crate) struct Upload {
     /// The terminal's folder
     pub(crate) terminal_folder: PathBuf,
-    /// Output file
+    /// Output file; - is standard output
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: PathBuf,
 }

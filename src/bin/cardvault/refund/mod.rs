@@ -91,7 +91,12 @@ fn compare(look: &Look<'_>, original: &Payment, par: Option<&Par>) -> Outcome<Ca
 
 fn read_amount(text: &str, currency: Option<Currency>, original: &Payment) -> Outcome<Amount> {
     let currency = currency.unwrap_or(original.fields.amount.currency());
-    Amount::parse(text, currency).map_err(|error| Failure::usage("--amount", error))
+    Amount::parse(text, currency).map_err(|error| {
+        Failure::usage("--amount", error).hint(format!(
+            "a number with at most {} digits behind the point for {currency}",
+            currency.decimals()
+        ))
+    })
 }
 
 fn show_asked(asked: &Requested, desk: &Desk) -> Outcome<Exit> {
@@ -184,6 +189,7 @@ fn list(args: &List) -> Outcome<Exit> {
                 |records| shown.show(&plain(&records)),
             )?;
         }
+        shown.finish(desk);
         return Ok(Exit::Done);
     }
     let (from, until) = args.range.on(desk.clock);
@@ -195,6 +201,7 @@ fn list(args: &List) -> Outcome<Exit> {
         },
         |records| shown.show(&plain(&records)),
     )?;
+    shown.finish(desk);
     Ok(Exit::Done)
 }
 
