@@ -296,10 +296,14 @@ impl Bare {
                 client.query(&self.entries, &[&keys]).await.unwrap();
                 client.query(&self.rows, &[&tokens]).await.unwrap();
             }
-            let put = client.execute(&self.put_rows, &[&tokens, &contents]);
-            assert_eq!(put.await.unwrap(), bytes.len() as u64);
-            let put = client.execute(&self.put_entries, &[&keys, &tokens]);
-            assert_eq!(put.await.unwrap(), bytes.len() as u64);
+            client
+                .execute(&self.put_rows, &[&tokens, &contents])
+                .await
+                .unwrap();
+            client
+                .execute(&self.put_entries, &[&keys, &tokens])
+                .await
+                .unwrap();
             client.batch_execute("COMMIT").await.unwrap();
         });
     }

@@ -15,6 +15,7 @@
 //! | read and write what a payment is made of | [`payment`] |
 //! | decide on a void, a refund or a reversal | [`refund`] |
 //! | keep a terminal's payments so that the host alone can read the cards | [`journal`] |
+//! | call it from C | [`manual::c`] |
 //! | know why it is as it is | [`manual`] |
 //!
 //! # A card in, a token out
@@ -63,6 +64,7 @@
 //! | `passphrase` | development rings under a passphrase (Argon2id) |
 //! | `vault` | the vault, the ledger beside it and archives of both; a store in memory |
 //! | `embedded` | the durable store on disk |
+//! | `capi` | the functions of the C header; with `embedded` also the vault's |
 //! | `cli` | the command `cardvault` |
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -73,6 +75,8 @@ extern crate alloc;
 
 #[cfg(feature = "vault")]
 pub mod archive;
+#[cfg(feature = "capi")]
+pub mod capi;
 pub mod card;
 mod codec;
 pub mod ff1;

@@ -65,6 +65,17 @@ impl<const N: usize> fmt::Debug for Secret<N> {
     }
 }
 
+/// Whether two arrays of whole words differ, as a number that is 0 if they do not. Looks at
+/// every byte, whatever they are.
+#[inline]
+pub(crate) fn difference<const N: usize>(one: &[u8; N], other: &[u8; N]) -> u64 {
+    const { assert!(N.is_multiple_of(8)) };
+    let pairs = one.as_chunks::<8>().0.iter().zip(other.as_chunks().0);
+    pairs.fold(0, |differ, (one, other)| {
+        differ | (u64::from_ne_bytes(*one) ^ u64::from_ne_bytes(*other))
+    })
+}
+
 /// Why no randomness could be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -12,18 +12,25 @@ mod golden;
 #[path = "support/journal.rs"]
 mod support;
 
-use cardvault::UnixSeconds;
 use cardvault::card::CardRecord;
 use cardvault::journal::{
     BATTERY_LEN, BatteryState, Body, Cause, Entry, FRAME_MAX_LEN, FlashState, Frame, FromRead,
     Identity, Journal, JournalError, MemoryFlash, PAYMENT_MAX_LEN, Position, Reading, Receipt,
     TOKEN_MAX_LEN, upload_identity,
 };
-use cardvault::keys::KeyError;
+use cardvault::keys::{Component, Kek, KeyError};
+use cardvault::seal::{MAX_SEALED_RING, seal_ring_with_kek};
+use cardvault::{RandomError, UnixSeconds};
 use golden::{assert_golden, golden};
 use proptest::prelude::*;
 use subtle::ConstantTimeEq;
 use support::{Host, NOW, card, crc32, entry, items, rng, try_items};
+
+/// The components of `ring-kek.hex`.
+const COMPONENTS: [&str; 2] = [
+    "0001 0203 0405 0607 0809 0A0B 0C0D 0E0F 1011 1213 1415 1617 1819 1A1B 1C1D 1E1F / 377822",
+    "8087 8E95 9CA3 AAB1 B8BF C6CD D4DB E2E9 F0F7 FE05 0C13 1A21 282F 363D 444B 5259 / 957740",
+];
 
 type Flash<'a> = MemoryFlash<'a, 4, 4096>;
 type Battery<'a> = BatteryState<&'a mut [u8; BATTERY_LEN]>;
@@ -79,6 +86,55 @@ fn the_format_is_frozen() {
         &battery[..256]
     };
     assert_golden("journal-state.hex", state);
+}
+
+/// The host's ring as it is stored: programs in other languages read the upload with it.
+#[test]
+fn the_host_of_the_frozen_bytes_is_stored() {
+    let components = COMPONENTS.map(|text| Component::parse(text.as_bytes()).unwrap());
+    let kek = Kek::combine(&components, None).unwrap();
+    let mut sealed = [0; MAX_SEALED_RING];
+    let ring = Host::new(1).into_ring();
+    let len = seal_ring_with_kek(&ring, &kek, &mut rng(3), &mut sealed).unwrap();
+    assert_golden("journal-ring.hex", &sealed[..len]);
+}
+
+#[test]
+fn a_generator_that_stands_still_opens_no_slot() {
+    struct Still;
+
+    impl rand_core::TryRng for Still {
+        type Error = core::convert::Infallible;
+
+        fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+            Ok(1)
+        }
+
+        fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+            Ok(1)
+        }
+
+        fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Self::Error> {
+            for (byte, value) in out.iter_mut().zip(1..) {
+                *byte = value;
+            }
+            Ok(())
+        }
+    }
+
+    impl rand_core::TryCryptoRng for Still {}
+
+    let mut flash = [0xFF; 8192];
+    let mut battery = [0; BATTERY_LEN];
+    let mut journal = create(&mut flash, &mut battery, &Host::new(1));
+    let opened = journal.open_pending(&card(0), &mut Still);
+    assert_eq!(
+        opened,
+        Err(JournalError::Random(RandomError::Repeated)),
+        "the same key would lock two cards"
+    );
+    assert!(journal.pending().unwrap().is_none());
+    journal.open_pending(&card(0), &mut rng(1)).unwrap();
 }
 
 /// An entry; then a batch with two entries, one without card, a checkpoint and an open payment.

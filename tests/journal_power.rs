@@ -767,7 +767,7 @@ fn no_key_of_a_past_entry_is_left_in_flash_or_memory() {
 /// (key, nonce) pairs do not. The simulator's record asserts it at each write.
 #[test]
 fn restored_and_provisioned_again_no_key_and_nonce_comes_twice() {
-    let mut run = Run::new(9);
+    let mut run = Run::new(11);
     let mut terminal = Terminal::new(3);
     let mut now = known(1);
     terminal.create(&run.world, run.host.chain_key(1)).unwrap();

@@ -391,6 +391,29 @@ fn secrets_and_keys_show_no_byte() {
 /// Hands out the same bytes again and again.
 struct FixedRng([u8; 32]);
 
+/// Gives the bytes of one draw, and then others.
+struct OnceRng([u8; 32]);
+
+impl rand_core::TryRng for OnceRng {
+    type Error = core::convert::Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        Ok(7)
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        Ok(7)
+    }
+
+    fn try_fill_bytes(&mut self, to: &mut [u8]) -> Result<(), Self::Error> {
+        FixedRng(self.0).try_fill_bytes(to)?;
+        self.0 = [7; 32];
+        Ok(())
+    }
+}
+
+impl rand_core::TryCryptoRng for OnceRng {}
+
 impl rand_core::TryRng for FixedRng {
     type Error = core::convert::Infallible;
 
@@ -914,7 +937,7 @@ mod journal {
         all.check("Entry", &debug_of(&bare));
         journal.append(&bare, &mut rng).unwrap();
         journal.checkpoint(NOW, &mut rng).unwrap();
-        journal.open_pending(card, &mut FixedRng(PENDING)).unwrap();
+        journal.open_pending(card, &mut OnceRng(PENDING)).unwrap();
         all.check("a pending card", &debug_of(&journal.pending()));
     }
 
@@ -1437,6 +1460,8 @@ fn names_print_as_themselves() {
 /// Every public type of the crate. A new one is listed when a test above holds it to the rule, or
 /// when nothing secret can come near it.
 const LISTED: &[&str] = &[
+    // capi: every name begins so; none has a text form, and objects show no field
+    "cardvault",
     // card
     "Brand",
     "BrandTable",

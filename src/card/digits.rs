@@ -33,7 +33,8 @@ pub(crate) struct Digits {
 
 impl Digits {
     /// Reads `ascii`, which must be 8 to 19 ASCII digits and nothing else.
-    #[inline]
+    // One copy where flash is short.
+    #[cfg_attr(target_pointer_width = "64", inline)]
     pub(crate) fn from_ascii(ascii: &[u8]) -> Option<Self> {
         let len = ascii.len();
         let last = ascii.last_chunk::<WORD>()?;

@@ -96,7 +96,7 @@ impl Ff1 {
         let left = Modulus::power(u.into()).ok_or(digits_error)?;
         let right = Modulus::power(v.into()).ok_or(digits_error)?;
         // 3. Let b = ceil(ceil(v * log2(10)) / 8), the bytes that hold 10^v - 1.
-        let b = (right.value() - 1).ilog2() / 8 + 1;
+        let b = (right.value() - 1).checked_ilog2().unwrap_or(0) / 8 + 1;
         // 4. Let d = 4 * ceil(b / 4) + 4: 8, or 12 where b is 5.
         let wide = b > 4;
         // 5. Let P = 1, 2, 1, the radix in 3 bytes, 10, u mod 256, n and t in 4 bytes each.

@@ -7,8 +7,7 @@
 
 use core::fmt;
 
-use embedded_storage::nor_flash::NorFlash;
-
+use super::flash::PagedFlash;
 use super::slot::{SLOT_LEN, Slot};
 use super::state::{STATE_LEN, StateStore};
 use crate::secret::Secret;
@@ -75,20 +74,21 @@ impl<E: fmt::Debug> fmt::Display for FlashStateError<E> {
 
 impl<E: fmt::Debug> core::error::Error for FlashStateError<E> {}
 
-impl<F: NorFlash> FlashState<F> {
+impl<F: PagedFlash> FlashState<F> {
     /// Takes the flash over; nothing is read yet.
     ///
     /// # Errors
     /// [`FlashStateError::Geometry`].
     pub fn new(flash: F) -> Result<Self, FlashStateError<F::Error>> {
-        let suits = F::ERASE_SIZE >= SLOT_LEN
-            && F::WRITE_SIZE > 0
-            && F::READ_SIZE > 0
-            && SLOT_LEN.is_multiple_of(F::WRITE_SIZE)
-            && F::ERASE_SIZE.is_multiple_of(CHUNK)
-            && CHUNK.is_multiple_of(F::READ_SIZE)
+        let (word, page) = (flash.word_len(), flash.page_len());
+        let suits = page >= SLOT_LEN
+            && word > 0
+            && flash.read_len() > 0
+            && SLOT_LEN.is_multiple_of(word)
+            && page.is_multiple_of(CHUNK)
+            && CHUNK.is_multiple_of(flash.read_len())
             && u32::try_from(flash.capacity()).is_ok()
-            && flash.capacity() / F::ERASE_SIZE >= STATE_PAGES_MIN as usize;
+            && flash.capacity() / page >= STATE_PAGES_MIN as usize;
         if !suits {
             return Err(FlashStateError::Geometry);
         }
@@ -107,26 +107,27 @@ impl<F: NorFlash> FlashState<F> {
     }
 
     fn pages(&self) -> u32 {
-        u32::try_from(self.flash.capacity() / F::ERASE_SIZE).unwrap_or(STATE_PAGES_MIN)
+        let pages = self.flash.capacity().checked_div(self.flash.page_len());
+        let pages = pages.and_then(|pages| u32::try_from(pages).ok());
+        pages.unwrap_or(STATE_PAGES_MIN).max(STATE_PAGES_MIN)
     }
 
     /// Offset of a page. Pages are within the capacity, which fits.
-    fn offset(page: u32) -> u32 {
-        page.saturating_mul(u32::try_from(F::ERASE_SIZE).unwrap_or(u32::MAX))
+    fn offset(&self, page: u32) -> u32 {
+        page.saturating_mul(u32::try_from(self.flash.page_len()).unwrap_or(u32::MAX))
     }
 
-    fn read(&mut self, page: u32) -> Result<Slot, FlashStateError<F::Error>> {
-        let mut slot = Slot::empty();
+    /// Reads into the caller's slot: two on the way would double the stack.
+    fn read(&mut self, page: u32, slot: &mut Slot) -> Result<(), FlashStateError<F::Error>> {
         self.flash
-            .read(Self::offset(page), slot.0.expose_mut())
-            .map_err(FlashStateError::Flash)?;
-        Ok(slot)
+            .read(self.offset(page), slot.0.expose_mut())
+            .map_err(FlashStateError::Flash)
     }
 
     fn is_blank(&mut self, page: u32) -> Result<bool, FlashStateError<F::Error>> {
         let mut chunk = Secret::<CHUNK>::zeroed();
-        let mut at = Self::offset(page);
-        let end = Self::offset(page + 1);
+        let mut at = self.offset(page);
+        let end = self.offset(page + 1);
         while at < end {
             self.flash
                 .read(at, chunk.expose_mut())
@@ -141,7 +142,7 @@ impl<F: NorFlash> FlashState<F> {
 
     fn erase(&mut self, page: u32) -> Result<(), FlashStateError<F::Error>> {
         self.flash
-            .erase(Self::offset(page), Self::offset(page + 1))
+            .erase(self.offset(page), self.offset(page + 1))
             .map_err(FlashStateError::Flash)?;
         if !self.is_blank(page)? {
             return Err(FlashStateError::Worn { page });
@@ -152,8 +153,10 @@ impl<F: NorFlash> FlashState<F> {
     /// Finds the newest slot; says whether anything else was found, and erases that.
     fn look(&mut self) -> Result<bool, FlashStateError<F::Error>> {
         self.newest = None;
+        let mut slot = Slot::empty();
         for page in 0..self.pages() {
-            if let Some(generation) = self.read(page)?.generation()
+            self.read(page, &mut slot)?;
+            if let Some(generation) = slot.generation()
                 && self.newest.is_none_or(|best| generation > best.generation)
             {
                 self.newest = Some(Newest { page, generation });
@@ -173,7 +176,10 @@ impl<F: NorFlash> FlashState<F> {
 
     fn write(&mut self, state: &Secret<STATE_LEN>) -> Result<(), FlashStateError<F::Error>> {
         let (page, generation) = match self.newest {
-            Some(newest) => ((newest.page + 1) % self.pages(), newest.generation),
+            Some(newest) => (
+                (newest.page + 1).checked_rem(self.pages()).unwrap_or(0),
+                newest.generation,
+            ),
             None => (0, 0),
         };
         let generation = generation.checked_add(1).ok_or(FlashStateError::Over)?;
@@ -184,9 +190,11 @@ impl<F: NorFlash> FlashState<F> {
         }
         let slot = Slot::new(generation, state);
         self.flash
-            .write(Self::offset(page), slot.0.expose())
+            .write(self.offset(page), slot.0.expose())
             .map_err(FlashStateError::Flash)?;
-        if self.read(page)?.0.expose() != slot.0.expose() {
+        let mut back = Slot::empty();
+        self.read(page, &mut back)?;
+        if back.0.expose() != slot.0.expose() {
             return Err(FlashStateError::Worn { page });
         }
         if let Some(old) = self.newest {
@@ -199,7 +207,7 @@ impl<F: NorFlash> FlashState<F> {
     }
 }
 
-impl<F: NorFlash> StateStore for FlashState<F> {
+impl<F: PagedFlash> StateStore for FlashState<F> {
     type Error = FlashStateError<F::Error>;
 
     fn load(&mut self, out: &mut Secret<STATE_LEN>) -> Result<bool, Self::Error> {
@@ -207,7 +215,10 @@ impl<F: NorFlash> StateStore for FlashState<F> {
         let Some(newest) = self.newest else {
             return Ok(false);
         };
-        self.read(newest.page)?.state(out);
+        let mut slot = Slot::empty();
+        self.read(newest.page, &mut slot)?;
+        slot.state(out);
+        drop(slot);
         if unclean {
             // The cut may have hit the newest slot in its last word: what reads well now may not
             // hold. A fresh copy does.

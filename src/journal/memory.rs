@@ -31,8 +31,10 @@ impl<'a, const WORD: usize, const PAGE: usize> MemoryFlash<'a, WORD, PAGE> {
 
     fn part(&mut self, from: u32, len: usize) -> Result<&mut [u8], NorFlashErrorKind> {
         let from = usize::try_from(from).map_err(|_| NorFlashErrorKind::OutOfBounds)?;
+        // In two steps, so that the compiler sees the length.
         self.bytes
-            .get_mut(from..from.saturating_add(len))
+            .get_mut(from..)
+            .and_then(|rest| rest.get_mut(..len))
             .ok_or(NorFlashErrorKind::OutOfBounds)
     }
 }

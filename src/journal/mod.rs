@@ -61,6 +61,7 @@ mod crc;
 mod error;
 #[cfg(feature = "std")]
 mod file;
+mod flash;
 mod flash_state;
 mod frame;
 mod memory;
@@ -75,6 +76,7 @@ pub use battery_state::{BATTERY_LEN, BatteryMemory, BatteryState};
 pub use error::{JournalError, SetUpError};
 #[cfg(feature = "std")]
 pub use file::{FileFlash, FileFlashError};
+pub use flash::PagedFlash;
 pub use flash_state::{FlashState, FlashStateError, STATE_PAGES_MIN};
 pub use frame::{
     Body, Cause, FRAME_MAX_LEN, Frame, GAP_LEN, HEADER_MAX_LEN, Notice, PAYMENT_MAX_LEN,

@@ -1,9 +1,8 @@
 //! The log on flash: a ring of pages, each with a header and frames.
 #![forbid(unsafe_code)]
 
-use embedded_storage::nor_flash::NorFlash;
-
 use super::error::JournalError;
+use super::flash::PagedFlash;
 use super::frame::{
     Envelope, FRAME_MAX_LEN, Item, PAGE_HEADER_LEN, PREFIX_LEN, WORD_MAX_LEN, look, write_page,
 };
@@ -49,18 +48,17 @@ impl Found {
     }
 }
 
-impl<F: NorFlash> Log<F> {
-    pub(super) const WORD: usize = F::WRITE_SIZE;
-
+impl<F: PagedFlash> Log<F> {
     pub(super) fn new<S>(flash: F) -> Result<Self, JournalError<F::Error, S>> {
-        let suits = F::WRITE_SIZE > 0
-            && F::READ_SIZE > 0
-            && WORD_MAX_LEN.is_multiple_of(F::WRITE_SIZE)
-            && F::WRITE_SIZE.is_multiple_of(F::READ_SIZE)
-            && F::ERASE_SIZE.is_multiple_of(CHUNK)
-            && F::ERASE_SIZE >= PAGE_HEADER_LEN + FRAME_MAX_LEN
+        let (word, page) = (flash.word_len(), flash.page_len());
+        let suits = word > 0
+            && flash.read_len() > 0
+            && WORD_MAX_LEN.is_multiple_of(word)
+            && word.is_multiple_of(flash.read_len())
+            && page.is_multiple_of(CHUNK)
+            && page >= PAGE_HEADER_LEN + FRAME_MAX_LEN
             && u32::try_from(flash.capacity()).is_ok()
-            && flash.capacity() / F::ERASE_SIZE >= LOG_PAGES_MIN as usize;
+            && flash.capacity() / page >= LOG_PAGES_MIN as usize;
         if suits {
             Ok(Self { flash })
         } else {
@@ -69,18 +67,42 @@ impl<F: NorFlash> Log<F> {
     }
 
     pub(super) fn pages(&self) -> u64 {
-        (self.flash.capacity() / F::ERASE_SIZE) as u64
+        let pages = self.flash.capacity().checked_div(self.flash.page_len());
+        // A log of no pages is not made.
+        pages.unwrap_or(1).max(1) as u64
     }
 
-    pub(super) fn page_len() -> u32 {
-        u32::try_from(F::ERASE_SIZE).unwrap_or(u32::MAX)
+    /// The page's number modulo the count of pages. A device erases fewer than 2^32 pages in its
+    /// life, and divides 32 bits in one instruction; above that it goes bit by bit.
+    fn place(&self, page: u64) -> u32 {
+        let pages = u32::try_from(self.pages()).unwrap_or(u32::MAX);
+        if let Ok(page) = u32::try_from(page) {
+            return page.checked_rem(pages).unwrap_or(0);
+        }
+        (0..u64::BITS).rev().fold(0, |rest, bit| {
+            let doubled = u64::from(rest) * 2 + (page >> bit & 1);
+            let pages = u64::from(pages);
+            let rest = if doubled < pages {
+                doubled
+            } else {
+                doubled - pages
+            };
+            u32::try_from(rest).unwrap_or(0)
+        })
+    }
+
+    pub(super) fn page_len(&self) -> u32 {
+        u32::try_from(self.flash.page_len()).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn word(&self) -> usize {
+        self.flash.word_len().max(1)
     }
 
     /// The offset in flash; pages are within the capacity, which fits.
     pub(super) fn address(&self, at: End) -> u32 {
-        let place = u32::try_from(at.page % self.pages()).unwrap_or(0);
-        place
-            .saturating_mul(Self::page_len())
+        self.place(at.page)
+            .saturating_mul(self.page_len())
             .saturating_add(at.offset)
     }
 
@@ -124,8 +146,8 @@ impl<F: NorFlash> Log<F> {
     pub(super) fn is_blank<S>(&mut self, at: End) -> Result<bool, JournalError<F::Error, S>> {
         let mut chunk = [0; CHUNK];
         let mut offset = at.offset;
-        while offset < Self::page_len() {
-            let left = usize::try_from(Self::page_len() - offset).unwrap_or(CHUNK);
+        while offset < self.page_len() {
+            let left = usize::try_from(self.page_len() - offset).unwrap_or(CHUNK);
             let part = chunk.get_mut(..left.min(CHUNK)).unwrap_or_default();
             let address = self.address(End { offset, ..at });
             self.flash
@@ -148,7 +170,7 @@ impl<F: NorFlash> Log<F> {
     ) -> Result<(), JournalError<F::Error, S>> {
         let from = self.address(End { page, offset: 0 });
         self.flash
-            .erase(from, from.saturating_add(Self::page_len()))
+            .erase(from, from.saturating_add(self.page_len()))
             .map_err(JournalError::Flash)?;
         if !self.is_blank(End { page, offset: 0 })? {
             return Err(JournalError::Worn { offset: from });
@@ -203,7 +225,7 @@ impl<F: NorFlash> Log<F> {
                 let at = End { offset, ..at };
                 return Ok(Some(Found { sequence, at, len }));
             }
-            offset = offset.saturating_add(next_word(window, Self::WORD, sought));
+            offset = offset.saturating_add(next_word(window, self.word(), sought));
         }
         Ok(None)
     }
@@ -241,6 +263,28 @@ fn may_begin(part: &[u8], sought: &Sought) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn places_are_numbers_modulo_the_count_of_pages() {
+        for pages in [2_usize, 3, 7, 100] {
+            let mut bytes = vec![0; 512 * pages];
+            let log = Log {
+                flash: super::super::MemoryFlash::<4, 512>::new(&mut bytes),
+            };
+            for page in [
+                0,
+                1,
+                99,
+                1 << 31,
+                1 << 32,
+                (1 << 32) + 5,
+                u64::MAX - 1,
+                u64::MAX,
+            ] {
+                assert_eq!(u64::from(log.place(page)), page % pages as u64, "{page}");
+            }
+        }
+    }
 
     #[test]
     fn blank_words_are_passed_over_at_once() {

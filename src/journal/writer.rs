@@ -3,7 +3,6 @@
 
 use core::fmt;
 
-use embedded_storage::nor_flash::NorFlash;
 use rand_core::TryCryptoRng;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
@@ -11,6 +10,7 @@ use zeroize::Zeroize;
 use super::aead::{self, NONCE_LEN, TAG_LEN};
 use super::batch::{Place, copy_len, open_copy, write_copy};
 use super::error::JournalError;
+use super::flash::PagedFlash;
 use super::frame::{
     Body, COPY_MAX_LEN, Cause, Envelope, FRAME_MAX_LEN, Frame, HEADER_MAX_LEN, Item, Notice,
     PAGE_HEADER_LEN, PAYMENT_MAX_LEN, PaymentPart, TOKEN_MAX_LEN, put_crc, write_clear, write_gap,
@@ -85,12 +85,10 @@ pub struct Journal<F, S> {
 /// First sequence number and count.
 type Range = (u64, u64);
 
-type Result<T, F, S> = core::result::Result<
-    T,
-    JournalError<<F as embedded_storage::nor_flash::ErrorType>::Error, <S as StateStore>::Error>,
->;
+type Result<T, F, S> =
+    core::result::Result<T, JournalError<<F as PagedFlash>::Error, <S as StateStore>::Error>>;
 
-impl<F: NorFlash, S: StateStore> Journal<F, S> {
+impl<F: PagedFlash, S: StateStore> Journal<F, S> {
     /// Begins a journal and forgets `key`. What the flash held of an earlier one is erased as
     /// its pages come into use.
     ///
@@ -151,8 +149,8 @@ impl<F: NorFlash, S: StateStore> Journal<F, S> {
         let state = State::decode(&bytes).map_err(|_| JournalError::State)?;
         let mut due = Recovery::default();
         if let Some(end) = state.end {
-            let word = length(Log::<F>::WORD);
-            if end.offset > Log::<F>::page_len() || !end.offset.is_multiple_of(word) {
+            let word = length(log.word());
+            if end.offset > log.page_len() || !end.offset.is_multiple_of(word) {
                 return Err(JournalError::State);
             }
             due.torn = !log.is_blank(end)?;
@@ -316,7 +314,14 @@ impl<F: NorFlash, S: StateStore> Journal<F, S> {
             nonce = self.draw_nonce(rng)?;
             self.state.nonce = nonce;
         } else {
-            self.state.key = Secret::random(rng).map_err(JournalError::Random)?;
+            let key = Secret::<32>::random(rng).map_err(JournalError::Random)?;
+            // The keys of earlier slots are erased, so that a generator that stands still is
+            // noticed by a second draw.
+            let again = Secret::<32>::random(rng).map_err(JournalError::Random)?;
+            if bool::from(key.ct_eq(&again)) {
+                return Err(JournalError::Random(RandomError::Repeated));
+            }
+            self.state.key = key;
         }
         let mut text = card.to_bytes();
         let aad = self.state.journal.0;
@@ -387,7 +392,7 @@ impl<F: NorFlash, S: StateStore> Journal<F, S> {
         if self.state.pending.is_some() {
             return Err(JournalError::PendingOpen);
         }
-        if F::ERASE_SIZE < PAGE_HEADER_LEN + FRAME_MAX_LEN + COPY_MAX_LEN {
+        if self.log.flash.page_len() < PAGE_HEADER_LEN + FRAME_MAX_LEN + COPY_MAX_LEN {
             return Err(JournalError::Geometry);
         }
         self.state.key = Secret::random(rng).map_err(JournalError::Random)?;
@@ -433,10 +438,10 @@ impl<F: NorFlash, S: StateStore> Journal<F, S> {
         let refused = || JournalError::Copy { sequence };
         let mut copy = [0; COPY_MAX_LEN];
         let copy = copy
-            .get_mut(..copy_len(F::WRITE_SIZE))
+            .get_mut(..copy_len(self.log.word()))
             .ok_or_else(refused)?;
         let at = found.behind();
-        if at.offset.saturating_add(length(copy.len())) > Log::<F>::page_len() {
+        if at.offset.saturating_add(length(copy.len())) > self.log.page_len() {
             return Err(refused());
         }
         let address = self.log.address(at);
@@ -613,9 +618,9 @@ impl<F: NorFlash, S: StateStore> Journal<F, S> {
         self.usable()?;
         let sequence = self.state.count;
         let count = sequence.checked_add(1).ok_or(JournalError::Over)?;
-        let len = body.frame_len(Log::<F>::WORD);
+        let len = body.frame_len(self.log.word());
         let copied = self.state.batch.is_some() && body.has_card();
-        let copy_len = if copied { copy_len(Log::<F>::WORD) } else { 0 };
+        let copy_len = if copied { copy_len(self.log.word()) } else { 0 };
         let (end, fresh) = self.place(len + copy_len)?;
         let nonce = self.draw_nonce(rng)?;
 
@@ -684,7 +689,7 @@ impl<F: NorFlash, S: StateStore> Journal<F, S> {
 
     /// Where `len` bytes go that stand in one page, and whether a page is opened for them.
     fn place(&mut self, len: usize) -> Result<(End, bool), F, S> {
-        let word = length(Log::<F>::WORD);
+        let word = length(self.log.word());
         let len = length(len);
         if let Some(end) = self.state.end
             && !self.due.torn
@@ -693,7 +698,7 @@ impl<F: NorFlash, S: StateStore> Journal<F, S> {
             let skip = if self.started { word } else { 0 };
             let offset = end.offset.saturating_add(skip);
             let end = End { offset, ..end };
-            if offset.saturating_add(len) <= Log::<F>::page_len() {
+            if offset.saturating_add(len) <= self.log.page_len() {
                 if self.started {
                     // Kept first: should power go in the very next word, the start after this
                     // one must not come to the same word again.
@@ -709,7 +714,7 @@ impl<F: NorFlash, S: StateStore> Journal<F, S> {
             None => 0,
         };
         let offset = length(PAGE_HEADER_LEN);
-        if offset.saturating_add(len) > Log::<F>::page_len() {
+        if offset.saturating_add(len) > self.log.page_len() {
             return Err(JournalError::Geometry);
         }
         self.check_reclaim(page)?;
@@ -761,7 +766,7 @@ enum Stage {
     Done,
 }
 
-impl<F: NorFlash, S: StateStore> Upload<'_, F, S> {
+impl<F: PagedFlash, S: StateStore> Upload<'_, F, S> {
     /// Puts the next item to the front of `out` and gives its length; `None` behind the trailer.
     ///
     /// # Errors
@@ -845,7 +850,7 @@ fn seal(
 }
 
 /// The page in which a frame stands, as far as the headers say.
-fn locate<F: NorFlash, S>(
+fn locate<F: PagedFlash, S>(
     log: &mut Log<F>,
     state: &State,
     sequence: u64,
@@ -868,7 +873,7 @@ fn locate<F: NorFlash, S>(
 }
 
 /// The first frame from `sequence` on that stands at `place` or behind it.
-fn find<F: NorFlash, S>(
+fn find<F: PagedFlash, S>(
     log: &mut Log<F>,
     state: &State,
     place: End,
@@ -881,11 +886,7 @@ fn find<F: NorFlash, S>(
     let mut place = place;
     while place.page <= end.page {
         let last = place.page == end.page;
-        let limit = if last {
-            end.offset
-        } else {
-            Log::<F>::page_len()
-        };
+        let limit = if last { end.offset } else { log.page_len() };
         let below = log.bound_of(place.page, end.page, state.journal, state.count)?;
         let sought = Sought {
             journal: state.journal,
@@ -907,7 +908,7 @@ fn find<F: NorFlash, S>(
 
 /// How many pages that belong to the log have no readable header. The oldest one is not counted
 /// once the host has it: a cut can have come while its place was made ready for the next page.
-fn damaged_pages<F: NorFlash, S>(
+fn damaged_pages<F: PagedFlash, S>(
     log: &mut Log<F>,
     state: &State,
     end: End,
@@ -929,7 +930,7 @@ fn damaged_pages<F: NorFlash, S>(
 }
 
 /// The acknowledged frames that are missing from the last page.
-fn lost_in_last_page<F: NorFlash, S>(
+fn lost_in_last_page<F: PagedFlash, S>(
     log: &mut Log<F>,
     state: &State,
     end: End,

@@ -24,7 +24,7 @@ use super::error::KeyError;
 use super::label;
 use super::name::{KeyName, KeyUse};
 use super::ring::{RingId, RingMark};
-use crate::secret::Secret;
+use crate::secret::{Secret, difference};
 use crate::time::UnixSeconds;
 
 /// Length of a [`KeyId`], in bytes.
@@ -56,12 +56,7 @@ impl ConstantTimeEq for KeyId {
     #[inline]
     fn ct_eq(&self, other: &Self) -> Choice {
         // Two words take a fraction of the time of sixteen bytes, and each record is compared.
-        let pairs = self.0.as_chunks::<8>().0.iter().zip(other.0.as_chunks().0);
-        pairs
-            .fold(0, |differ, (one, other)| {
-                differ | (u64::from_ne_bytes(*one) ^ u64::from_ne_bytes(*other))
-            })
-            .ct_eq(&0)
+        difference(&self.0, &other.0).ct_eq(&0)
     }
 }
 

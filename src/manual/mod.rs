@@ -1,4 +1,5 @@
-//! Why it is as it is: the promises and their tests, the choices, the rules of PCI DSS in code.
+//! Why it is as it is: the promises and their tests, the choices, the rules of PCI DSS in code;
+//! and how it is linked into firmware.
 #![forbid(unsafe_code)]
 
 #[doc = include_str!("promises.md")]
@@ -13,11 +14,20 @@ pub mod archive {}
 #[doc = include_str!("journal.md")]
 pub mod journal {}
 
+#[doc = include_str!("firmware.md")]
+#[doc = "# The figures\n```text"]
+#[doc = include_str!("firmware.txt")]
+#[doc = "```"]
+pub mod firmware {}
+
 #[doc = include_str!("ledger.md")]
 pub mod ledger {}
 
 #[doc = include_str!("store.md")]
 pub mod store {}
+
+#[doc = include_str!("c.md")]
+pub mod c {}
 
 #[cfg(feature = "postgres")]
 #[doc = include_str!("postgres.md")]

@@ -11,7 +11,7 @@ use core::fmt;
 
 use rand_core::TryCryptoRng;
 
-use crate::secret::RandomError;
+use crate::secret::{RandomError, difference};
 
 /// Length of a nonce, in bytes.
 pub const NONCE_LEN: usize = 24;
@@ -44,7 +44,7 @@ impl<R: TryCryptoRng> NonceSource<R> {
             .map_err(|_| RandomError::Failed)?;
         let mut previous = &self.last;
         for nonce in &*nonces {
-            if nonce == previous {
+            if difference(nonce, previous) == 0 {
                 return Err(RandomError::Repeated);
             }
             previous = nonce;

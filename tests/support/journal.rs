@@ -55,6 +55,10 @@ impl Host {
         Self { ring, domain }
     }
 
+    pub fn into_ring(self) -> KeyRing {
+        self.ring
+    }
+
     pub fn key(&self) -> JournalKey {
         self.ring.journal_key(&self.domain, NOW).unwrap()
     }

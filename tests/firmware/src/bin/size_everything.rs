@@ -1,0 +1,15 @@
+//! And vaultless tokens.
+#![no_std]
+#![no_main]
+
+use cardvault_firmware::{machine, parts};
+
+#[unsafe(no_mangle)]
+extern "C" fn main() -> ! {
+    let done = parts::card().and_then(|card| {
+        let ring = parts::seal(&card)?;
+        parts::journal(&card)?;
+        parts::vaultless(&card, &ring)
+    });
+    machine::exit(done.is_some().into())
+}
