@@ -41,6 +41,7 @@ use desk::{
     open_with, payment_id, policy, refund, ring, ring_of, rng, sale,
 };
 use golden::{assert_golden, golden};
+use lines::Lines;
 use pollster::block_on;
 use proptest::prelude::*;
 use rand_chacha::ChaCha20Rng;
