@@ -41,7 +41,7 @@ pub(crate) struct Export {
 pub(crate) struct Import {
     /// The archive
     pub(crate) archive: PathBuf,
-    /// The new vault's folder; after an interruption the same again
+    /// The new vault's folder; after an interruption run the same command again
     #[arg(required_unless_present = "dry_run")]
     pub(crate) folder: Option<PathBuf>,
     #[command(flatten)]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::args::{Add, Change, Check, Components, Destroy, Keys, Listing, Retire};
 use crate::desk::grid::Grid;
-use crate::desk::moment::Clock;
+use crate::desk::moment::{Clock, utc};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::folder::{Folder, FolderVault, show_mark};
 use crate::secrets::{draw_components, read_component};
@@ -72,7 +72,7 @@ fn check(args: &Check) -> Outcome<()> {
     if args.json {
         let due: Vec<_> = due
             .iter()
-            .map(|due| json!({"key": due.name.to_string(), "at": due.at.0, "action": action(due)}))
+            .map(|due| json!({"key": due.name.to_string(), "at": utc(due.at), "action": action(due)}))
             .collect();
         let mut value = ring_json(&ring);
         if let Value::Object(fields) = &mut value {
@@ -240,12 +240,12 @@ fn key_json(info: &KeyInfo) -> Value {
         "key": info.name.to_string(),
         "state": info.state.as_str(),
         "check_value": info.check_value.to_string(),
-        "created": info.created.0,
-        "activated": info.activated.map(|at| at.0),
-        "retired": info.retired.map(|at| at.0),
-        "destroyed": info.destroyed.map(|at| at.0),
-        "seals_until": info.not_after().map(|at| at.0),
-        "opens_until": info.opens_until().map(|at| at.0),
+        "created": utc(info.created),
+        "activated": info.activated.map(utc),
+        "retired": info.retired.map(utc),
+        "destroyed": info.destroyed.map(utc),
+        "seals_until": info.not_after().map(utc),
+        "opens_until": info.opens_until().map(utc),
     })
 }
 

@@ -112,7 +112,7 @@ pub(crate) fn payment_json(payment: &Payment) -> Value {
         "terminal": fields.terminal.as_str(),
         "batch": fields.batch.to_string(),
         "voucher": fields.voucher.to_string(),
-        "trace": fields.stan.to_string(),
+        "stan": fields.stan.to_string(),
         "rrn": text(fields.rrn.as_ref().map(|rrn| rrn as _)),
         "approval": text(fields.approval.as_ref().map(|code| code as _)),
         "response": text(fields.response.as_ref().map(|code| code as _)),

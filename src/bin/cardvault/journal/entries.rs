@@ -44,7 +44,7 @@ pub(super) fn read_entries(args: &Write, identity: &Identity) -> Outcome<Vec<New
         admit_luhn_failures: args.cards.admit_luhn_failures,
     };
     let mut entries = rows::read(&args.input, &COLUMNS, args.json_lines, |fields| {
-        entry(fields, terminal, args.utc_offset, reading)
+        entry(fields, terminal, args.clock.utc_offset, reading)
     })?;
     entries.retain(|entry| entry.line >= args.from_line);
     Ok(entries)

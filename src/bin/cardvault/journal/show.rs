@@ -16,7 +16,7 @@ const ROWS: usize = 500;
 
 pub(super) fn show(args: &Verify) -> Outcome<Exit> {
     let (opened, ..) = Opened::new(&args.desk, args.upload.clone())?;
-    let (clock, json) = (args.desk.utc_offset, args.desk.json);
+    let (clock, json) = (args.desk.clock.utc_offset, args.desk.json);
     let mut grid = Grid::new([
         "ENTRY",
         "TIME",
@@ -25,7 +25,7 @@ pub(super) fn show(args: &Verify) -> Outcome<Exit> {
         "VOUCHER",
         "CARD",
         "REFERENCE",
-        "ANSWER",
+        "RESPONSE",
     ]);
     let mut rows = Vec::with_capacity(ROWS);
     let report = opened.scan(|frame, _| {

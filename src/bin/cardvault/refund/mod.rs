@@ -72,7 +72,7 @@ fn ask(args: &Whole, action: Action, amount: Option<(&str, Option<Currency>)>) -
 
 impl Whole {
     fn today(&self) -> Outcome<Date> {
-        let by_clock = || self.look.desk.utc_offset.date(UnixSeconds::now());
+        let by_clock = || self.look.desk.clock.utc_offset.date(UnixSeconds::now());
         let today = self.ask.today.or_else(by_clock);
         today.ok_or_else(|| Failure::usage("today", "the clock names no day").hint("give --today"))
     }
