@@ -1,7 +1,7 @@
 //! Verified entries of terminals' journals into vault and ledger, all or nothing.
 #![forbid(unsafe_code)]
 
-use core::fmt::{self, Write as _};
+use core::fmt;
 
 use rand_core::TryCryptoRng;
 
@@ -464,25 +464,13 @@ fn refused(payment: &Payment, record: &RequestRecord, event: RefundEvent) -> Opt
     (!follows).then_some(WhyUnapplied::State)
 }
 
-/// The number of an entry's request: the merchant's, or one made of the entry's identity.
+/// The number of an entry's request: the merchant's, or the entry's name. In hexadecimal digits
+/// some terminals' ids would pass for card numbers.
 fn number_of(entry: &NewPayment) -> Result<RefundNumber, LedgerError> {
     if let Some(number) = entry.fields.refund {
         return Ok(number);
     }
-    let mut text = String::new();
-    let (head, bytes): (_, &[u8]) = match &entry.id {
-        PaymentId::Journal { terminal, .. } => ("J-", terminal.as_bytes()),
-        PaymentId::Host(id) => ("H-", id),
-    };
-    text.push_str(head);
-    for byte in bytes {
-        let _ = write!(text, "{byte:02x}");
-    }
-    if let PaymentId::Journal {
-        epoch, sequence, ..
-    } = &entry.id
-    {
-        let _ = write!(text, "-{epoch}-{sequence}");
-    }
-    RefundNumber::parse(text.as_bytes()).map_err(|_| LedgerError::Tampered)
+    // A terminal's id may have blanks, a number has none.
+    let name = entry.id.to_string().replace('%', "%25").replace(' ', "%20");
+    RefundNumber::parse(format!("J-{name}").as_bytes()).map_err(|_| LedgerError::Tampered)
 }
