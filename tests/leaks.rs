@@ -1626,6 +1626,9 @@ const LISTED: &[&str] = &[
     "Checked",
     "Contents",
     "EmbeddedSnapshot",
+    "Postgres",
+    "PostgresOptions",
+    "PostgresSnapshot",
     "Export",
     "MemorySnapshot",
     // ledger
