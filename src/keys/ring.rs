@@ -276,6 +276,30 @@ impl KeyRing {
         Ok(Self::empty(mark, id, 1))
     }
 
+    /// Memory for a ring that is opened into it, as by
+    /// [`open_ring_with_kek_into`](crate::seal::open_ring_with_kek_into). Until then it is a
+    /// development ring of generation 0 without a key: it takes none and is not sealed.
+    #[must_use]
+    pub const fn blank() -> Self {
+        Self::empty(
+            RingMark::Development,
+            RingId::from_bytes([0; RING_ID_LEN]),
+            0,
+        )
+    }
+
+    /// Wipes every root and forgets the ring: it is as [`KeyRing::blank`] made it.
+    pub fn clear(&mut self) {
+        self.mark = RingMark::Development;
+        self.id = RingId::from_bytes([0; RING_ID_LEN]);
+        self.generation = 0;
+        self.newest = [0; KeyUse::ALL.len()];
+        for slot in &mut self.entries {
+            // A root is wiped when it is dropped.
+            *slot = None;
+        }
+    }
+
     /// Whether it protects real cards.
     #[must_use]
     pub const fn mark(&self) -> RingMark {
@@ -288,7 +312,7 @@ impl KeyRing {
         &self.id
     }
 
-    /// How often it was changed, from 1.
+    /// How often it was changed, from 1; 0 if it is blank.
     #[must_use]
     pub const fn generation(&self) -> u64 {
         self.generation
@@ -687,7 +711,7 @@ impl KeyRing {
             .map(ArchiveReadingKey::new)
     }
 
-    pub(super) fn empty(mark: RingMark, id: RingId, generation: u64) -> Self {
+    const fn empty(mark: RingMark, id: RingId, generation: u64) -> Self {
         Self {
             mark,
             id,
@@ -858,6 +882,9 @@ impl KeyRing {
     }
 
     fn next_generation(&self) -> Result<u64, KeyError> {
+        if self.generation == 0 {
+            return Err(KeyError::Blank);
+        }
         self.generation
             .checked_add(1)
             .ok_or(KeyError::GenerationsOver)
