@@ -280,6 +280,7 @@ impl KeyRing {
     /// [`open_ring_with_kek_into`](crate::seal::open_ring_with_kek_into). Until then it is a
     /// development ring of generation 0 without a key: it takes none and is not sealed.
     #[must_use]
+    #[inline(never)]
     pub const fn blank() -> Self {
         Self::empty(
             RingMark::Development,
