@@ -67,7 +67,7 @@ const DESTROYED: u8 = 8;
 /// How many bytes [`encode`] writes.
 pub(crate) fn encoded_len(ring: &KeyRing) -> usize {
     let (_, uses) = format_of(ring);
-    let count = ring.entries.iter().flatten().count();
+    let count = ring.taken().count();
     HEAD_LEN - 4 * (ring.newest.len() - uses) + count * ENTRY_LEN
 }
 
@@ -82,7 +82,7 @@ pub(crate) fn encode(ring: &KeyRing, out: &mut [u8]) -> Result<usize, CodecError
     for newest in ring.newest.iter().take(uses) {
         writer.u32(*newest)?;
     }
-    let count = ring.entries.iter().flatten().count();
+    let count = ring.taken().count();
     let invalid = CodecError::Invalid { at: writer.len() };
     writer.u8(u8::try_from(count).map_err(|_| invalid)?)?;
     for entry in ring.in_order() {
@@ -149,7 +149,7 @@ fn read(bytes: &[u8], ring: &mut KeyRing) -> Result<(), CodecError> {
             return Err(CodecError::Invalid { at });
         }
         if let Some(slot) = ring.entries.get_mut(index) {
-            *slot = Some(entry);
+            *slot = entry;
         }
     }
     reader.finish()
@@ -242,7 +242,7 @@ fn fits(ring: &KeyRing, entry: &Entry) -> bool {
         .get(usize::from(name.usage.number()) - 1)
         .copied()
         .unwrap_or(0);
-    let in_order = ring.entries.iter().flatten().all(|e| e.info.name < name);
+    let in_order = ring.taken().all(|e| e.info.name < name);
     let one_active = !info.state.may_seal() || ring.active(name.usage).is_err();
     let one_filling = !info.filling || !ring.versions().any(|other| other.filling);
     let live = name.usage != KeyUse::Vaultless
@@ -256,9 +256,7 @@ fn fits(ring: &KeyRing, entry: &Entry) -> bool {
         zero
     } else {
         let distinct = !ring
-            .entries
-            .iter()
-            .flatten()
+            .taken()
             .any(|other| bool::from(other.root.ct_eq(&entry.root)));
         !zero && distinct && ring.root_check(&entry.root, name) == Ok(info.check_value)
     };
@@ -321,7 +319,7 @@ mod tests {
     }
 
     fn is_blank(ring: &KeyRing) -> bool {
-        let nothing = ring.entries.iter().all(Option::is_none);
+        let nothing = ring.taken().next().is_none();
         nothing && ring.newest == KeyRing::blank().newest && ring.generation == 0
     }
 
