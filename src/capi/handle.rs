@@ -86,6 +86,7 @@ impl Call {
     }
 
     /// Takes an object out and wipes the memory in which it was.
+    #[cfg(feature = "embedded")]
     pub(super) fn take<H: Handle>(&self, at: *mut H) -> Result<H::Inner, Refusal> {
         Ok(self.exclusive(at)?.empty())
     }
@@ -230,11 +231,11 @@ pub(super) struct Exclusive<'c, H: Handle> {
 
 impl<H: Handle> Exclusive<'_, H> {
     /// Takes the value out, wipes its memory, and leaves no open object.
+    #[cfg(feature = "embedded")]
     fn empty(&mut self) -> H::Inner {
         self.held.mark.store(0, Ordering::Release);
         let place = self.held.value.get();
-        // SAFETY: the value is there, this call has it for itself, and it is there no more for
-        // anybody from now on: the mark is gone.
+        // SAFETY: as in `end`.
         let inner = unsafe { (*place).assume_init_read() };
         self.wipe();
         inner
@@ -243,7 +244,8 @@ impl<H: Handle> Exclusive<'_, H> {
     /// Ends the object where it lies, wipes its memory, and leaves no open object.
     fn end(&mut self) {
         self.held.mark.store(0, Ordering::Release);
-        // SAFETY: as in `empty`.
+        // SAFETY: the value is there, this call has it for itself, and it is there no more for
+        // anybody from now on: the mark is gone.
         unsafe { (*self.held.value.get()).assume_init_drop() }
         self.wipe();
     }

@@ -14,8 +14,8 @@ use cardvault::journal::{
 };
 use cardvault::keys::{Component, Cryptoperiod, Domain, Kek, KeyRing, KeyUse, RingMark};
 use cardvault::seal::{
-    Binding, MAX_SEALED_RING, NonceSource, Opener, SEALED_RECORD_LEN, Sealer, open_ring_with_kek_into,
-    seal_ring_with_kek,
+    Binding, MAX_SEALED_RING, NonceSource, Opener, SEALED_RECORD_LEN, Sealer,
+    open_ring_with_kek_into, seal_ring_with_kek,
 };
 use cardvault::token::{KeepFirst, KeepLast, Token, Vaultless, VaultlessFormat};
 use cardvault::{Secret, UnixSeconds};
