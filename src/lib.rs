@@ -64,6 +64,7 @@
 //! | `passphrase` | development rings under a passphrase (Argon2id) |
 //! | `vault` | the vault, the ledger beside it and archives of both; a store in memory |
 //! | `embedded` | the durable store on disk |
+//! | `postgres` | the store on PostgreSQL, for many processes |
 //! | `capi` | the functions of the C header; with `embedded` also the vault's |
 //! | `cli` | the command `cardvault` |
 #![cfg_attr(not(any(feature = "std", test)), no_std)]

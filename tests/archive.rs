@@ -14,6 +14,8 @@
 mod desk;
 #[path = "support/golden.rs"]
 mod golden;
+#[path = "support/lines.rs"]
+mod lines;
 
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -31,15 +33,15 @@ use cardvault::refund::{RefundEvent, Refusal};
 use cardvault::seal::{MAX_SEALED_RING, open_ring_with_kek, seal_ring_with_kek};
 use cardvault::token::Token;
 use cardvault::vault::{
-    AccessEvent, AccessLog, AccessLogError, BlockingVault, Embedded, EmbeddedOptions, IndexKey,
-    Item, LineLog, Memory, Row, RowKey, SnapshotStore, Store, Tokenize, Vault, VaultError, Write,
-    WriteOutcome,
+    AccessLogError, BlockingVault, Embedded, EmbeddedOptions, IndexKey, Item, LineLog, Memory, Row,
+    RowKey, SnapshotStore, Store, Tokenize, Vault, VaultError, Write, WriteOutcome,
 };
 use desk::{
     NOW, access, add, audit_all, card, check_all, clock, cny, everything, ledger_of, open,
     open_with, payment_id, policy, refund, ring, ring_of, rng, sale,
 };
 use golden::{assert_golden, golden};
+use lines::Lines;
 use pollster::block_on;
 use proptest::prelude::*;
 use rand_chacha::ChaCha20Rng;
@@ -602,18 +604,6 @@ fn an_interrupted_restore_is_noticed_and_goes_on() {
     restore_into(&archive, &store).unwrap();
     assert!(everything(&store, 1000) == whole);
     open(store);
-}
-
-/// Keeps its lines, or refuses to.
-struct Lines(Mutex<Option<Vec<String>>>);
-
-impl AccessLog for &'static Lines {
-    fn record(&self, events: &[AccessEvent<'_>]) -> Result<(), AccessLogError> {
-        let mut lines = self.0.lock().unwrap();
-        let lines = lines.as_mut().ok_or(AccessLogError)?;
-        lines.extend(events.iter().map(ToString::to_string));
-        Ok(())
-    }
 }
 
 #[test]

@@ -391,6 +391,7 @@ fn life_of_a_key() {
     assert_eq!(back, cards(50));
     bench.output(&["keys", "retire", "v", "card-2"], "");
     bench.fails(3, "no card key is active", &["tokenize", "v"]);
+    bench.fails(3, "keys add FOLDER card", &["rewrap", "v"]);
     bench.fails(3, "no card-9", &["keys", "activate", "v", "card-9"]);
     assert!(bench.output(&["keys", "check", "v"], "").contains("card-1"));
 }
@@ -444,7 +445,29 @@ fn a_backup_and_its_restore() {
     assert!(!errors(&quiet).contains("rows"));
 
     let verified = bench.output(&["import", "b.cva", "--dry-run"], "");
-    assert!(verified.contains("rows        2000") && verified.ends_with("verified\n"));
+    assert!(verified.contains("rows             2000\n") && verified.ends_with("verified\n"));
+    let made = verified.lines().find_map(|line| line.strip_prefix("made"));
+    let made = made.unwrap().trim().as_bytes();
+    assert!(matches!(
+        made,
+        [
+            b'2',
+            ..,
+            b'-',
+            _,
+            _,
+            b'T',
+            _,
+            _,
+            b':',
+            _,
+            _,
+            b':',
+            _,
+            _,
+            b'Z'
+        ]
+    ));
     let restored = bench.run(&["import", "b.cva", "deep/r"], "");
     assert_eq!(code(&restored), 0, "{}", errors(&restored));
     assert!(errors(&restored).contains("every record opens"));
@@ -468,7 +491,7 @@ fn a_backup_and_its_restore() {
     bench.write("cut", &archive[..archive.len() - 1]);
     bench.fails(3, "the archive ends at byte", &["import", "cut", "n"]);
     bench.write("other", "something else");
-    bench.fails(3, "not an archive", &["import", "other", "n"]);
+    bench.fails(4, "not an archive", &["import", "other", "n"]);
     bench.fails(4, "No such file", &["import", "nowhere", "n"]);
     bench.fails(2, "FOLDER", &["import", "b.cva"]);
     assert!(!bench.path("n").exists(), "something was made of nothing");

@@ -216,8 +216,8 @@ fn a_terminals_day_comes_into_the_ledger_once() {
     let rows = || desk.json("ledger find v --from 2025-03-14 --until 2025-03-15");
     let before = rows();
     assert_eq!(before.len(), 10);
-    // The same again changes nothing, and nothing is left unapplied.
-    let again = desk.ok("journal import v up");
+    // The same again changes nothing; what has no original is still named.
+    let again = desk.no("journal import v up");
     assert!(
         again.contains("10 verified before") && again.contains("known    10 payments"),
         "{again}"
@@ -239,7 +239,7 @@ fn a_terminals_day_comes_into_the_ledger_once() {
     desk.fails(4, "this is no receipt", "journal confirm t up");
     assert!(
         desk.ok("journal confirm t receipt")
-            .contains("10 entries are with the host")
+            .contains("the host has 10 entries")
     );
 
     // More on the same day, of which the host takes what it does not have.
@@ -331,7 +331,7 @@ fn a_faulty_upload_is_refused_and_the_fault_named() {
     desk.fails(4, "no upload of a journal", "journal verify v day.csv");
     desk.fails(4, "no journal is there", "journal write v day.csv");
     // The whole upload comes after all, and an older one behind it is noticed.
-    let whole = desk.ok("journal import v up --receipt receipt");
+    let whole = desk.no("journal import v up --receipt receipt");
     assert!(whole.contains("known    9 payments"), "{whole}");
     desk.ok("journal confirm t receipt");
     desk.bench.write("late.jsonl", small_sales(11, 1));
@@ -1035,5 +1035,81 @@ fn bad_input_is_named_by_line_and_field_and_nothing_is_written() {
     assert!(
         desk.ok("ledger reconcile --help")
             .contains("missing-in-ledger")
+    );
+}
+
+#[test]
+fn a_terminals_own_void_has_a_number_that_no_card_has() {
+    let desk = Desk::new();
+    let head = "time,kind,amount,currency,stan,voucher,batch,merchant,card,response,original";
+    let line = |at: u32, rest: &str| format!("2025-03-14 10:15:00,{rest},{at:06},{at:06},000007");
+    // In hexadecimal digits T0000003 is 5430303030303033, which passes for a Mastercard.
+    let rows = [
+        line(1, "sale,5.00,CNY") + ",M1,4111111111111111,00,",
+        line(2, "sale-void,5.00,CNY") + ",M1,,00,voucher:000007/000001",
+    ];
+    desk.bench
+        .write("void.csv", format!("{head}\n{}\n", rows.join("\n")));
+    desk.ok("journal init v t3 --terminal T0000003 --pages 8");
+    desk.ok("journal write t3 void.csv");
+    // A pipe to the host: nothing but the upload stands in it.
+    let upload = desk.bench.run(&["journal", "upload", "t3", "-o", "-"], "");
+    assert!(errors(&upload).contains("2 entries to -"));
+    desk.bench.write("up3", &upload.stdout);
+    desk.ok("journal import v up3");
+    let kinds = desk.json("journal show v up3");
+    assert_eq!(
+        [&kinds[1]["kind"], &kinds[1]["currency"]],
+        ["sale-void", "CNY"]
+    );
+
+    let listed = desk.json("refund list v");
+    let number = listed[0]["number"].as_str().unwrap();
+    assert_eq!(number, "J-T0000003/1/1");
+    let asked = desk.ok(&format!("refund status v --merchant M1 --number {number}"));
+    assert!(asked.contains("payment    T0000003/1/0\n"), "{asked}");
+    let history = desk.ok("ledger history v --payment T0000003/1/1");
+    assert!(history.contains("checked: 1 event, none"), "{history}");
+}
+
+#[test]
+fn what_a_person_gets_wrong_is_answered_in_his_words() {
+    let desk = Desk::with_day();
+    let elsewhere = desk.ends(0, "ledger find v --from 2025-03-14 --domain shop-2");
+    assert!(
+        elsewhere
+            .errors
+            .contains("no such payment in the domain shop-2")
+    );
+    let elsewhere = desk.ends(0, "refund list v --domain shop-2");
+    assert!(
+        elsewhere
+            .errors
+            .contains("no such request in the domain shop-2")
+    );
+    let refund = "refund request v --payment 10000001/1/0 --merchant M1 --number R-1 --amount";
+    for amount in ["-5", "5.123", "5,00"] {
+        let answer = desk.ends(2, &format!("{refund} {amount}"));
+        let shown = answer.errors;
+        assert!(
+            shown.contains("at most 2 digits behind the point for CNY"),
+            "{shown}"
+        );
+    }
+    let bad = desk
+        .bench
+        .run(&["journal", "write", "t"], format!("{}x\n", DAY));
+    let shown = errors(&bad);
+    assert!(
+        shown.contains("standard input: 1 faulty line; nothing"),
+        "{shown}"
+    );
+    // Another process has it open.
+    let flash = fs::File::open(desk.bench.path("t/journal.flash")).unwrap();
+    flash.lock().unwrap();
+    desk.fails(
+        4,
+        "another process has the journal open",
+        "journal write t day.csv",
     );
 }

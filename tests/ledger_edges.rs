@@ -14,13 +14,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use cardvault::keys::{Domain, KeyError, KeyName, KeyRing, KeyUse};
+use cardvault::ledger::reconcile::{Disagreement, SettlementRow, with_settlement};
 use cardvault::ledger::{
-    BlockingLedger, Change, Cursor, ImportEntry, Imported, Ledger, LedgerError, Lookup, NewPayment,
-    Source, WhyUnapplied,
+    Answer, BlockingLedger, Change, Cursor, ImportEntry, Imported, Ledger, LedgerError, Lookup,
+    NewPayment, Source, WhyUnapplied,
 };
 use cardvault::payment::{
     AMOUNT_MAX, Amount, BatchNumber, ClearingDate, Currency, Date, OriginalVoucher, PaymentKind,
-    Reference, Voucher,
+    Reference, ResponseCode, Voucher,
 };
 use cardvault::refund::{
     Action, Authority, CardMatch, Deadlines, PaidBy, PaymentState, Policy, RefundEvent,
@@ -35,8 +36,8 @@ use pollster::block_on;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 use support::{
-    START, add, ask, cny, date, id, memory, merchant, number, policy, ring, rrn, sale, shop,
-    terminal,
+    START, add, ask, cny, date, id, in_doubt, memory, merchant, number, policy, ring, rrn, sale,
+    shop, terminal,
 };
 
 type InMemory = BlockingLedger<Arc<Memory>>;
@@ -535,6 +536,208 @@ fn an_undone_completion_holds_the_amount_again() {
     };
     assert!(complete("C-1").repeated);
     assert!(!complete("C-2").repeated);
+}
+
+/// An outcome as the centre tells it.
+fn tell(ledger: &InMemory, text: &str, event: RefundEvent) -> Result<RefundStatus, LedgerError> {
+    let told = ledger.progress(
+        &shop(),
+        &merchant(),
+        &number(text),
+        event,
+        Source::Centre,
+        None,
+    );
+    told.map(|record| record.status)
+}
+
+/// The issuer took the rest back: what becomes of the refunds leaves nothing to refund.
+#[test]
+fn a_lost_dispute_leaves_nothing_to_refund() {
+    let (_, ledger) = memory();
+    ledger
+        .record(&shop(), &sale(1, 1000), Source::Centre)
+        .unwrap();
+    let request = |minor, text: &str| {
+        let request = ask(Action::Refund, minor, text);
+        ledger.request(&shop(), &id(1), &policy(), &request)
+    };
+    request(600, "R-1").unwrap();
+    for change in [Change::Disputed, Change::DisputeLost] {
+        ledger
+            .change(&shop(), &id(1), change, Source::Operator)
+            .unwrap();
+    }
+    for event in [RefundEvent::Accepted, RefundEvent::Failed] {
+        tell(&ledger, "R-1", event).unwrap();
+        let payment = ledger.audit(&shop(), &id(1)).unwrap();
+        assert_eq!(payment.state, PaymentState::Refunded);
+        assert_eq!(
+            request(400, "R-2"),
+            Err(LedgerError::Refused(Refusal::AlreadyRefunded))
+        );
+    }
+}
+
+/// What the centre did with a request can be told after the payment has ended in another way.
+#[test]
+fn an_outcome_is_recorded_after_the_payment_has_ended_otherwise() {
+    let (_, ledger) = memory();
+    for payment in [sale(1, 1000), in_doubt(2, 1000)] {
+        ledger.record(&shop(), &payment, Source::Centre).unwrap();
+    }
+    let asked = [
+        (1, Action::Refund, 600, "R-1"),
+        (2, Action::Reversal, 1000, "B-1"),
+    ];
+    for (n, action, minor, text) in asked {
+        ledger
+            .request(&shop(), &id(n), &policy(), &ask(action, minor, text))
+            .unwrap();
+    }
+    // Meanwhile the terminal voided the one, and an inquiry finds that the other was declined.
+    let original = Reference::Voucher(OriginalVoucher {
+        batch: Some(sale(1, 1).fields.batch),
+        voucher: Some(sale(1, 1).fields.voucher),
+        ..OriginalVoucher::default()
+    });
+    let void = act(3, PaymentKind::SaleVoid, 1000, original);
+    assert_eq!(import(&ledger, &[void]).unapplied, []);
+    let answer = Answer {
+        response: ResponseCode::parse(b"51").unwrap(),
+        rrn: None,
+        approval: None,
+        clearing: None,
+    };
+    ledger
+        .resolve(&shop(), &id(2), &answer, Source::Inquiry)
+        .unwrap();
+    for (text, n, state) in [
+        ("R-1", 1, PaymentState::Voided),
+        ("B-1", 2, PaymentState::NeverApproved),
+    ] {
+        let told = tell(&ledger, text, RefundEvent::Accepted);
+        assert_eq!(told, Ok(RefundStatus::Accepted));
+        let payment = ledger.audit(&shop(), &id(n)).unwrap();
+        assert_eq!((payment.state, payment.pending), (state, None));
+    }
+    let payment = ledger.payment(&shop(), &id(1)).unwrap();
+    assert_eq!(payment.refunds.accepted, cny(600));
+    assert_eq!(
+        tell(&ledger, "R-1", RefundEvent::Failed),
+        Ok(RefundStatus::Failed)
+    );
+    let payment = ledger.audit(&shop(), &id(1)).unwrap();
+    assert_eq!(payment.state, PaymentState::Voided);
+}
+
+/// A refund at one terminal can be uploaded before the payment at another one.
+#[test]
+fn what_came_before_its_payment_is_applied_when_it_comes_again() {
+    let (store, ledger) = memory();
+    let refunds = [
+        act(2, PaymentKind::Refund, 300, by_rrn(1, date())),
+        act(3, PaymentKind::Refund, 800, by_rrn(1, date())),
+    ];
+    let why = |imported: Imported| {
+        let why = imported.unapplied.iter().map(|entry| entry.why);
+        why.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        why(import(&ledger, &refunds)),
+        [WhyUnapplied::NoOriginal; 2]
+    );
+    let before = all_rows(&*store);
+    assert_eq!(
+        why(import(&ledger, &refunds)),
+        [WhyUnapplied::NoOriginal; 2]
+    );
+    assert_eq!(all_rows(&*store), before);
+
+    import(&ledger, &[sale(1, 1000)]);
+    let applied = import(&ledger, &refunds);
+    assert_eq!((applied.new, applied.known), (0, 2));
+    assert_eq!(why(applied), [WhyUnapplied::TotalExceeded]);
+    let payment = ledger.audit(&shop(), &id(1)).unwrap();
+    assert_eq!(payment.refunds.accepted, cny(300));
+    assert_eq!(payment.state, PaymentState::PartlyRefunded);
+    let before = all_rows(&*store);
+    assert_eq!(
+        why(import(&ledger, &refunds)),
+        [WhyUnapplied::TotalExceeded]
+    );
+    assert_eq!(all_rows(&*store), before);
+}
+
+/// Reference numbers come again on another day, and with each try.
+#[test]
+fn a_reference_number_of_two_refunds_is_ambiguous_and_a_failed_try_s_is_forgotten() {
+    let (_, ledger) = memory();
+    ledger
+        .record(&shop(), &sale(1, 1000), Source::Centre)
+        .unwrap();
+    let request = |text: &str| {
+        let request = ask(Action::Refund, 100, text);
+        let asked = ledger.request(&shop(), &id(1), &policy(), &request);
+        asked.unwrap().record
+    };
+    let accept = |text: &str| {
+        let (event, source) = (RefundEvent::Accepted, Source::Centre);
+        ledger
+            .progress(
+                &shop(),
+                &merchant(),
+                &number(text),
+                event,
+                source,
+                Some(rrn(5)),
+            )
+            .unwrap()
+    };
+    for text in ["R-1", "R-2"] {
+        request(text);
+    }
+    let requests = ["R-1", "R-2"].map(accept);
+    let row = SettlementRow {
+        kind: PaymentKind::Refund,
+        amount: cny(100),
+        merchant: merchant(),
+        terminal: terminal(),
+        voucher: None,
+        rrn: Some(rrn(5)),
+        order: None,
+        refund: None,
+        clearing: ClearingDate(date()),
+    };
+    let found = with_settlement(&[], &requests, &[row]);
+    assert_eq!(found[0].what, Disagreement::Ambiguous);
+    tell(&ledger, "R-1", RefundEvent::Failed).unwrap();
+    assert_eq!(request("R-1").rrn, None);
+}
+
+/// A void changes no sum: only the history tells that the payment's row is an older one.
+#[test]
+fn an_older_row_of_a_voided_payment_is_noticed() {
+    let (store, ledger) = memory();
+    let payment = sale(1, 1000);
+    ledger.record(&shop(), &payment, Source::Centre).unwrap();
+    let is_payment = |(key, _): &(RowKey, Row)| key.as_bytes()[0] == 0x41;
+    let row = || all_rows(&*store).into_iter().find(is_payment).unwrap();
+    let (key, older) = row();
+    ledger
+        .request(&shop(), &id(1), &policy(), &ask(Action::Void, 1000, "V-1"))
+        .unwrap();
+    tell(&ledger, "V-1", RefundEvent::Accepted).unwrap();
+    let newer = row().1;
+    let replace = Write::Replace {
+        token: key,
+        expected: newer,
+        row: older,
+    };
+    block_on(store.write(None, vec![replace])).unwrap();
+    let noticed = LedgerError::Tampered;
+    assert_eq!(ledger.history(&shop(), &id(1)), Err(noticed));
+    assert_eq!(ledger.audit(&shop(), &id(1)), Err(noticed));
 }
 
 /// The versions of the ledger keys that rows are bound under.

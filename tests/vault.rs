@@ -11,6 +11,8 @@
 #[macro_use]
 #[path = "support/forward.rs"]
 mod forward;
+#[path = "support/lines.rs"]
+mod lines;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -19,10 +21,11 @@ use cardvault::card::{Brand, CardRecord, Expiry, Pan};
 use cardvault::keys::{Cryptoperiod, Domain, KeyError, KeyRing, KeyUse, RingMark};
 use cardvault::token::Token;
 use cardvault::vault::{
-    Access, AccessEvent, AccessLog, AccessLogError, BlockingVault, LineLog, Memory, Metadata, Row,
-    RowKey, Store, StoreError, Tokenize, Vault, VaultError, Write, WriteOutcome,
+    Access, AccessLogError, BlockingVault, LineLog, Memory, Metadata, Row, RowKey, Store,
+    StoreError, Tokenize, Vault, VaultError, Write, WriteOutcome,
 };
 use cardvault::{SystemRandom, UnixSeconds};
+use lines::Lines;
 use pollster::block_on;
 use subtle::ConstantTimeEq;
 
@@ -500,18 +503,6 @@ fn a_key_whose_time_is_over_seals_nothing() {
         Err(VaultError::Key(KeyError::CryptoperiodOver { .. }))
     ));
     vault.detokenize(&access(), &shop(), &token).unwrap();
-}
-
-/// Keeps its lines, or refuses to.
-struct Lines(Mutex<Option<Vec<String>>>);
-
-impl AccessLog for &'static Lines {
-    fn record(&self, events: &[AccessEvent<'_>]) -> Result<(), AccessLogError> {
-        let mut lines = self.0.lock().unwrap();
-        let lines = lines.as_mut().ok_or(AccessLogError)?;
-        lines.extend(events.iter().map(ToString::to_string));
-        Ok(())
-    }
 }
 
 #[test]

@@ -101,6 +101,8 @@ mod tests {
 
     #[test]
     fn labels_stand_in_this_file_alone() {
+        // The demo's thief has read the manual, and no way into the library.
+        const APART: [&str; 2] = ["keys/label.rs", "bin/cardvault/demo/thief.rs"];
         let sources = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let mut folders = vec![sources];
         while let Some(folder) = folders.pop() {
@@ -108,7 +110,7 @@ mod tests {
                 let path = entry.unwrap().path();
                 if path.is_dir() {
                     folders.push(path);
-                } else if !path.ends_with("keys/label.rs") {
+                } else if !APART.iter().any(|file| path.ends_with(file)) {
                     let text = std::fs::read_to_string(&path).unwrap_or_default();
                     assert!(!text.contains("cardvault/1/"), "{}", path.display());
                 }

@@ -15,7 +15,8 @@ use super::record::{
 use super::row::{Binder, Stored, event_key, origin, request_name};
 use crate::keys::Domain;
 use crate::refund::{
-    Action, BatchState, PaymentEvent, PaymentState, RefundEvent, RefundStatus, RefundTotals,
+    Action, BatchState, PaymentEvent, PaymentState, RefundEvent, RefundLevel, RefundStatus,
+    RefundTotals,
 };
 use crate::time::UnixSeconds;
 use crate::vault::{IndexKey, Row, RowKey, Write};
@@ -125,7 +126,7 @@ impl<'a> Draft<'a> {
         self.tell(&record.payment, Happened::Requested, source, Some(&record))
     }
 
-    /// Brings a request further, with what that does to its payment.
+    /// Brings a request further, with what that does to its payment, unless that is over.
     pub(super) fn progress(
         &mut self,
         record: &RequestRecord,
@@ -143,11 +144,13 @@ impl<'a> Draft<'a> {
             _ => {}
         }
         let payment = self.payment_mut(&record.payment)?;
+        let is_over = is_over(payment);
         let happened = if record.action == Action::Refund {
             count(payment, record, next.status)?
         } else {
             conclude(payment, record, next.status)?
         };
+        let happened = happened.filter(|_| !is_over);
         if let Some(event) = happened {
             payment.state = payment.state.after(payment.fields.kind, event)?;
         }
@@ -257,6 +260,16 @@ impl<'a> Draft<'a> {
         payment.evidence = tag;
         self.events.push((key, row));
         Ok(())
+    }
+}
+
+/// Whether nothing is left of a payment, whatever becomes of its requests: it was taken back as a
+/// whole, never approved, or lost in a dispute, which refunded what its refunds had not.
+fn is_over(payment: &Payment) -> bool {
+    match payment.state {
+        PaymentState::Voided | PaymentState::Reversed | PaymentState::NeverApproved => true,
+        PaymentState::Refunded => payment.refunds.level(payment.fields.amount) != RefundLevel::All,
+        _ => false,
     }
 }
 

@@ -112,7 +112,15 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
                 events.push((key, Read { row, value }));
             }
         }
-        if chain == payment.evidence {
+        // One more than the payment knows: its row is an older one.
+        let behind = match payment.revision.checked_add(1) {
+            Some(revision) => {
+                let key = event_key(domain, payment, revision)?;
+                self.vault().store().rows(vec![key]).await?.pop().flatten()
+            }
+            None => None,
+        };
+        if chain == payment.evidence && behind.is_none() {
             Ok(events)
         } else {
             Err(LedgerError::Tampered)

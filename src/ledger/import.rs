@@ -1,7 +1,7 @@
 //! Verified entries of terminals' journals into vault and ledger, all or nothing.
 #![forbid(unsafe_code)]
 
-use core::fmt::{self, Write as _};
+use core::fmt;
 
 use rand_core::TryCryptoRng;
 
@@ -123,7 +123,8 @@ pub struct Imported {
     pub known: usize,
     /// Cards that the vault did not have.
     pub new_cards: usize,
-    /// New entries that act on a payment and could not be applied to it. They are recorded.
+    /// Entries that act on a payment and could not be applied to it. They are recorded, and tried
+    /// again by each import that brings them again.
     pub unapplied: Vec<Unapplied>,
 }
 
@@ -187,7 +188,8 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
     /// Takes over at most [`MAX_ENTRIES`](super::MAX_ENTRIES) verified entries: cards into the
     /// vault, under convergent tokens, payments into the ledger, and what voids, refunds,
     /// reversals and completions did to their originals. All of it in one transaction or none;
-    /// the same entries again change nothing.
+    /// the same entries again change nothing, but that what found no original before is applied
+    /// once the original is there.
     ///
     /// # Errors
     /// [`LedgerError::OtherContent`] if an identity stands for another payment;
@@ -231,11 +233,10 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
             };
             let mut seen = std::collections::BTreeSet::new();
             for (at, (payment, known)) in payments.iter().zip(&is_known).enumerate() {
-                if !known
-                    && seen.insert(payment.id)
+                if seen.insert(payment.id)
                     && let Some(action) = action_of(payment.fields.kind)
                     && let Some(why) = self
-                        .act(&state, domain, &mut draft, payment, action)
+                        .act(&state, domain, &mut draft, payment, action, *known)
                         .await?
                 {
                     imported.unapplied.push(Unapplied { at, why });
@@ -249,7 +250,8 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         Err(LedgerError::Conflict)
     }
 
-    /// Applies an entry to its original; why not, if it cannot be.
+    /// Applies an entry to its original; why not, if it cannot be. One that was `known` before
+    /// is applied if it was not then.
     async fn act(
         &self,
         state: &RingState,
@@ -257,6 +259,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         draft: &mut Draft<'_>,
         entry: &NewPayment,
         action: Action,
+        known: bool,
     ) -> Result<Option<WhyUnapplied>, LedgerError> {
         let approved = entry.fields.response.map(|code| match action {
             Action::Reversal => code.is_reversed(),
@@ -270,6 +273,15 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
             Some(_) => RefundEvent::Accepted,
             None => RefundEvent::NoAnswer,
         };
+        let number = number_of(entry)?;
+        if known {
+            let asked = self.request_of(domain, &entry.fields.merchant, &number);
+            match asked.await {
+                Ok(_) => return Ok(None),
+                Err(LedgerError::UnknownRequest) => {}
+                Err(error) => return Err(error),
+            }
+        }
         let original = match self.original(domain, draft, entry, action).await? {
             Ok(original) => original,
             Err(why) => return Ok(Some(why)),
@@ -279,7 +291,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         }
         let now = self.vault().now();
         let record = RequestRecord {
-            number: number_of(entry)?,
+            number,
             merchant: entry.fields.merchant,
             payment: original,
             action,
@@ -325,9 +337,6 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
             .ok_or(LedgerError::UnknownPayment)?;
         if let Some(why) = refused(payment, &record, event) {
             return Ok(Some(why));
-        }
-        if record.action == Action::Reversal && payment.pending.is_some() {
-            return Ok(Some(WhyUnapplied::State));
         }
         debug_assert_eq!(request_name(&record).requested, now);
         draft.ask(record, Source::Journal)?;
@@ -455,25 +464,13 @@ fn refused(payment: &Payment, record: &RequestRecord, event: RefundEvent) -> Opt
     (!follows).then_some(WhyUnapplied::State)
 }
 
-/// The number of an entry's request: the merchant's, or one made of the entry's identity.
+/// The number of an entry's request: the merchant's, or the entry's name. In hexadecimal digits
+/// some terminals' ids would pass for card numbers.
 fn number_of(entry: &NewPayment) -> Result<RefundNumber, LedgerError> {
     if let Some(number) = entry.fields.refund {
         return Ok(number);
     }
-    let mut text = String::new();
-    let (head, bytes): (_, &[u8]) = match &entry.id {
-        PaymentId::Journal { terminal, .. } => ("J-", terminal.as_bytes()),
-        PaymentId::Host(id) => ("H-", id),
-    };
-    text.push_str(head);
-    for byte in bytes {
-        let _ = write!(text, "{byte:02x}");
-    }
-    if let PaymentId::Journal {
-        epoch, sequence, ..
-    } = &entry.id
-    {
-        let _ = write!(text, "-{epoch}-{sequence}");
-    }
-    RefundNumber::parse(text.as_bytes()).map_err(|_| LedgerError::Tampered)
+    // A terminal's id may have blanks, a number has none.
+    let name = entry.id.to_string().replace('%', "%25").replace(' ', "%20");
+    RefundNumber::parse(format!("J-{name}").as_bytes()).map_err(|_| LedgerError::Tampered)
 }

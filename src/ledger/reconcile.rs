@@ -69,7 +69,7 @@ pub enum Disagreement {
     MissingInFile,
     /// The other record has it more than once.
     Duplicate,
-    /// More than one payment of the ledger is what a row speaks of.
+    /// More than one payment or refund of the ledger is what a row speaks of.
     Ambiguous,
     /// The kind.
     Kind,
@@ -198,9 +198,16 @@ pub fn with_settlement(
             });
         };
         if row.kind.is_refund() {
-            let Some(record) = asked.find(row) else {
-                tell(Disagreement::MissingInLedger, None, row.refund);
-                continue;
+            let record = match asked.find(row) {
+                [record] => *record,
+                [] => {
+                    tell(Disagreement::MissingInLedger, None, row.refund);
+                    continue;
+                }
+                _ => {
+                    tell(Disagreement::Ambiguous, None, row.refund);
+                    continue;
+                }
             };
             let mut tell = |what| tell(what, Some(record.payment), Some(record.number));
             if !seen_requests.insert((record.merchant, record.number)) {
@@ -401,32 +408,37 @@ impl<'a> PaymentIndex<'a> {
     }
 }
 
-/// Refunds by what a file's rows name them by.
+/// Refunds by what a file's rows name them by. A reference number comes again on another day.
 struct RequestIndex<'a> {
-    numbers: HashMap<(MerchantId, RefundNumber), &'a RequestRecord>,
-    rrns: HashMap<(MerchantId, Rrn), &'a RequestRecord>,
+    numbers: HashMap<(MerchantId, RefundNumber), Vec<&'a RequestRecord>>,
+    rrns: HashMap<(MerchantId, Rrn), Vec<&'a RequestRecord>>,
 }
 
 impl<'a> RequestIndex<'a> {
     fn new(requests: &'a [RequestRecord]) -> Self {
-        let refunds = || {
-            let requests = requests.iter();
-            requests.filter(|record| record.action == Action::Refund)
+        let mut index = Self {
+            numbers: HashMap::new(),
+            rrns: HashMap::new(),
         };
-        let rrn = |record: &'a RequestRecord| Some(((record.merchant, record.rrn?), record));
-        Self {
-            numbers: refunds()
-                .map(|record| ((record.merchant, record.number), record))
-                .collect(),
-            rrns: refunds().filter_map(rrn).collect(),
+        let refunds = requests.iter();
+        for record in refunds.filter(|record| record.action == Action::Refund) {
+            let number = (record.merchant, record.number);
+            index.numbers.entry(number).or_default().push(record);
+            if let Some(rrn) = record.rrn {
+                let rrns = index.rrns.entry((record.merchant, rrn));
+                rrns.or_default().push(record);
+            }
         }
+        index
     }
 
-    fn find(&self, row: &SettlementRow) -> Option<&'a RequestRecord> {
-        match (row.refund, row.rrn) {
-            (Some(number), _) => self.numbers.get(&(row.merchant, number)).copied(),
-            (None, Some(rrn)) => self.rrns.get(&(row.merchant, rrn)).copied(),
+    /// By its number, else by reference number.
+    fn find(&self, row: &SettlementRow) -> &[&'a RequestRecord] {
+        let found = match (row.refund, row.rrn) {
+            (Some(number), _) => self.numbers.get(&(row.merchant, number)),
+            (None, Some(rrn)) => self.rrns.get(&(row.merchant, rrn)),
             (None, None) => None,
-        }
+        };
+        found.map_or(&[], Vec::as_slice)
     }
 }

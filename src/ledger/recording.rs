@@ -15,7 +15,9 @@ use crate::vault::Store;
 pub const MAX_ENTRIES: usize = 400;
 
 impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
-    /// Records a payment. The same payment again is the same answer.
+    /// Records a payment. The same payment again is the same answer. What acts on another payment,
+    /// such as a refund, is recorded and not applied: that is what [`Ledger::request`] and
+    /// [`Ledger::import`] are for.
     ///
     /// # Errors
     /// [`LedgerError::OtherContent`] if its identity stands for another payment; the vault's.

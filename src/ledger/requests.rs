@@ -111,6 +111,8 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
                         authority: approved.authority(),
                         source: Source::Desk,
                         terminal: request.terminal,
+                        // That was the failed one's.
+                        rrn: None,
                         ..read.value
                     };
                     draft.progress(&before, RefundEvent::Resubmitted, Source::Desk)?

@@ -9,13 +9,15 @@ use cardvault::archive::{ArchiveHeader, Contents, restore_blocking, verify};
 use cardvault::ledger::Ledger;
 use cardvault::vault::MAX_BATCH;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::args::{Unlock, VaultArgs};
 use crate::bulk::access;
+use crate::desk::grid::{counted, facts};
+use crate::desk::moment::utc;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::files::{Output, Readers};
 use crate::folder::{Folder, FolderVault, read_ring, show_mark};
+use crate::progress::{Unit, progress};
 
 #[derive(Debug, Args)]
 pub(crate) struct Export {
@@ -39,7 +41,7 @@ pub(crate) struct Export {
 pub(crate) struct Import {
     /// The archive
     pub(crate) archive: PathBuf,
-    /// The new vault's folder; after an interruption the same again
+    /// The new vault's folder; after an interruption run the same command again
     #[arg(required_unless_present = "dry_run")]
     pub(crate) folder: Option<PathBuf>,
     #[command(flatten)]
@@ -61,7 +63,7 @@ pub(crate) fn export(args: &Export, quiet: bool) -> Outcome<Exit> {
     let failed = |error| Failure::archive("export", error);
     let carried = (!args.without_ring).then(|| folder.sealed_ring());
     let mut output = Output::open(&args.output, Readers::Owner)?;
-    let bar = progress(None, "exported", quiet);
+    let bar = progress(None, Unit::Bytes, "exporting", quiet);
     let mut export = vault.export(&access, carried).map_err(failed)?;
     while let Some(bytes) = export.next().map_err(failed)? {
         bar.inc(length(bytes));
@@ -72,10 +74,10 @@ pub(crate) fn export(args: &Export, quiet: bool) -> Outcome<Exit> {
     if !quiet {
         let header = export.header();
         crate::say(&format!(
-            "archive {} of ring generation {}: {} rows",
+            "archive {} of ring generation {}: {}",
             header.id,
             header.generation,
-            export.rows()
+            counted(export.rows(), "row")
         ));
     }
     Ok(Exit::Done)
@@ -94,7 +96,7 @@ pub(crate) fn import(args: &Import, quiet: bool) -> Outcome<Exit> {
     let ring = folder.ring()?;
     show_mark(&ring);
     // Before anything is made; what was changed since then is noticed again.
-    let bar = progress(Some(bytes), "verified", quiet);
+    let bar = progress(Some(bytes), Unit::Bytes, "verifying", quiet);
     let contents = verify(bar.wrap_read(BufReader::new(&file)), &ring).map_err(failed)?;
     bar.finish_and_clear();
     if args.dry_run {
@@ -102,7 +104,7 @@ pub(crate) fn import(args: &Import, quiet: bool) -> Outcome<Exit> {
     }
     file.rewind().map_err(Failure::at(path))?;
     let store = folder.store_to_fill()?;
-    let bar = progress(Some(bytes), "restored", quiet);
+    let bar = progress(Some(bytes), Unit::Bytes, "restoring", quiet);
     let source = bar.wrap_read(BufReader::new(file));
     let contents = restore_blocking(source, &ring, &store).map_err(failed)?;
     bar.finish_and_clear();
@@ -127,7 +129,7 @@ fn folder_of(args: &Import, into: &Path, header: ArchiveHeader) -> Outcome<Folde
 
 /// Opens every record and audits every payment.
 fn check(vault: &FolderVault, contents: &Contents, quiet: bool) -> Outcome<()> {
-    let bar = progress(Some(contents.rows), "rows checked", quiet);
+    let bar = progress(Some(contents.rows), Unit::Rows, "checking", quiet);
     let (mut after, mut unopenable) = (None, 0);
     loop {
         let step = vault.check(after, MAX_BATCH);
@@ -153,38 +155,26 @@ fn check(vault: &FolderVault, contents: &Contents, quiet: bool) -> Outcome<()> {
     }
     bar.finish_and_clear();
     if unopenable > 0 {
-        crate::say(&format!("{unopenable} records are under destroyed keys"));
+        let records = counted(unopenable, "record");
+        crate::say(&format!("{records} under destroyed keys"));
     }
     if !quiet {
-        crate::say(&format!("every record opens, {payments} payments audited"));
+        let payments = counted(payments, "payment");
+        crate::say(&format!("every record opens, {payments} audited"));
     }
     Ok(())
 }
 
 fn show(contents: &Contents, done: &str) -> Outcome<Exit> {
-    crate::show(&format!(
-        "archive     {}\nmade at     {}\ngeneration  {}\nrows        {}\nentries     {}\n{done}\n",
-        contents.id, contents.time.0, contents.generation, contents.rows, contents.entries,
-    ))?;
+    crate::show(&facts(&[
+        ("archive", Some(contents.id.to_string())),
+        ("made", Some(utc(contents.time))),
+        ("ring generation", Some(contents.generation.to_string())),
+        ("rows", Some(contents.rows.to_string())),
+        ("index entries", Some(contents.entries.to_string())),
+    ]))?;
+    crate::show(&format!("{done}\n"))?;
     Ok(Exit::Done)
-}
-
-fn progress(total: Option<u64>, done: &'static str, quiet: bool) -> ProgressBar {
-    // This target draws on a terminal alone.
-    let target = if quiet {
-        ProgressDrawTarget::hidden()
-    } else {
-        ProgressDrawTarget::stderr()
-    };
-    let bar = ProgressBar::with_draw_target(total, target).with_message(done);
-    let template = match total {
-        Some(_) => "{wide_bar} {percent}% {msg} {eta}",
-        None => "{spinner} {bytes} {msg} {bytes_per_sec}",
-    };
-    match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
 }
 
 fn length<T>(items: &[T]) -> u64 {

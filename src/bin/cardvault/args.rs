@@ -31,9 +31,12 @@ are. Empty lines are kept. Bad lines are left out of the output and named, by li
 reason and never by content, in the reject file.
 
 Output files appear under their names when they are complete. After an interruption run the same
-command again: a card that has its token keeps it (but not with --fresh).";
+command again: a card that has its token keeps it (but not with --fresh). Until then a draft stays
+beside the output, .NAME.cardvault-draft; that of detokenize holds card numbers: delete it if you do
+not run the command again.";
 
-/// Card numbers in, tokens out: checks, masks, tokenizes and seals card numbers.
+/// Card numbers in, tokens out: checks, masks, tokenizes and seals card numbers, takes in what
+/// terminals wrote, and refunds payments.
 #[derive(Debug, Parser)]
 #[command(name = "cardvault", version, after_help = EXIT_CODES, max_term_width = 100)]
 pub(crate) struct Cli {

@@ -92,6 +92,14 @@ impl Failure {
     }
 
     pub(crate) fn vault(what: impl Into<String>, error: VaultError) -> Self {
+        let what = what.into();
+        if let VaultError::Key(key) = error {
+            // The same key says the same wherever it fails.
+            return Self {
+                what,
+                ..Self::from(key)
+            };
+        }
         let failure = Self::new(Exit::Vault, what, error);
         match hint_of(error) {
             Some(hint) => failure.hint(hint),
@@ -108,6 +116,9 @@ impl Failure {
             }
             ArchiveError::Vault(error) => Self::vault(what, error),
             ArchiveError::Io(kind) => Self::io(what, &kind.into()),
+            ArchiveError::NotAnArchive => {
+                Self::files(what, error).hint("`cardvault export` writes one")
+            }
             _ => {
                 let failure = Self::new(Exit::Vault, what, error);
                 match error {

@@ -134,6 +134,10 @@ impl Output {
         }
     }
 
+    pub(crate) const fn is_file(&self) -> bool {
+        matches!(self, Self::File(_))
+    }
+
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Outcome<()> {
         match self {
             Self::File(draft) => draft.write_all(bytes).map_err(Failure::at(&draft.path)),

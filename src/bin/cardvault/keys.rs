@@ -6,6 +6,8 @@ use cardvault::{SystemRandom, UnixSeconds};
 use serde_json::{Value, json};
 
 use crate::args::{Add, Change, Check, Components, Destroy, Keys, Listing, Retire};
+use crate::desk::grid::Grid;
+use crate::desk::moment::{Clock, utc};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::folder::{Folder, FolderVault, show_mark};
 use crate::secrets::{draw_components, read_component};
@@ -31,30 +33,24 @@ fn list(args: &Listing) -> Outcome<()> {
     if args.json {
         return crate::show(&format!("{:#}\n", ring_json(&ring)));
     }
-    let mut text = format!(
-        "ring {} {} generation {}\n{:<16} {:<15} {:<6}  {:<10}  {:<10}  {:<10}\n",
+    crate::show(&format!(
+        "ring {} {} generation {}\n",
         ring.id(),
         ring.mark(),
-        ring.generation(),
-        "KEY",
-        "STATE",
-        "CHECK",
-        "ACTIVATED",
-        "SEALS TO",
-        "OPENS TO",
-    );
-    for info in ring.versions() {
-        text.push_str(&format!(
-            "{:<16} {:<15} {:<6}  {:<10}  {:<10}  {:<10}\n",
+        ring.generation()
+    ))?;
+    let row = |info: &KeyInfo| {
+        [
             info.name.to_string(),
-            info.state,
+            info.state.to_string(),
             info.check_value.to_string(),
             date(info.activated),
             date(info.not_after().filter(|_| info.state.may_seal())),
             date(info.opens_until().filter(|_| info.may_open())),
-        ));
-    }
-    crate::show(&text)
+        ]
+    };
+    let rows: Vec<_> = ring.versions().map(row).collect();
+    Grid::new(["KEY", "STATE", "CHECK", "ACTIVATED", "SEALS TO", "OPENS TO"]).rows(&rows)
 }
 
 fn check(args: &Check) -> Outcome<()> {
@@ -76,7 +72,7 @@ fn check(args: &Check) -> Outcome<()> {
     if args.json {
         let due: Vec<_> = due
             .iter()
-            .map(|due| json!({"key": due.name.to_string(), "at": due.at.0, "action": action(due)}))
+            .map(|due| json!({"key": due.name.to_string(), "at": utc(due.at), "action": action(due)}))
             .collect();
         let mut value = ring_json(&ring);
         if let Value::Object(fields) = &mut value {
@@ -244,52 +240,17 @@ fn key_json(info: &KeyInfo) -> Value {
         "key": info.name.to_string(),
         "state": info.state.as_str(),
         "check_value": info.check_value.to_string(),
-        "created": info.created.0,
-        "activated": info.activated.map(|at| at.0),
-        "retired": info.retired.map(|at| at.0),
-        "destroyed": info.destroyed.map(|at| at.0),
-        "seals_until": info.not_after().map(|at| at.0),
-        "opens_until": info.opens_until().map(|at| at.0),
+        "created": utc(info.created),
+        "activated": info.activated.map(utc),
+        "retired": info.retired.map(utc),
+        "destroyed": info.destroyed.map(utc),
+        "seals_until": info.not_after().map(utc),
+        "opens_until": info.opens_until().map(utc),
     })
 }
 
 /// The day in UTC, such as 2026-01-31; a dash for none.
 fn date(at: Option<UnixSeconds>) -> String {
-    let Some(at) = at else {
-        return "-".to_owned();
-    };
-    // Years counted from 1 March, so that the leap day comes last (proleptic Gregorian calendar).
-    let days = at.0 / DAY + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (year, month) = if month < 10 {
-        (year, month + 3)
-    } else {
-        (year + 1, month - 9)
-    };
-    format!("{:04}-{month:02}-{day:02}", year + era * 400)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dates() {
-        for (at, text) in [
-            (0, "1970-01-01"),
-            (951_782_399, "2000-02-28"),
-            (951_782_400, "2000-02-29"),
-            (951_868_800, "2000-03-01"),
-            (1_767_225_599, "2025-12-31"),
-            (1_767_225_600, "2026-01-01"),
-            (4_107_542_400, "2100-03-01"),
-        ] {
-            assert_eq!(date(Some(UnixSeconds(at))), text);
-        }
-        assert_eq!(date(None), "-");
-    }
+    let day = at.and_then(|at| Clock::UTC.date(at));
+    day.map_or("-".to_owned(), |day| day.to_string())
 }

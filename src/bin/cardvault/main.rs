@@ -17,6 +17,7 @@ mod inspect;
 mod journal;
 mod keys;
 mod ledger;
+mod progress;
 mod refund;
 mod rows;
 mod secrets;

@@ -9,6 +9,7 @@ use std::path::Path;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
 use crate::bulk::{Line, Source, content, split};
+use crate::desk::grid::counted;
 use crate::failure::{Failure, Outcome};
 
 /// So many faulty lines are named.
@@ -134,7 +135,7 @@ pub(crate) fn read<T>(
                 csv_fields(text, header)
             } else {
                 header = Some(read_header(text, columns).map_err(|fault| {
-                    Failure::files(format!("{}, line {number}", path.display()), fault)
+                    Failure::files(format!("{}, line {number}", input_name(path)), fault)
                         .hint("the first line names the columns; --help lists them")
                 })?);
                 continue;
@@ -158,13 +159,20 @@ pub(crate) fn read<T>(
     }
 }
 
+fn input_name(path: &Path) -> String {
+    if path == Path::new("-") {
+        return "standard input".to_owned();
+    }
+    path.display().to_string()
+}
+
 fn refused(path: &Path, faults: &[(u64, Fault)]) -> Failure {
     for (line, fault) in faults.iter().take(NAMED) {
         crate::say(&format!("line {line}: {fault}"));
     }
     Failure::files(
-        path.display().to_string(),
-        format!("{} lines are faulty; nothing was done", faults.len()),
+        input_name(path),
+        format!("{}; nothing was done", counted(faults.len(), "faulty line")),
     )
     .hint("mend the lines and run the same command again")
 }

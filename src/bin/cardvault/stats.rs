@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use cardvault::vault::{MAX_BATCH, RowKey, VaultStats};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::args::{Rewrap, Stats};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::folder::{Folder, show_mark};
+use crate::progress::{Unit, progress};
 
 /// Off a terminal a rewrap says after so many rows where it stands.
 const REPORT_ROWS: u64 = 1_000_000;
@@ -60,7 +60,7 @@ pub(crate) fn rewrap(args: &Rewrap, quiet: bool) -> Outcome<Exit> {
     let rows = vault
         .count()
         .map_err(|error| Failure::vault("rewrap", error))?;
-    let bar = progress(rows, quiet);
+    let bar = progress(Some(rows), Unit::Rows, "", quiet);
     let limit = args.limit.unwrap_or(u64::MAX);
     let (mut seen, mut moved, mut left) = (0, 0, 0);
     let mut reported = 0;
@@ -100,20 +100,6 @@ pub(crate) fn rewrap(args: &Rewrap, quiet: bool) -> Outcome<Exit> {
         .hint("run it again; `cardvault stats` counts what no key opens"));
     }
     Ok(Exit::Done)
-}
-
-fn progress(rows: u64, quiet: bool) -> ProgressBar {
-    // This target draws on a terminal alone.
-    let target = if quiet {
-        ProgressDrawTarget::hidden()
-    } else {
-        ProgressDrawTarget::stderr()
-    };
-    let bar = ProgressBar::with_draw_target(Some(rows), target);
-    match ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len} rows {eta}") {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
 }
 
 fn cursor(row: &RowKey) -> String {

@@ -174,6 +174,14 @@ impl Model {
         }
     }
 
+    /// Whether it ended, and not by its refunds alone.
+    fn is_over(&self, n: u64) -> bool {
+        use PaymentState::{NeverApproved, Refunded, Reversed, Voided};
+        let state = self.payments[&n].state;
+        matches!(state, NeverApproved | Reversed | Voided)
+            || state == Refunded && self.level(n) != Refunded
+    }
+
     fn pending(&self, n: u64) -> bool {
         let open = [RefundStatus::Requested, RefundStatus::InDoubt];
         self.requests
@@ -237,8 +245,10 @@ impl Model {
         let state = self.payments[&n].state;
         let done = |status| matches!(status, Accepted | Settled);
         let (was, is) = (done(status), done(target));
+        let over = self.is_over(n);
         let possible = match action {
             Action::Refund => true,
+            _ if !was && is && over => true,
             Action::Void if !was && is => state == Captured,
             Action::Reversal if !was && is => matches!(state, InDoubt | Captured),
             _ => !was || is,
@@ -251,10 +261,8 @@ impl Model {
         let sums_change = action == Action::Refund && was != is;
         let payment = self.payments.get_mut(&n).unwrap();
         match action {
-            Action::Refund if sums_change && state != Disputed => {
-                // Lost disputes and the like end at the same states.
-                payment.state = after;
-            }
+            _ if over => {}
+            Action::Refund if sums_change && state != Disputed => payment.state = after,
             Action::Void if !was && is => payment.state = Voided,
             Action::Reversal if !was && is => payment.state = Reversed,
             _ => {}

@@ -3,11 +3,12 @@
 
 use std::path::Path;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 
 use super::Done;
 use crate::failure::{Exit, Outcome};
 use crate::files::{Output, Readers};
+use crate::progress::{Unit, progress};
 
 /// So many rejected lines are named on standard error if there is no reject file.
 const NAMED: u64 = 10;
@@ -32,7 +33,7 @@ impl Report {
         }
         Ok(Self {
             rejects,
-            bar: progress(bytes, quiet),
+            bar: progress(bytes, Unit::Bytes, "", quiet),
             quiet,
             accepted: 0,
             rejected: 0,
@@ -96,23 +97,5 @@ impl Report {
         } else {
             Exit::Done
         }
-    }
-}
-
-fn progress(bytes: Option<u64>, quiet: bool) -> ProgressBar {
-    // This target draws on a terminal alone.
-    let target = if quiet {
-        ProgressDrawTarget::hidden()
-    } else {
-        ProgressDrawTarget::stderr()
-    };
-    let bar = ProgressBar::with_draw_target(bytes, target);
-    let template = match bytes {
-        Some(_) => "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
-        None => "{spinner} {bytes} {bytes_per_sec}",
-    };
-    match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
     }
 }

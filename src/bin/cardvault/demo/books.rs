@@ -13,8 +13,10 @@ use cardvault::refund::{Deadlines, RefundEvent};
 use super::centre::Centre;
 use super::host::{Host, Noted};
 use super::paper::Paper;
-use super::{failed, settlement, story, told};
+use super::{failed, story, told};
+use crate::desk::show::step;
 use crate::failure::{Failure, Outcome};
+use crate::ledger::settlement;
 
 /// The refunds that wait for their settlement, and since when too long. How many they are.
 pub(super) fn due(paper: &Paper, host: &Host) -> Outcome<usize> {
@@ -33,13 +35,13 @@ pub(super) fn due(paper: &Paper, host: &Host) -> Outcome<usize> {
     ))?;
     for due in &items {
         paper.line(&format!(
-            "   {:<4} {:>10}  {}  {:?} due {}{}",
+            "   {:<4} {:>10}  {}, {} by {}{}",
             due.record.number.to_string(),
             due.record.amount.to_string(),
             due.record.status,
-            due.due.step,
+            step(&due.due),
             story::stamp(due.due.at)?,
-            if due.overdue { "  OVERDUE" } else { "" }
+            if due.overdue { ", overdue" } else { "" }
         ))?;
     }
     told(
@@ -65,9 +67,9 @@ pub(super) fn reconcile(
     if let Some(row) = rows.get_mut(wrong) {
         row.amount = story::yuan("3000.00")?;
     }
-    fs::write(&path, settlement::write(&rows)).map_err(Failure::at(&path))?;
-    let text = fs::read_to_string(&path).map_err(Failure::at(&path))?;
-    let rows = settlement::read(&text)?;
+    fs::write(&path, settlement::text(&rows)).map_err(Failure::at(&path))?;
+    let read = settlement::read(&path)?.into_iter();
+    let (lines, rows): (Vec<u64>, Vec<SettlementRow>) = read.unzip();
 
     let differences = against(host, &rows)?;
     let waiting = |difference: &&Difference| difference.what == Disagreement::NotSettledYet;
@@ -91,9 +93,10 @@ pub(super) fn reconcile(
     told(settled.len() == due, "the file settles what was due")?;
     let left = against(host, &rows)?;
     for difference in &left {
-        // The file's head is its line 1.
-        let line = difference.row.map(|row| format!("line {}: ", row + 2));
-        let line = line.unwrap_or_default();
+        let line = difference.row.and_then(|row| lines.get(row));
+        let line = line
+            .map(|line| format!("line {line}: "))
+            .unwrap_or_default();
         paper.line(&format!("   left over: {line}{}", difference.what))?;
     }
     let one = matches!(left.as_slice(), [Difference { row: Some(row), what: Disagreement::Amount { .. }, .. }] if *row == wrong);

@@ -8,11 +8,9 @@ use cardvault::journal::{
 };
 use cardvault::keys::{Domain, KeyRing, KeyUse};
 use cardvault::ledger::{
-    BlockingLedger, ImportEntry, Imported, Ledger, Lookup, MAX_PAGE, NewPayment, Payment,
-    PaymentId, RequestRecord,
+    BlockingLedger, ImportEntry, Imported, Ledger, Lookup, MAX_PAGE, Payment, RequestRecord,
 };
 use cardvault::payment::TerminalId;
-use cardvault::refund::PaidBy;
 use cardvault::vault::{BlockingVault, Embedded, EmbeddedOptions};
 use cardvault::{SystemRandom, UnixSeconds};
 
@@ -116,40 +114,17 @@ impl Host {
                 }
                 Err(error) => return Err(failed("upload")(error)),
             };
-            let (time, sequence) = (verified.frame.time, verified.frame.sequence);
-            match verified.frame.body {
-                Body::Payment(part) => {
-                    let fields = part.fields().map_err(failed("upload"))?;
-                    let paid_by = if fields.kind.is_qr() {
-                        PaidBy::Qr
-                    } else {
-                        PaidBy::Card
-                    };
-                    let id = PaymentId::Journal {
-                        terminal,
-                        epoch,
-                        sequence,
-                    };
-                    let payment = NewPayment {
-                        id,
-                        time,
-                        date: story::date(time)?,
-                        paid_by,
-                        fields,
-                        token: None,
-                        last_four: None,
-                    };
-                    let card = verified.card;
-                    read.entries.push(ImportEntry { payment, card });
-                }
-                Body::Notice(notice) => read.notices.push(Noted {
-                    time,
+            if let Body::Notice(notice) = verified.frame.body {
+                read.notices.push(Noted {
+                    time: verified.frame.time,
                     terminal,
                     epoch,
-                    sequence,
+                    sequence: verified.frame.sequence,
                     cause: notice.cause,
-                }),
+                });
             }
+            let entry = ImportEntry::of(identity, verified, story::OFFSET_MINUTES);
+            read.entries.extend(entry.map_err(failed("upload"))?);
         }
         read.outcome = reading.outcome();
         Ok(read)

@@ -18,7 +18,6 @@ mod published;
 mod reading;
 mod receipt;
 mod search;
-mod settlement;
 mod story;
 mod terminals;
 mod theft;
@@ -84,9 +83,10 @@ pub(crate) fn run(args: &Demo) -> Outcome<Exit> {
     paper.line("")?;
     if let Some(kept) = &args.keep {
         paper.line(&format!(
-            "Kept in {}: passphrase `{}`.",
+            "Kept in {}: passphrase `{}`, domain {}.",
             kept.display(),
-            text(PASSPHRASE)
+            text(PASSPHRASE),
+            story::SHOP_DOMAIN
         ))?;
     }
     let seconds = began.elapsed().as_secs_f32();

@@ -5,6 +5,7 @@ use std::env;
 use std::io::{self, IsTerminal, Write};
 
 use super::receipt::Receipt;
+use crate::desk::grid::Grid;
 use crate::failure::{Failure, Outcome};
 
 pub(super) struct Paper {
@@ -82,29 +83,16 @@ impl Paper {
         Ok(())
     }
 
-    /// Rows under a head, each column as wide as its widest text.
+    /// Rows under a head.
     pub(super) fn table<const N: usize>(
         &self,
-        head: [&str; N],
+        head: [&'static str; N],
         rows: &[[String; N]],
     ) -> Outcome<()> {
-        let mut widths = head.map(|text| text.chars().count());
-        for row in rows {
-            for (width, text) in widths.iter_mut().zip(row) {
-                *width = (*width).max(text.chars().count());
-            }
+        let mut lines = Grid::new(head).lines(rows).into_iter();
+        if let Some(head) = lines.next() {
+            self.line(&self.ink(Ink::Faint, &format!("   {head}")))?;
         }
-        let joined = |row: &[String; N]| {
-            let mut line = "   ".to_owned();
-            for (text, &width) in row.iter().zip(&widths) {
-                line.push_str(&format!("{text:<width$}  "));
-            }
-            line.trim_end().to_owned()
-        };
-        self.line(&self.ink(Ink::Faint, &joined(&head.map(str::to_owned))))?;
-        for row in rows {
-            self.line(&joined(row))?;
-        }
-        Ok(())
+        lines.try_for_each(|line| self.line(&format!("   {line}")))
     }
 }

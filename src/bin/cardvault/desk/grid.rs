@@ -19,31 +19,37 @@ impl<const N: usize> Grid<N> {
 
     /// Prints rows, the first ones under the heads.
     pub(crate) fn rows(&mut self, rows: &[[String; N]]) -> Outcome<()> {
+        let lines = self.lines(rows).into_iter();
+        crate::show(&lines.map(|line| line + "\n").collect::<String>())
+    }
+
+    /// Whether nothing was printed.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.heads.is_some()
+    }
+
+    /// The lines of rows, those of the first ones under the heads.
+    pub(crate) fn lines(&mut self, rows: &[[String; N]]) -> Vec<String> {
         if rows.is_empty() {
-            return Ok(());
+            return Vec::new();
         }
         for row in rows {
             for (width, text) in self.widths.iter_mut().zip(row) {
                 *width = (*width).max(text.chars().count());
             }
         }
-        let mut text = String::new();
-        if let Some(heads) = self.heads.take() {
-            self.line(&heads.map(str::to_owned), &mut text);
-        }
-        for row in rows {
-            self.line(row, &mut text);
-        }
-        crate::show(&text)
+        let heads = self.heads.take().map(|heads| heads.map(str::to_owned));
+        let rows = heads.iter().chain(rows);
+        rows.map(|row| self.line(row)).collect()
     }
 
-    fn line(&self, row: &[String; N], out: &mut String) {
+    fn line(&self, row: &[String; N]) -> String {
         let mut line = String::new();
         for (text, &width) in row.iter().zip(&self.widths) {
             line.push_str(&format!("{text:<width$}  "));
         }
-        out.push_str(line.trim_end());
-        out.push('\n');
+        line.truncate(line.trim_end().len());
+        line
     }
 }
 
@@ -58,9 +64,12 @@ pub(crate) fn facts(facts: &[(&str, Option<String>)]) -> String {
         .collect()
 }
 
-/// `1 card`, `2 cards`.
+/// `1 entry`, `2 entries`; `1 card`, `2 cards`.
 pub(crate) fn counted(count: impl TryInto<u64>, thing: &str) -> String {
     let count = count.try_into().unwrap_or(u64::MAX);
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {thing}{plural}")
+    match thing.strip_suffix('y') {
+        _ if count == 1 => format!("{count} {thing}"),
+        Some(stem) => format!("{count} {stem}ies"),
+        None => format!("{count} {thing}s"),
+    }
 }

@@ -33,6 +33,16 @@ pub(crate) struct DeskArgs {
     /// The domain (merchant, tenant, fleet) that the payments belong to
     #[arg(long, default_value = "default")]
     pub(crate) domain: Domain,
+    #[command(flatten)]
+    pub(crate) clock: ClockArgs,
+    /// One JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The merchant's clock.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct ClockArgs {
     /// How far the merchant's clock is ahead of UTC
     #[arg(
         long,
@@ -41,9 +51,6 @@ pub(crate) struct DeskArgs {
         allow_hyphen_values = true
     )]
     pub(crate) utc_offset: Clock,
-    /// One JSON object a line
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 /// Who asks for card data and why; goes to access.log. Asked for only where a card is presented.
@@ -122,7 +129,7 @@ impl Desk {
         Self {
             ledger: Ledger::new(Arc::clone(vault.vault())).blocking(),
             domain: args.domain,
-            clock: args.utc_offset,
+            clock: args.clock.utc_offset,
             json: args.json,
         }
     }

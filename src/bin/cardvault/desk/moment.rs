@@ -18,7 +18,7 @@ const OFFSET_MAX: i16 = 14;
 pub(crate) struct Clock(pub(crate) i16);
 
 impl Clock {
-    const UTC: Self = Self(0);
+    pub(crate) const UTC: Self = Self(0);
 
     /// The day on this clock.
     pub(crate) fn date(self, time: UnixSeconds) -> Option<Date> {

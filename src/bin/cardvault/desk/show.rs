@@ -51,6 +51,13 @@ impl Payments {
             .collect();
         self.grid.rows(&rows)
     }
+
+    /// Says so if nothing was found: silence may mean another domain.
+    pub(crate) fn finish(&self, desk: &Desk) {
+        if self.grid.is_empty() && !self.json {
+            crate::say(&format!("no such payment in the domain {}", desk.domain));
+        }
+    }
 }
 
 /// Everything that is known of one payment.
@@ -95,7 +102,7 @@ pub(crate) fn payment_json(payment: &Payment) -> Value {
         "payment": payment.id.to_string(),
         "time": utc(payment.time),
         "date": payment.date.to_string(),
-        "kind": fields.kind.as_str(),
+        "kind": kind_text(fields.kind),
         "amount": amount_text(fields.amount),
         "currency": fields.amount.currency().alpha(),
         "left": left(payment).map(amount_text),
@@ -105,7 +112,7 @@ pub(crate) fn payment_json(payment: &Payment) -> Value {
         "terminal": fields.terminal.as_str(),
         "batch": fields.batch.to_string(),
         "voucher": fields.voucher.to_string(),
-        "trace": fields.stan.to_string(),
+        "stan": fields.stan.to_string(),
         "rrn": text(fields.rrn.as_ref().map(|rrn| rrn as _)),
         "approval": text(fields.approval.as_ref().map(|code| code as _)),
         "response": text(fields.response.as_ref().map(|code| code as _)),
@@ -181,6 +188,13 @@ impl Requests {
             })
             .collect();
         self.grid.rows(&rows)
+    }
+
+    /// Says so if nothing was found: silence may mean another domain.
+    pub(crate) fn finish(&self, desk: &Desk) {
+        if self.grid.is_empty() && !self.json {
+            crate::say(&format!("no such request in the domain {}", desk.domain));
+        }
     }
 }
 
@@ -292,6 +306,11 @@ pub(crate) fn amount_text(amount: Amount) -> String {
     text.split(' ').next().unwrap_or_default().to_owned()
 }
 
+/// The kind as files and JSON have it: with dashes for blanks.
+pub(crate) fn kind_text(kind: PaymentKind) -> String {
+    kind.as_str().replace(' ', "-")
+}
+
 /// Whether it took or held money itself, and does not act on what did.
 pub(super) fn is_payment(payment: &Payment) -> bool {
     let kind = payment.fields.kind;
@@ -329,7 +348,8 @@ fn card(payment: &Payment) -> Option<String> {
     payment.last_four.map(|digits| format!("*{digits:04}"))
 }
 
-fn step(due: &Due) -> &'static str {
+/// What a request waits for.
+pub(crate) fn step(due: &Due) -> &'static str {
     match due.step {
         Step::Review => "answer",
         Step::Completion => "settlement",

@@ -8,8 +8,7 @@ use cardvault::payment::TerminalId;
 use clap::{Args, Subcommand};
 
 use crate::args::{CardArgs, VaultArgs};
-use crate::desk::DeskArgs;
-use crate::desk::moment::Clock;
+use crate::desk::{ClockArgs, DeskArgs};
 
 const ENTRY_HELP: &str = "\
 Input is CSV, whose first line names the columns, or with --json-lines one object a line whose
@@ -106,14 +105,8 @@ pub(crate) struct Write {
     /// Input is one JSON object a line
     #[arg(long)]
     pub(crate) json_lines: bool,
-    /// How far the merchant's clock is ahead of UTC
-    #[arg(
-        long,
-        value_name = "OFFSET",
-        default_value = "+08:00",
-        allow_hyphen_values = true
-    )]
-    pub(crate) utc_offset: Clock,
+    #[command(flatten)]
+    pub(crate) clock: ClockArgs,
     #[command(flatten)]
     pub(crate) cards: CardArgs,
     /// Begin with this line of the input: what stands before it was written
@@ -125,7 +118,7 @@ pub(crate) struct Write {
 pub(crate) struct Upload {
     /// The terminal's folder
     pub(crate) terminal_folder: PathBuf,
-    /// Output file
+    /// Output file; - is standard output
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: PathBuf,
 }

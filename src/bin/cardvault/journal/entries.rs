@@ -12,6 +12,7 @@ use cardvault::payment::{
 use super::args::Write;
 use crate::bulk::CardReading;
 use crate::desk::moment::{Clock, Moment, day};
+use crate::desk::show::kind_text;
 use crate::failure::{Failure, Outcome};
 use crate::rows::{self, Columns, Fault, Fields};
 
@@ -43,7 +44,7 @@ pub(super) fn read_entries(args: &Write, identity: &Identity) -> Outcome<Vec<New
         admit_luhn_failures: args.cards.admit_luhn_failures,
     };
     let mut entries = rows::read(&args.input, &COLUMNS, args.json_lines, |fields| {
-        entry(fields, terminal, args.utc_offset, reading)
+        entry(fields, terminal, args.clock.utc_offset, reading)
     })?;
     entries.retain(|entry| entry.line >= args.from_line);
     Ok(entries)
@@ -93,11 +94,11 @@ pub(crate) fn amount(row: &Fields<'_>) -> Result<Amount, Fault> {
     row.required("amount", |text| Amount::parse(text, currency))
 }
 
-/// A kind of payment, with dashes for blanks.
+/// A kind of payment, as [`kind_text`] writes it.
 pub(crate) fn kind(text: &str) -> Result<PaymentKind, &'static str> {
     let mut kinds = PaymentKind::ALL.into_iter();
     kinds
-        .find(|kind| kind.as_str().replace(' ', "-") == text)
+        .find(|kind| kind_text(*kind) == text)
         .ok_or("no kind of payment; --help lists them")
 }
 

@@ -8,7 +8,7 @@ use super::args::Verify;
 use super::upload::{Opened, Seen};
 use crate::desk::grid::Grid;
 use crate::desk::moment::{Clock, utc};
-use crate::desk::show::{amount_text, show_lines};
+use crate::desk::show::{amount_text, kind_text, show_lines};
 use crate::failure::{Exit, Outcome};
 
 /// So many rows of a table are printed at once.
@@ -16,7 +16,7 @@ const ROWS: usize = 500;
 
 pub(super) fn show(args: &Verify) -> Outcome<Exit> {
     let (opened, ..) = Opened::new(&args.desk, args.upload.clone())?;
-    let (clock, json) = (args.desk.utc_offset, args.desk.json);
+    let (clock, json) = (args.desk.clock.utc_offset, args.desk.json);
     let mut grid = Grid::new([
         "ENTRY",
         "TIME",
@@ -25,7 +25,7 @@ pub(super) fn show(args: &Verify) -> Outcome<Exit> {
         "VOUCHER",
         "CARD",
         "REFERENCE",
-        "ANSWER",
+        "RESPONSE",
     ]);
     let mut rows = Vec::with_capacity(ROWS);
     let report = opened.scan(|frame, _| {
@@ -98,9 +98,9 @@ fn part_json(part: &PaymentPart<'_>) -> Value {
     let fields = part.fields().ok();
     let fields = fields.as_ref();
     json!({
-        "kind": fields.map(|fields| fields.kind.as_str()),
+        "kind": fields.map(|fields| kind_text(fields.kind)),
         "amount": fields.map(|fields| amount_text(fields.amount)),
-        "currency": fields.map(|fields| fields.amount.currency().numeric()),
+        "currency": fields.map(|fields| fields.amount.currency().to_string()),
         "batch": fields.map(|fields| fields.batch.to_string()),
         "voucher": fields.map(|fields| fields.voucher.to_string()),
         "merchant": fields.map(|fields| fields.merchant.to_string()),

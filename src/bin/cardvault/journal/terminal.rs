@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
+use std::io;
 use std::io::Write as _;
 use std::path::Path;
 
@@ -16,7 +17,7 @@ use super::args::{Confirm, Upload, Write};
 use super::entries::{NewEntry, read_entries};
 use crate::desk::grid::counted;
 use crate::failure::{Exit, Failure, Outcome};
-use crate::files::{Draft, Readers, owner_folder};
+use crate::files::{Draft, Output, Readers, owner_folder};
 
 const LOG_FILE: &str = "journal.flash";
 const STATE_FILE: &str = "state.flash";
@@ -47,7 +48,7 @@ pub(super) fn check_free(folder: &Path) -> Outcome<()> {
         let waiting = journal.count() - journal.uploaded();
         return Err(Failure::files(
             folder.display().to_string(),
-            format!("{waiting} entries of its journal are not confirmed by the host"),
+            format!("{} not confirmed by the host", counted(waiting, "entry")),
         )
         .hint("`journal upload`, `journal import --receipt` and `journal confirm` first"));
     }
@@ -62,7 +63,8 @@ pub(super) fn write(args: &Write) -> Outcome<Exit> {
     for entry in &entries {
         append(&mut journal, entry).map_err(|error| {
             crate::say(&format!(
-                "{written} entries were written: go on with --from-line {}",
+                "{} written: go on with --from-line {}",
+                counted(written, "payment"),
                 entry.line
             ));
             failure(folder, &error)
@@ -81,19 +83,24 @@ pub(super) fn upload(args: &Upload) -> Outcome<Exit> {
     let folder = &args.terminal_folder;
     let mut journal = open(folder)?;
     let count = journal.count() - journal.uploaded();
-    let mut draft = Draft::begin(&args.output, Readers::Owner)?;
+    let mut output = Output::open(&args.output, Readers::Owner)?;
     let mut item = [0; FRAME_MAX_LEN];
     let mut upload = journal.upload().map_err(|error| failure(folder, &error))?;
     while let Some(len) = upload
         .next(&mut item)
         .map_err(|error| failure(folder, &error))?
     {
-        draft
-            .write_all(item.get(..len).unwrap_or_default())
-            .map_err(Failure::at(&args.output))?;
+        output.write(item.get(..len).unwrap_or_default())?;
     }
-    draft.place()?;
-    crate::show(&format!("{count} entries to {}\n", args.output.display()))?;
+    let piped = !output.is_file();
+    output.finish()?;
+    let done = format!("{} to {}", counted(count, "entry"), args.output.display());
+    // The upload may be what standard output is for.
+    if piped {
+        crate::say(&done);
+    } else {
+        crate::show(&format!("{done}\n"))?;
+    }
     Ok(Exit::Done)
 }
 
@@ -125,10 +132,8 @@ pub(super) fn confirm(args: &Confirm) -> Outcome<Exit> {
     journal
         .confirm(&receipt)
         .map_err(|error| failure(folder, &error))?;
-    crate::show(&format!(
-        "{} entries are with the host\n",
-        journal.uploaded()
-    ))?;
+    let held = counted(journal.uploaded(), "entry");
+    crate::show(&format!("the host has {held}\n"))?;
     Ok(Exit::Done)
 }
 
@@ -177,7 +182,8 @@ fn open(folder: &Path) -> Outcome<Terminal> {
     }
     if let Some((first, count)) = found.lost {
         crate::say(&format!(
-            "{count} entries from {first} on cannot be read any more"
+            "{} from {first} on cannot be read any more",
+            counted(count, "entry")
         ));
     }
     Ok(journal)
@@ -191,6 +197,11 @@ fn state(folder: &Path) -> Outcome<FlashState<FileFlash>> {
 
 fn flash(path: &Path, pages: u32) -> Outcome<FileFlash> {
     FileFlash::open(path, pages).map_err(|error| match error {
+        FileFlashError::Io(error) if error.kind() == io::ErrorKind::WouldBlock => Failure::files(
+            path.display().to_string(),
+            "another process has the journal open",
+        )
+        .hint("wait for it or stop it"),
         FileFlashError::Io(error) => Failure::at(path)(error),
         error => Failure::files(path.display().to_string(), error),
     })

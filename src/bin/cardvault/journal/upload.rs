@@ -77,7 +77,7 @@ impl Opened {
         let book = Book::open(folder.path())?;
         let opened = Self {
             since: book.position(&args.domain, &identity),
-            clock: args.utc_offset,
+            clock: args.clock.utc_offset,
             key,
             path,
             identity,

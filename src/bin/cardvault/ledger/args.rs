@@ -143,7 +143,7 @@ impl Watch {
             refund_seconds: self.refund_seconds,
             opens: self.opens,
             closes: self.closes,
-            offset_minutes: self.desk.utc_offset.0,
+            offset_minutes: self.desk.clock.utc_offset.0,
         }
     }
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod args;
 mod reconcile;
+pub(crate) mod settlement;
 mod watch;
 
 use cardvault::ledger::{Lookup, Source};
@@ -10,6 +11,7 @@ use cardvault::refund::Refusal;
 use serde_json::json;
 
 use self::args::{Find, History, Ledger, SettleBatch};
+use crate::desk::grid::counted;
 use crate::desk::show::{
     Payments, payment_facts, payment_json, show_history, show_lines, show_refusal,
 };
@@ -61,6 +63,7 @@ fn find(args: &Find) -> Outcome<Exit> {
     } else {
         shown.show(&look.find()?)?;
     }
+    shown.finish(desk);
     Ok(Exit::Done)
 }
 
@@ -81,8 +84,8 @@ fn history(args: &History) -> Outcome<Exit> {
         crate::show("\n")?;
         show_history(&entries, desk)?;
         crate::show(&format!(
-            "\nchecked: {} events, none missing or changed, and the sums agree\n",
-            entries.len()
+            "\nchecked: {}, none missing or changed, and the sums agree\n",
+            counted(entries.len(), "event")
         ))?;
     }
     Ok(Exit::Done)
@@ -97,7 +100,8 @@ fn settle_batch(args: &SettleBatch) -> Outcome<Exit> {
     if desk.json {
         show_lines([json!({"settled": settled})])?;
     } else {
-        crate::show(&format!("{settled} payments marked as settled\n"))?;
+        let settled = counted(settled, "payment");
+        crate::show(&format!("{settled} marked as settled\n"))?;
     }
     Ok(Exit::Done)
 }

@@ -9,25 +9,16 @@ use cardvault::ledger::reconcile::{
     Difference, Disagreement, JournalLine, SettlementRow, with_journal, with_settlement,
 };
 use cardvault::ledger::{LedgerError, Payment, PaymentId, RequestRecord};
-use cardvault::payment::{ClearingDate, Date, MerchantId};
+use cardvault::payment::{Date, MerchantId};
 use serde_json::json;
 
 use super::args::Reconcile;
+use super::settlement;
 use crate::desk::grid::{Grid, counted};
-use crate::desk::moment::day;
 use crate::desk::show::show_lines;
 use crate::desk::{Desk, failure};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::journal::Opened;
-use crate::journal::entries::{amount, kind};
-use crate::rows::{self, Columns, Fault, Fields};
-
-const COLUMNS: Columns = Columns {
-    required: &[
-        "kind", "amount", "currency", "merchant", "terminal", "clearing",
-    ],
-    optional: &["batch", "voucher", "rrn", "order", "refund"],
-};
 
 /// A payment is looked for so many days before the first day of the file: refunds name theirs, and
 /// a payment may be cleared late.
@@ -39,7 +30,7 @@ const DAY: u64 = 86_400;
 pub(super) fn run(args: &Reconcile) -> Outcome<Exit> {
     match (&args.journal, &args.settlement) {
         (Some(path), _) => journal(args, path),
-        (_, Some(path)) => settlement(args, path),
+        (_, Some(path)) => with_file(args, path),
         (None, None) => Err(Failure::usage("reconcile", "against what?")),
     }
 }
@@ -109,11 +100,9 @@ struct Scope {
     merchants: BTreeSet<MerchantId>,
 }
 
-fn settlement(args: &Reconcile, path: &Path) -> Outcome<Exit> {
-    let read = rows::read(path, &COLUMNS, false, |fields| {
-        Ok((fields.line(), settlement_row(fields)?))
-    })?;
-    let (line_numbers, rows): (Vec<u64>, Vec<SettlementRow>) = read.into_iter().unzip();
+fn with_file(args: &Reconcile, path: &Path) -> Outcome<Exit> {
+    let read = settlement::read(path)?.into_iter();
+    let (line_numbers, rows): (Vec<u64>, Vec<SettlementRow>) = read.unzip();
     let days = || rows.iter().map(|row| row.clearing.0);
     let first = args.first_day.or_else(|| days().min());
     let last = args.last_day.or_else(|| days().max());
@@ -213,43 +202,6 @@ impl Scope {
         let known = self.merchants.is_empty() || self.merchants.contains(&merchant);
         known && day.is_none_or(|day| (self.first..=self.last).contains(&day))
     }
-}
-
-fn settlement_row(row: &Fields<'_>) -> Result<SettlementRow, Fault> {
-    let batch = row.optional("batch", str::parse)?;
-    let voucher = row.optional("voucher", str::parse)?;
-    let voucher = match (batch, voucher) {
-        (Some(batch), Some(voucher)) => Some((batch, voucher)),
-        (None, None) => None,
-        (Some(_), None) => return Err(Fault::of("voucher", "a batch without it")),
-        (None, Some(_)) => return Err(Fault::of("batch", "a voucher number without it")),
-    };
-    let row = SettlementRow {
-        kind: row.required("kind", kind)?,
-        amount: amount(row)?,
-        merchant: row.required("merchant", str::parse)?,
-        terminal: row.required("terminal", str::parse)?,
-        voucher,
-        rrn: row.optional("rrn", str::parse)?,
-        order: row.optional("order", str::parse)?,
-        refund: row.optional("refund", str::parse)?,
-        clearing: row.required("clearing", |text| day(text).map(ClearingDate))?,
-    };
-    if row.kind.is_refund() {
-        if row.refund.is_none() && row.rrn.is_none() {
-            return Err(Fault::of("refund", "a refund needs its number or rrn"));
-        }
-    } else if row.kind.refund().is_some()
-        && row.voucher.is_none()
-        && row.order.is_none()
-        && row.rrn.is_none()
-    {
-        return Err(Fault::of(
-            "voucher",
-            "a payment needs voucher, order or rrn",
-        ));
-    }
-    Ok(row)
 }
 
 fn show(

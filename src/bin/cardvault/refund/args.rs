@@ -83,7 +83,7 @@ pub(crate) struct Request {
     #[command(flatten)]
     pub(crate) whole: Whole,
     /// How much, such as 12.34 [default: the whole payment]
-    #[arg(long, value_name = "AMOUNT")]
+    #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true)]
     pub(crate) amount: Option<String>,
     /// The amount's currency [default: the payment's]
     #[arg(long, value_name = "CODE", requires = "amount")]

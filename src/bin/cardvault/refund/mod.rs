@@ -72,7 +72,7 @@ fn ask(args: &Whole, action: Action, amount: Option<(&str, Option<Currency>)>) -
 
 impl Whole {
     fn today(&self) -> Outcome<Date> {
-        let by_clock = || self.look.desk.utc_offset.date(UnixSeconds::now());
+        let by_clock = || self.look.desk.clock.utc_offset.date(UnixSeconds::now());
         let today = self.ask.today.or_else(by_clock);
         today.ok_or_else(|| Failure::usage("today", "the clock names no day").hint("give --today"))
     }
@@ -91,7 +91,12 @@ fn compare(look: &Look<'_>, original: &Payment, par: Option<&Par>) -> Outcome<Ca
 
 fn read_amount(text: &str, currency: Option<Currency>, original: &Payment) -> Outcome<Amount> {
     let currency = currency.unwrap_or(original.fields.amount.currency());
-    Amount::parse(text, currency).map_err(|error| Failure::usage("--amount", error))
+    Amount::parse(text, currency).map_err(|error| {
+        Failure::usage("--amount", error).hint(format!(
+            "a number with at most {} digits behind the point for {currency}",
+            currency.decimals()
+        ))
+    })
 }
 
 fn show_asked(asked: &Requested, desk: &Desk) -> Outcome<Exit> {
@@ -184,6 +189,7 @@ fn list(args: &List) -> Outcome<Exit> {
                 |records| shown.show(&plain(&records)),
             )?;
         }
+        shown.finish(desk);
         return Ok(Exit::Done);
     }
     let (from, until) = args.range.on(desk.clock);
@@ -195,6 +201,7 @@ fn list(args: &List) -> Outcome<Exit> {
         },
         |records| shown.show(&plain(&records)),
     )?;
+    shown.finish(desk);
     Ok(Exit::Done)
 }
 
