@@ -20,8 +20,8 @@ use cardvault::keys::{
 use cardvault::seal::{
     Binding, BindingField, KeyWrap, MAX_SEALED_RING, NONCE_BATCH_MAX, NonceSource, Opener,
     Protection, RingHeader, RingSealError, SEALED_RECORD_LEN, SealError, Sealer, WRAPPED_KEY_MAX,
-    WrapError, open_ring_with_kek, open_ring_with_wrap, seal_ring_with_kek, seal_ring_with_wrap,
-    sealed_key_id,
+    WrapError, open_ring_with_kek, open_ring_with_kek_into, open_ring_with_wrap,
+    open_ring_with_wrap_into, seal_ring_with_kek, seal_ring_with_wrap, sealed_key_id,
 };
 use cardvault::{CodecError, RandomError, Secret, UnixSeconds};
 use golden::{assert_golden, golden};
@@ -682,6 +682,64 @@ fn no_nonce_is_drawn_before_it_is_used() {
     assert_eq!(draws.take(), [5 * 24]);
     // The source has room for the one nonce that it compares with.
     assert_eq!(size_of::<NonceSource<()>>(), 24);
+}
+
+/// The same errors, no ring that is left half open, and a text that is nowhere left in clear.
+#[test]
+fn a_ring_opens_in_the_memory_of_its_caller() {
+    let whole = ring_under_kek();
+    let expected = ring(RingMark::Production).commitment();
+    let is_blank = |ring: &KeyRing| {
+        let blank = ring.commitment() == KeyRing::blank().commitment();
+        blank && ring.versions().count() == 0
+    };
+    let text = 37 + 3 + 16 + 24 + 2..whole.len() - 16;
+    let mut into = KeyRing::blank();
+    for at in 0..whole.len() {
+        let mut sealed = whole.clone();
+        open_ring_with_kek_into(&mut sealed, &kek(), &mut into).unwrap();
+        assert_eq!(into.commitment(), expected);
+        assert!(sealed[text.clone()].iter().all(|byte| *byte == 0));
+        assert_eq!(sealed[..text.start], whole[..text.start]);
+        // Over an open ring: one that is changed, and one that is cut off.
+        let mut sealed = whole.clone();
+        sealed[at] ^= 1;
+        let changed = sealed.clone();
+        let refused = open_ring_with_kek_into(&mut sealed, &kek(), &mut into);
+        assert_eq!(refused.err(), open_ring_with_kek(&changed, &kek()).err());
+        assert!(refused.is_err() && is_blank(&into));
+        assert_eq!(sealed, changed);
+        let refused = open_ring_with_kek_into(&mut sealed[..at], &kek(), &mut into);
+        assert!(refused.is_err() && is_blank(&into));
+    }
+    let mut sealed = ring_under_module();
+    open_ring_with_wrap_into(&mut sealed, &mut TestModule, &mut into).unwrap();
+    let mut out = [0; MAX_SEALED_RING];
+    let len = seal_ring_with_kek(&into, &kek(), &mut rng(8), &mut out).unwrap();
+    let again = open_ring_with_kek(&out[..len], &kek()).unwrap();
+    assert_eq!(again.commitment(), into.commitment());
+    let refused = open_ring_with_wrap_into(&mut ring_under_kek(), &mut TestModule, &mut into);
+    assert!(refused.is_err() && is_blank(&into));
+}
+
+#[test]
+fn a_blank_ring_is_no_ring() {
+    let mut blank = KeyRing::blank();
+    let usage = KeyUse::Card;
+    let no_key = KeyError::NoActive { usage };
+    assert_eq!(blank.card_key(&domain(), NOW).err(), Some(no_key));
+    let period = Cryptoperiod::default_of(usage);
+    let added = blank.add(usage, period, NOW, &mut rng(1));
+    assert_eq!(added, Err(KeyError::Blank));
+    let mut out = [0xaa; MAX_SEALED_RING];
+    let sealed = seal_ring_with_kek(&blank, &kek(), &mut rng(1), &mut out);
+    assert_eq!(sealed, Err(RingSealError::Key(KeyError::Blank)));
+    assert!(out.iter().all(|byte| *byte == 0xaa));
+    // A ring that is cleared is one.
+    let mut ring = ring(RingMark::Development);
+    ring.clear();
+    assert_eq!(ring.commitment(), blank.commitment());
+    assert_eq!(ring.versions().count(), 0);
 }
 
 #[test]

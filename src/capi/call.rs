@@ -83,6 +83,20 @@ impl Call {
         Ok(unsafe { core::slice::from_raw_parts(at, len) })
     }
 
+    /// Bytes that are read and overwritten; a null pointer stands for no bytes. One in a call.
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "the call stands for memory of the caller's"
+    )]
+    pub(super) fn bytes_in_place(&self, at: *mut u8, len: usize) -> Result<&mut [u8], Refusal> {
+        if self.bytes(at, len)?.is_empty() {
+            return Ok(&mut []);
+        }
+        // SAFETY: as in `bytes`, and the caller promises that they can be written, that nobody
+        // else does, and that no other parameter's memory overlaps them.
+        Ok(unsafe { core::slice::from_raw_parts_mut(at, len) })
+    }
+
     /// Input text as bytes.
     pub(super) fn text(&self, at: *const c_char, len: usize) -> Result<&[u8], Refusal> {
         self.bytes(at.cast(), len)

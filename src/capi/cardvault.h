@@ -929,13 +929,24 @@ cardvault_result cardvault_card_close(struct cardvault_card *card);
 // of hexadecimal digits and a check value, as `cardvault init --new-component` prints it).
 // `check_value` is the KEK's, of `CARDVAULT_CHECK_VALUE_LEN` bytes, or null.
 //
-// The caller wipes the components.
+// The caller wipes the components. Takes a copy of `sealed` on the stack, of
+// `CARDVAULT_SEALED_RING_MAX_LEN` bytes; `cardvault_ring_open_in_place` does not.
 cardvault_result cardvault_ring_open(struct cardvault_ring *ring,
                                      const uint8_t *sealed,
                                      size_t sealed_len,
                                      const struct cardvault_text *components,
                                      size_t count,
                                      const uint8_t *check_value);
+
+// Opens a ring as `cardvault_ring_open` does, for firmware: on less than 4 KiB of stack. `sealed`
+// is a copy in RAM, in which the ring is decrypted: the ciphertext in it is overwritten with zeros,
+// unless the ring is refused before that. Keep the sealed ring elsewhere.
+cardvault_result cardvault_ring_open_in_place(struct cardvault_ring *ring,
+                                              uint8_t *sealed,
+                                              size_t sealed_len,
+                                              const struct cardvault_text *components,
+                                              size_t count,
+                                              const uint8_t *check_value);
 
 // Ends a ring and wipes its memory.
 cardvault_result cardvault_ring_close(struct cardvault_ring *ring);

@@ -81,11 +81,12 @@ impl Call {
 
     /// Ends an object and wipes its memory.
     pub(super) fn close<H: Handle>(&self, at: *mut H) -> Result<(), Refusal> {
-        drop(self.take(at)?);
+        self.exclusive(at)?.end();
         Ok(())
     }
 
     /// Takes an object out and wipes the memory in which it was.
+    #[cfg(feature = "embedded")]
     pub(super) fn take<H: Handle>(&self, at: *mut H) -> Result<H::Inner, Refusal> {
         Ok(self.exclusive(at)?.empty())
     }
@@ -129,6 +130,12 @@ fn swap(users: &AtomicUsize, from: usize, to: usize) -> Result<(), usize> {
     Ok(())
 }
 
+/// The compiler makes the value in its place when that is a parameter.
+#[inline(never)]
+fn write<T>(place: &mut MaybeUninit<T>, make: impl FnOnce() -> T) {
+    place.write(make());
+}
+
 fn take(users: &AtomicUsize) -> Result<(), Refusal> {
     swap(users, FREE, TAKEN).map_err(|_| cardvault_result::BUSY.into())
 }
@@ -157,21 +164,41 @@ pub(super) struct Place<'c, H: Handle> {
     call: PhantomData<&'c Call>,
 }
 
-impl<H: Handle> Place<'_, H> {
+impl<'c, H: Handle> Place<'c, H> {
+    /// Makes the object where it lies, so that it takes no stack: `fill` goes on with what `first`
+    /// makes. If that fails, the memory is wiped and holds no object.
+    #[inline]
+    pub(super) fn fill(
+        self,
+        first: impl FnOnce() -> H::Inner,
+        fill: impl FnOnce(&mut H::Inner) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        let mut object = self.taken(first);
+        let filled = fill(&mut object);
+        if filled.is_err() {
+            object.end();
+        }
+        filled
+    }
+
     /// Makes the object. What was there is overwritten without a look.
     #[inline]
     pub(super) fn put(self, value: H::Inner) {
+        drop(self.taken(|| value));
+    }
+
+    /// Makes the object, which nobody else uses before the result is dropped.
+    #[inline]
+    fn taken(self, make: impl FnOnce() -> H::Inner) -> Exclusive<'c, H> {
         let mark = mark::<H>(self.at);
         // SAFETY: `Call::place` checked it, the structure is large enough (`Handle`), and the
         // caller promises that nobody else uses memory that holds no open object. Field by field,
         // so that a large value takes no stack once more.
         unsafe {
-            ptr::write(
-                &raw mut (*self.at).value,
-                UnsafeCell::new(MaybeUninit::new(value)),
-            );
-            ptr::write(&raw mut (*self.at).users, AtomicUsize::new(FREE));
+            write(&mut *(*self.at).value.get(), make);
+            ptr::write(&raw mut (*self.at).users, AtomicUsize::new(TAKEN));
             ptr::write(&raw mut (*self.at).mark, AtomicUsize::new(mark));
+            Exclusive { held: &*self.at }
         }
     }
 }
@@ -204,12 +231,28 @@ pub(super) struct Exclusive<'c, H: Handle> {
 
 impl<H: Handle> Exclusive<'_, H> {
     /// Takes the value out, wipes its memory, and leaves no open object.
+    #[cfg(feature = "embedded")]
     fn empty(&mut self) -> H::Inner {
         self.held.mark.store(0, Ordering::Release);
         let place = self.held.value.get();
+        // SAFETY: as in `end`.
+        let inner = unsafe { (*place).assume_init_read() };
+        self.wipe();
+        inner
+    }
+
+    /// Ends the object where it lies, wipes its memory, and leaves no open object.
+    fn end(&mut self) {
+        self.held.mark.store(0, Ordering::Release);
         // SAFETY: the value is there, this call has it for itself, and it is there no more for
         // anybody from now on: the mark is gone.
-        let inner = unsafe { (*place).assume_init_read() };
+        unsafe { (*self.held.value.get()).assume_init_drop() }
+        self.wipe();
+    }
+
+    /// Wipes the memory of a value that is there no more.
+    fn wipe(&mut self) {
+        let place = self.held.value.get();
         let bytes = place.cast::<MaybeUninit<u8>>();
         for at in 0..size_of::<H::Inner>() {
             // SAFETY: inside the memory of the value, which holds nothing now. Volatile, so that
@@ -217,7 +260,6 @@ impl<H: Handle> Exclusive<'_, H> {
             unsafe { ptr::write_volatile(bytes.wrapping_add(at), MaybeUninit::new(0)) }
         }
         fence(Ordering::SeqCst);
-        inner
     }
 }
 
@@ -242,7 +284,7 @@ impl<H: Handle> Drop for Exclusive<'_, H> {
         // A panic may have left it half changed: nobody uses it again.
         #[cfg(feature = "std")]
         if std::thread::panicking() && still_open::<H>(self.held).is_ok() {
-            drop(self.empty());
+            self.end();
         }
         self.held.users.store(FREE, Ordering::Release);
     }

@@ -336,6 +336,7 @@ impl From<KeyError> for Refusal {
             KeyError::VersionsOver { .. } | KeyError::GenerationsOver => R::NUMBERS_OVER,
             KeyError::Random(error) => return error.into(),
             KeyError::Derivation => R::INTERNAL,
+            KeyError::Blank => R::NOT_OPEN,
         }
         .into()
     }

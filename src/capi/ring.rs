@@ -5,14 +5,15 @@ use core::ffi::c_char;
 
 use super::call::{Call, Plain, border};
 use super::callbacks::cardvault_random;
-use super::handle::{Handle, fits};
+use super::handle::{Handle, Place, fits};
 use super::result::{Refusal, cardvault_result};
 use crate::UnixSeconds;
 use crate::keys::{
     CHECK_VALUE_LEN, COMPONENTS_MAX, COMPONENTS_MIN, CheckValue, Component, Cryptoperiod, Domain,
     Kek, KeyName, KeyRing, KeyUse, RingMark,
 };
-use crate::seal::{MAX_SEALED_RING, open_ring_with_kek, seal_ring_with_kek};
+use crate::seal::{MAX_SEALED_RING, RingHeader, open_ring_with_kek_into, seal_ring_with_kek};
+use crate::secret::Secret;
 
 /// Size of a key ring, in bytes.
 pub const CARDVAULT_RING_SIZE: usize = 8192;
@@ -118,7 +119,8 @@ impl Call {
 /// of hexadecimal digits and a check value, as `cardvault init --new-component` prints it).
 /// `check_value` is the KEK's, of `CARDVAULT_CHECK_VALUE_LEN` bytes, or null.
 ///
-/// The caller wipes the components.
+/// The caller wipes the components. Takes a copy of `sealed` on the stack, of
+/// `CARDVAULT_SEALED_RING_MAX_LEN` bytes; `cardvault_ring_open_in_place` does not.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cardvault_ring_open(
     ring: *mut cardvault_ring,
@@ -132,12 +134,42 @@ pub unsafe extern "C" fn cardvault_ring_open(
         let place = call.place(ring)?;
         let sealed = call.bytes(sealed, sealed_len)?;
         let kek = call.kek(components, count, check_value)?;
-        // Without `?`, which would move the ring on the stack once more.
-        match open_ring_with_kek(sealed, &kek) {
-            Ok(ring) => place.put(ring),
-            Err(error) => return Err(error.into()),
-        }
-        Ok(())
+        // What is longer than the buffer is no sealed ring.
+        RingHeader::read(sealed)?;
+        let mut copy = Secret::<MAX_SEALED_RING>::zeroed();
+        let copy = copy.expose_mut().get_mut(..sealed.len());
+        let copy = copy.ok_or(cardvault_result::INTERNAL)?;
+        copy.copy_from_slice(sealed);
+        open_in_place(place, copy, &kek)
+    })
+}
+
+/// Opens a ring as `cardvault_ring_open` does, for firmware: on less than 4 KiB of stack. `sealed`
+/// is a copy in RAM, in which the ring is decrypted: the ciphertext in it is overwritten with zeros,
+/// unless the ring is refused before that. Keep the sealed ring elsewhere.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cardvault_ring_open_in_place(
+    ring: *mut cardvault_ring,
+    sealed: *mut u8,
+    sealed_len: usize,
+    components: *const cardvault_text,
+    count: usize,
+    check_value: *const u8,
+) -> cardvault_result {
+    border!(|call| {
+        let place = call.place(ring)?;
+        let kek = call.kek(components, count, check_value)?;
+        open_in_place(place, call.bytes_in_place(sealed, sealed_len)?, &kek)
+    })
+}
+
+fn open_in_place(
+    place: Place<'_, cardvault_ring>,
+    sealed: &mut [u8],
+    kek: &Kek,
+) -> Result<(), Refusal> {
+    place.fill(KeyRing::blank, |ring| {
+        Ok(open_ring_with_kek_into(sealed, kek, ring)?)
     })
 }
 

@@ -100,7 +100,7 @@ mod tests {
         assert_eq!(ring().0.commitment(), good.commitment());
         for change in changes {
             let (mut ring, name) = ring();
-            let entry = ring.entries.iter_mut().flatten();
+            let entry = ring.entries.iter_mut().filter(|entry| !entry.is_free());
             for entry in entry.filter(|entry| entry.info.name == name) {
                 change(&mut entry.info);
             }

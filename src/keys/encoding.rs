@@ -64,18 +64,17 @@ const ACTIVATED: u8 = 2;
 const RETIRED: u8 = 4;
 const DESTROYED: u8 = 8;
 
-/// Writes `ring` to the front of `out`; returns how many bytes.
-pub(crate) fn encode(
-    ring: &KeyRing,
-    out: &mut Secret<MAX_ENCODED_RING>,
-) -> Result<usize, CodecError> {
-    let mut writer = Writer::new(out.expose_mut());
-    let later = ring.newest.iter().skip(USES_1).any(|newest| *newest > 0);
-    let (format, uses) = if later {
-        (FORMAT_2, ring.newest.len())
-    } else {
-        (FORMAT, USES_1)
-    };
+/// How many bytes [`encode`] writes.
+pub(crate) fn encoded_len(ring: &KeyRing) -> usize {
+    let (_, uses) = format_of(ring);
+    let count = ring.taken().count();
+    HEAD_LEN - 4 * (ring.newest.len() - uses) + count * ENTRY_LEN
+}
+
+/// Writes `ring` to the front of `out`; returns how many bytes. They hold the roots.
+pub(crate) fn encode(ring: &KeyRing, out: &mut [u8]) -> Result<usize, CodecError> {
+    let mut writer = Writer::new(out);
+    let (format, uses) = format_of(ring);
     writer.u8(format)?;
     writer.u8(ring.mark.number())?;
     writer.put(ring.id.as_bytes())?;
@@ -83,7 +82,7 @@ pub(crate) fn encode(
     for newest in ring.newest.iter().take(uses) {
         writer.u32(*newest)?;
     }
-    let count = ring.entries.iter().flatten().count();
+    let count = ring.taken().count();
     let invalid = CodecError::Invalid { at: writer.len() };
     writer.u8(u8::try_from(count).map_err(|_| invalid)?)?;
     for entry in ring.in_order() {
@@ -92,8 +91,29 @@ pub(crate) fn encode(
     Ok(writer.len())
 }
 
-/// Reads a ring that takes up the whole of `bytes`.
-pub(crate) fn decode(bytes: &[u8]) -> Result<KeyRing, CodecError> {
+/// Reads a ring that takes up the whole of `bytes` into `ring`, which is blank on failure. What it
+/// held is wiped.
+pub(crate) fn decode_into(bytes: &[u8], ring: &mut KeyRing) -> Result<(), CodecError> {
+    ring.clear();
+    let read = read(bytes, ring);
+    if read.is_err() {
+        ring.clear();
+    }
+    read
+}
+
+/// The format version of a ring, and how many uses it writes.
+fn format_of(ring: &KeyRing) -> (u8, usize) {
+    let later = ring.newest.iter().skip(USES_1).any(|newest| *newest > 0);
+    if later {
+        (FORMAT_2, ring.newest.len())
+    } else {
+        (FORMAT, USES_1)
+    }
+}
+
+/// Reads a ring into one that is blank, key by key.
+fn read(bytes: &[u8], ring: &mut KeyRing) -> Result<(), CodecError> {
     let mut reader = Reader::new(bytes);
     let at = reader.at();
     let uses = match reader.u8()? {
@@ -102,14 +122,13 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<KeyRing, CodecError> {
         _ => return Err(CodecError::Invalid { at }),
     };
     let at = reader.at();
-    let mark = RingMark::from_number(reader.u8()?).ok_or(CodecError::Invalid { at })?;
-    let id = RingId::from_bytes(reader.array()?);
+    ring.mark = RingMark::from_number(reader.u8()?).ok_or(CodecError::Invalid { at })?;
+    ring.id = RingId::from_bytes(reader.array()?);
     let at = reader.at();
-    let generation = reader.u64()?;
-    if generation == 0 {
+    ring.generation = reader.u64()?;
+    if ring.generation == 0 {
         return Err(CodecError::Invalid { at });
     }
-    let mut ring = KeyRing::empty(mark, id, generation);
     let mut at = reader.at();
     for newest in ring.newest.iter_mut().take(uses) {
         at = reader.at();
@@ -126,15 +145,14 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<KeyRing, CodecError> {
     for index in 0..count {
         let at = reader.at();
         let entry = decode_entry(&mut reader)?;
-        if !fits(&ring, &entry) {
+        if !fits(ring, &entry) {
             return Err(CodecError::Invalid { at });
         }
         if let Some(slot) = ring.entries.get_mut(index) {
-            *slot = Some(entry);
+            *slot = entry;
         }
     }
-    reader.finish()?;
-    Ok(ring)
+    reader.finish()
 }
 
 fn encode_entry(entry: &Entry, writer: &mut Writer<'_>) -> Result<(), CodecError> {
@@ -224,7 +242,7 @@ fn fits(ring: &KeyRing, entry: &Entry) -> bool {
         .get(usize::from(name.usage.number()) - 1)
         .copied()
         .unwrap_or(0);
-    let in_order = ring.entries.iter().flatten().all(|e| e.info.name < name);
+    let in_order = ring.taken().all(|e| e.info.name < name);
     let one_active = !info.state.may_seal() || ring.active(name.usage).is_err();
     let one_filling = !info.filling || !ring.versions().any(|other| other.filling);
     let live = name.usage != KeyUse::Vaultless
@@ -238,9 +256,7 @@ fn fits(ring: &KeyRing, entry: &Entry) -> bool {
         zero
     } else {
         let distinct = !ring
-            .entries
-            .iter()
-            .flatten()
+            .taken()
             .any(|other| bool::from(other.root.ct_eq(&entry.root)));
         !zero && distinct && ring.root_check(&entry.root, name) == Ok(info.check_value)
     };
@@ -287,9 +303,24 @@ mod tests {
     }
 
     fn bytes(ring: &KeyRing) -> Vec<u8> {
-        let mut out = Secret::zeroed();
+        let mut out = vec![0; MAX_ENCODED_RING];
         let len = encode(ring, &mut out).unwrap();
-        out.expose()[..len].to_vec()
+        assert_eq!(len, encoded_len(ring));
+        out.truncate(len);
+        out
+    }
+
+    /// Reads into a ring that holds another one; on failure nothing of either is left.
+    fn decode(bytes: &[u8]) -> Result<KeyRing, CodecError> {
+        let mut ring = ring_2();
+        decode_into(bytes, &mut ring)
+            .inspect_err(|_| assert!(is_blank(&ring)))
+            .map(|()| ring)
+    }
+
+    fn is_blank(ring: &KeyRing) -> bool {
+        let nothing = ring.taken().next().is_none();
+        nothing && ring.newest == KeyRing::blank().newest && ring.generation == 0
     }
 
     /// The offset of an entry of [`ring`], by its place.

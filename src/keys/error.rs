@@ -89,6 +89,8 @@ pub enum KeyError {
     Random(RandomError),
     /// A derivation was asked for more than HKDF gives. Not reached.
     Derivation,
+    /// No ring was opened into this one, or the last one was not opened.
+    Blank,
 }
 
 impl fmt::Display for KeyError {
@@ -133,6 +135,7 @@ impl fmt::Display for KeyError {
             ),
             Self::Random(error) => error.fmt(f),
             Self::Derivation => f.write_str("a key derivation was too long"),
+            Self::Blank => f.write_str("the key ring is not open"),
         }
     }
 }

@@ -55,4 +55,4 @@ pub use ring::{
 pub use state::KeyState;
 
 pub(crate) use derived::{RingProtector, ring_sealing_key};
-pub(crate) use encoding::{MAX_ENCODED_RING, decode, encode};
+pub(crate) use encoding::{MAX_ENCODED_RING, decode_into, encode, encoded_len};

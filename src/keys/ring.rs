@@ -7,7 +7,7 @@ use rand_core::TryCryptoRng;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
-use super::check::CheckValue;
+use super::check::{CHECK_VALUE_LEN, CheckValue};
 use super::derived::{
     ArchiveKey, ArchiveReadingKey, Derived, FingerprintKey, IrreversibleKey, JournalKey,
     JournalReadingKey, KeyId, LedgerCheckingKey, LedgerKey, OpeningKey, RetiredFingerprintKey,
@@ -256,14 +256,41 @@ pub struct KeyRing {
     /// The newest version of each use in the order of [`KeyUse::ALL`], so that none comes twice.
     pub(super) newest: [u32; KeyUse::ALL.len()],
     /// In no order: sorting would leave copies of roots behind.
-    pub(super) entries: [Option<Entry>; MAX_KEYS],
+    pub(super) entries: [Entry; MAX_KEYS],
 }
 
-/// One version.
+/// One version, or room for one.
 pub(super) struct Entry {
     pub(super) info: KeyInfo,
     /// All zero once it is destroyed.
     pub(super) root: Secret<32>,
+}
+
+impl Entry {
+    /// Room for a version. All zeros, so that a blank ring is made in its place by one `memset`,
+    /// and in a static takes no flash.
+    const FREE: Self = Self {
+        info: KeyInfo {
+            name: KeyName::new(KeyUse::Card, 0),
+            state: KeyState::PreActivation,
+            filling: false,
+            check_value: CheckValue::from_bytes([0; CHECK_VALUE_LEN]),
+            period: Cryptoperiod {
+                originator: 0,
+                recipient: 0,
+            },
+            created: UnixSeconds(0),
+            activated: None,
+            retired: None,
+            destroyed: None,
+        },
+        root: Secret::zeroed(),
+    };
+
+    /// Versions count from 1.
+    pub(super) const fn is_free(&self) -> bool {
+        self.info.name.version == 0
+    }
 }
 
 impl KeyRing {
@@ -274,6 +301,29 @@ impl KeyRing {
     pub fn new<R: TryCryptoRng + ?Sized>(mark: RingMark, rng: &mut R) -> Result<Self, KeyError> {
         let id = RingId(*Secret::random(rng)?.expose());
         Ok(Self::empty(mark, id, 1))
+    }
+
+    /// Memory for a ring that is opened into it, as by
+    /// [`open_ring_with_kek_into`](crate::seal::open_ring_with_kek_into). Until then it is of
+    /// generation 0 and without a key: it takes none and is not sealed.
+    #[must_use]
+    #[inline]
+    pub const fn blank() -> Self {
+        // All zeros, as `Entry::FREE`.
+        const BLANK: KeyRing = KeyRing::empty(RingMark::Production, RingId([0; RING_ID_LEN]), 0);
+        BLANK
+    }
+
+    /// Wipes every root and forgets the ring: it is as [`KeyRing::blank`] made it.
+    pub fn clear(&mut self) {
+        self.mark = RingMark::Production;
+        self.id = RingId([0; RING_ID_LEN]);
+        self.generation = 0;
+        self.newest = [0; KeyUse::ALL.len()];
+        for slot in &mut self.entries {
+            // A root is wiped when it is dropped.
+            *slot = Entry::FREE;
+        }
     }
 
     /// Whether it protects real cards.
@@ -288,7 +338,7 @@ impl KeyRing {
         &self.id
     }
 
-    /// How often it was changed, from 1.
+    /// How often it was changed, from 1; 0 if it is blank.
     #[must_use]
     pub const fn generation(&self) -> u64 {
         self.generation
@@ -362,9 +412,7 @@ impl KeyRing {
         let free = self.free_entry()?;
         let root = Secret::random(rng)?;
         let repeated = self
-            .entries
-            .iter()
-            .flatten()
+            .taken()
             .any(|entry| bool::from(entry.root.ct_eq(&root)));
         if repeated {
             return Err(KeyError::Random(RandomError::Repeated));
@@ -381,7 +429,7 @@ impl KeyRing {
             destroyed: None,
         };
         if let Some(slot) = self.entries.get_mut(free) {
-            *slot = Some(Entry { info, root });
+            *slot = Entry { info, root };
         }
         if let Some(slot) = self.newest.get_mut(place) {
             *slot = version;
@@ -519,7 +567,7 @@ impl KeyRing {
     /// [`KeyError::UnknownKey`], also for records of a destroyed version: nothing is left that
     /// could recognise them.
     pub fn card_key_for(&self, domain: &Domain, id: &KeyId) -> Result<OpeningKey, KeyError> {
-        for entry in self.entries.iter().flatten() {
+        for entry in self.taken() {
             if entry.info.name.usage == KeyUse::Card && entry.info.may_open() {
                 let derived = self.derive(entry, domain)?;
                 if bool::from(derived.id.ct_eq(id)) {
@@ -687,13 +735,14 @@ impl KeyRing {
             .map(ArchiveReadingKey::new)
     }
 
-    pub(super) fn empty(mark: RingMark, id: RingId, generation: u64) -> Self {
+    #[inline]
+    const fn empty(mark: RingMark, id: RingId, generation: u64) -> Self {
         Self {
             mark,
             id,
             generation,
             newest: [0; KeyUse::ALL.len()],
-            entries: [const { None }; MAX_KEYS],
+            entries: [const { Entry::FREE }; MAX_KEYS],
         }
     }
 
@@ -735,14 +784,17 @@ impl KeyRing {
         Ok(CheckValue::of(&derive_root_check(root, self.mark, name)?))
     }
 
+    /// Every entry, in no order.
+    pub(super) fn taken(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| !entry.is_free())
+    }
+
     /// Every entry, by use and version.
     pub(super) fn in_order(&self) -> impl Iterator<Item = &Entry> {
         let mut last = None;
         core::iter::from_fn(move || {
             let next = self
-                .entries
-                .iter()
-                .flatten()
+                .taken()
                 .filter(|entry| last.is_none_or(|last| entry.info.name > last))
                 .min_by_key(|entry| entry.info.name)?;
             last = Some(next.info.name);
@@ -751,9 +803,7 @@ impl KeyRing {
     }
 
     fn entry(&self, name: KeyName) -> Result<&Entry, KeyError> {
-        self.entries
-            .iter()
-            .flatten()
+        self.taken()
             .find(|entry| entry.info.name == name)
             .ok_or(KeyError::UnknownVersion { name })
     }
@@ -761,14 +811,11 @@ impl KeyRing {
     fn entry_mut(&mut self, name: KeyName) -> Option<&mut Entry> {
         self.entries
             .iter_mut()
-            .flatten()
-            .find(|entry| entry.info.name == name)
+            .find(|entry| !entry.is_free() && entry.info.name == name)
     }
 
     fn active_entry(&self, usage: KeyUse) -> Result<&Entry, KeyError> {
-        self.entries
-            .iter()
-            .flatten()
+        self.taken()
             .find(|entry| entry.info.name.usage == usage && entry.info.state.may_seal())
             .ok_or(KeyError::NoActive { usage })
     }
@@ -819,7 +866,7 @@ impl KeyRing {
 
     /// Whether rows may stand under another index version that is in use or suspended.
     fn has_other_index(&self, name: KeyName) -> bool {
-        self.entries.iter().flatten().any(|entry| {
+        self.taken().any(|entry| {
             entry.info.name.usage == KeyUse::Index
                 && entry.info.name != name
                 && matches!(entry.info.state, KeyState::Active | KeyState::Suspended)
@@ -845,19 +892,22 @@ impl KeyRing {
 
     /// An entry to be overwritten: a free one, or the one that was destroyed first.
     fn free_entry(&self) -> Result<usize, KeyError> {
-        if let Some(free) = self.entries.iter().position(Option::is_none) {
+        if let Some(free) = self.entries.iter().position(Entry::is_free) {
             return Ok(free);
         }
         self.entries
             .iter()
             .enumerate()
-            .filter_map(|(at, entry)| Some((entry.as_ref()?.info.destroyed?, at)))
+            .filter_map(|(at, entry)| Some((entry.info.destroyed?, at)))
             .min()
             .map(|(_, at)| at)
             .ok_or(KeyError::Full)
     }
 
     fn next_generation(&self) -> Result<u64, KeyError> {
+        if self.generation == 0 {
+            return Err(KeyError::Blank);
+        }
         self.generation
             .checked_add(1)
             .ok_or(KeyError::GenerationsOver)
@@ -866,7 +916,7 @@ impl KeyRing {
 
 impl Drop for KeyRing {
     fn drop(&mut self) {
-        for entry in self.entries.iter_mut().flatten() {
+        for entry in &mut self.entries {
             entry.root.zeroize();
         }
     }

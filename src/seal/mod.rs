@@ -53,5 +53,6 @@ pub use record::{
 };
 pub use ring::{
     KeyWrap, MAX_SEALED_RING, Protection, RingHeader, RingSealError, WRAPPED_KEY_MAX, WrapError,
-    open_ring_with_kek, open_ring_with_wrap, seal_ring_with_kek, seal_ring_with_wrap,
+    open_ring_with_kek, open_ring_with_kek_into, open_ring_with_wrap, open_ring_with_wrap_into,
+    seal_ring_with_kek, seal_ring_with_wrap,
 };

@@ -117,11 +117,13 @@ pub fn open_ring_with_passphrase(
     let cost = Argon2Cost::new(number()?, number()?, number()?)?;
     let salt = reader.array().map_err(RingSealError::Frame)?;
     let key = stretch(passphrase, cost, &salt)?;
-    parts.open(
-        RingProtector::Passphrase,
-        &key,
-        RingSealError::OtherPassphrase,
-    )
+    parts
+        .unlock(
+            RingProtector::Passphrase,
+            &key,
+            RingSealError::OtherPassphrase,
+        )?
+        .open(sealed)
 }
 
 fn check(mark: RingMark, passphrase: &[u8]) -> Result<(), RingSealError> {

@@ -31,13 +31,15 @@ use core::fmt;
 
 use rand_core::TryCryptoRng;
 use subtle::ConstantTimeEq;
+use zeroize::Zeroize;
 
 use super::cipher::{Cipher, TAG_LEN};
 use super::nonce::{NONCE_LEN, Nonce};
 use crate::codec::{CodecError, Reader, Writer};
 use crate::keys::{
     CHECK_VALUE_LEN, CheckValue, KEY_ID_LEN, Kek, KeyError, KeyId, KeyRing, MAX_ENCODED_RING,
-    RING_ID_LEN, RingId, RingMark, RingProtector, decode, encode, ring_sealing_key,
+    RING_ID_LEN, RingId, RingMark, RingProtector, decode_into, encode, encoded_len,
+    ring_sealing_key,
 };
 use crate::secret::{RandomError, Secret};
 
@@ -184,11 +186,33 @@ pub fn seal_ring_with_wrap<W: KeyWrap + ?Sized, R: TryCryptoRng + ?Sized>(
     )?)
 }
 
-/// Opens a ring that was sealed under a KEK.
+/// Opens a ring that was sealed under a KEK. The ring and a copy of what was sealed lie on the
+/// stack: where that is short, take [`open_ring_with_kek_into`].
 ///
 /// # Errors
 /// [`RingSealError`]: among others [`RingSealError::OtherKek`] with both check values.
 pub fn open_ring_with_kek(sealed: &[u8], kek: &Kek) -> Result<KeyRing, RingSealError> {
+    unlock_with_kek(sealed, kek)?.open(sealed)
+}
+
+/// Opens a ring that was sealed under a KEK into memory of the caller's, such as
+/// [`KeyRing::blank`]. What `ring` held is wiped; on failure it is blank.
+///
+/// `sealed` is a copy in memory, in which the ring is decrypted: the ciphertext in it is
+/// overwritten with zeros, unless the ring is refused before it is decrypted.
+///
+/// # Errors
+/// As [`open_ring_with_kek`].
+pub fn open_ring_with_kek_into(
+    sealed: &mut [u8],
+    kek: &Kek,
+    ring: &mut KeyRing,
+) -> Result<(), RingSealError> {
+    ring.clear();
+    unlock_with_kek(sealed, kek)?.open_into(sealed, ring)
+}
+
+fn unlock_with_kek(sealed: &[u8], kek: &Kek) -> Result<Unlocked, RingSealError> {
     let parts = Parts::read(sealed)?;
     let Parameters::Kek(expected) = parts.parameters else {
         return Err(parts.other_protection());
@@ -197,7 +221,7 @@ pub fn open_ring_with_kek(sealed: &[u8], kek: &Kek) -> Result<KeyRing, RingSealE
     if given != expected {
         return Err(RingSealError::OtherKek { expected, given });
     }
-    parts.open(RingProtector::Kek, kek.secret(), RingSealError::Damaged)
+    parts.unlock(RingProtector::Kek, kek.secret(), RingSealError::Damaged)
 }
 
 /// Opens a ring that was sealed under a key that `wrap` wrapped.
@@ -208,6 +232,27 @@ pub fn open_ring_with_wrap<W: KeyWrap + ?Sized>(
     sealed: &[u8],
     wrap: &mut W,
 ) -> Result<KeyRing, WrapError<W::Error>> {
+    Ok(unlock_with_wrap(sealed, wrap)?.open(sealed)?)
+}
+
+/// Opens a ring that was sealed under a key that `wrap` wrapped into memory of the caller's, as
+/// [`open_ring_with_kek_into`] does.
+///
+/// # Errors
+/// As [`open_ring_with_wrap`].
+pub fn open_ring_with_wrap_into<W: KeyWrap + ?Sized>(
+    sealed: &mut [u8],
+    wrap: &mut W,
+    ring: &mut KeyRing,
+) -> Result<(), WrapError<W::Error>> {
+    ring.clear();
+    Ok(unlock_with_wrap(sealed, wrap)?.open_into(sealed, ring)?)
+}
+
+fn unlock_with_wrap<W: KeyWrap + ?Sized>(
+    sealed: &[u8],
+    wrap: &mut W,
+) -> Result<Unlocked, WrapError<W::Error>> {
     let parts = Parts::read(sealed)?;
     let Parameters::WrappedKey(wrapped) = parts.parameters else {
         return Err(parts.other_protection().into());
@@ -216,7 +261,7 @@ pub fn open_ring_with_wrap<W: KeyWrap + ?Sized>(
         .get(..CONTEXT_LEN)
         .ok_or(RingSealError::Frame(CodecError::Truncated { at: 0 }))?;
     let key = wrap.unwrap_key(wrapped, context).map_err(WrapError::Wrap)?;
-    Ok(parts.open(RingProtector::WrappedKey, &key, RingSealError::Damaged)?)
+    Ok(parts.unlock(RingProtector::WrappedKey, &key, RingSealError::Damaged)?)
 }
 
 /// Why a ring was not sealed or not opened.
@@ -273,7 +318,7 @@ pub enum RingSealError {
     },
     /// The generator failed.
     Random(RandomError),
-    /// A key could not be derived. Not reached.
+    /// The ring to be sealed is blank: [`KeyError::Blank`]. No other error is reached.
     Key(KeyError),
     /// The cipher refused the length of its input. Not reached.
     Cipher,
@@ -369,7 +414,7 @@ impl<E> From<RingSealError> for WrapError<E> {
     }
 }
 
-/// Seals `ring` under the key that follows from `protecting`.
+/// Seals `ring` under the key that follows from `protecting`. It is encoded and encrypted in `out`.
 pub(super) fn seal_ring<R: TryCryptoRng + ?Sized>(
     ring: &KeyRing,
     protector: RingProtector,
@@ -378,6 +423,9 @@ pub(super) fn seal_ring<R: TryCryptoRng + ?Sized>(
     rng: &mut R,
     out: &mut [u8],
 ) -> Result<usize, RingSealError> {
+    if ring.generation() == 0 {
+        return Err(RingSealError::Key(KeyError::Blank));
+    }
     let (key, id) = ring_sealing_key(
         protector,
         protecting,
@@ -386,12 +434,6 @@ pub(super) fn seal_ring<R: TryCryptoRng + ?Sized>(
         ring.generation(),
     )
     .map_err(RingSealError::Key)?;
-    let mut text = Secret::<MAX_ENCODED_RING>::zeroed();
-    let text_len = encode(ring, &mut text).map_err(RingSealError::Encoding)?;
-    let text = text
-        .expose_mut()
-        .get_mut(..text_len)
-        .ok_or(RingSealError::Cipher)?;
     let mut nonce: Nonce = [0; NONCE_LEN];
     rng.try_fill_bytes(&mut nonce)
         .map_err(|_| RandomError::Failed)?;
@@ -399,33 +441,54 @@ pub(super) fn seal_ring<R: TryCryptoRng + ?Sized>(
         return Err(RandomError::Failed.into());
     }
 
-    let mut header = [0; MAX_HEADER];
-    let mut writer = Writer::new(&mut header);
-    put_header(
-        &mut writer,
-        ring,
-        protector,
-        parameters,
-        &id,
-        &nonce,
-        text_len,
-    )
-    .map_err(RingSealError::Frame)?;
-    let header_len = writer.len();
-    let header = header.get(..header_len).ok_or(RingSealError::Cipher)?;
-
+    let header_len = CONTEXT_LEN + 2 + parameters.len() + KEY_ID_LEN + NONCE_LEN + 2;
+    let text_len = encoded_len(ring);
     let needed = header_len + text_len + TAG_LEN;
-    if out.len() < needed {
-        return Err(RingSealError::NoRoom { needed });
+    let out = out
+        .get_mut(..needed)
+        .ok_or(RingSealError::NoRoom { needed })?;
+    let sealed = put_sealed(out, header_len, ring, &key, &nonce, |writer| {
+        put_header(writer, ring, protector, parameters, &id, &nonce, text_len)
+    });
+    if sealed.is_err() {
+        // Not reached. The roots may lie there in clear.
+        out.zeroize();
     }
-    let tag = Cipher::new(&key)
-        .seal(&nonce, header, text)
-        .map_err(|_| RingSealError::Cipher)?;
-    let mut writer = Writer::new(out);
-    for part in [header, text, &tag] {
-        writer.put(part).map_err(RingSealError::Frame)?;
-    }
-    Ok(writer.len())
+    sealed.map(|()| needed)
+}
+
+/// Fills `out`, which has the right length.
+fn put_sealed(
+    out: &mut [u8],
+    header_len: usize,
+    ring: &KeyRing,
+    key: &Secret<32>,
+    nonce: &Nonce,
+    put_header: impl FnOnce(&mut Writer<'_>) -> Result<(), CodecError>,
+) -> Result<(), RingSealError> {
+    let (header, rest) = out
+        .split_at_mut_checked(header_len)
+        .ok_or(RingSealError::Cipher)?;
+    let (text, tag) = rest
+        .split_last_chunk_mut::<TAG_LEN>()
+        .ok_or(RingSealError::Cipher)?;
+    put_header(&mut Writer::new(header)).map_err(RingSealError::Frame)?;
+    encode(ring, text).map_err(RingSealError::Encoding)?;
+    *tag = encrypt(key, nonce, header, text)?;
+    Ok(())
+}
+
+// The cipher takes most of the stack: a frame of its own, which is gone when keys are derived.
+#[inline(never)]
+fn encrypt(
+    key: &Secret<32>,
+    nonce: &Nonce,
+    header: &[u8],
+    text: &mut [u8],
+) -> Result<[u8; TAG_LEN], RingSealError> {
+    Cipher::new(key)
+        .seal(nonce, header, text)
+        .map_err(|_| RingSealError::Cipher)
 }
 
 fn put_header(
@@ -481,8 +544,8 @@ pub(super) struct Parts<'a> {
     pub(super) parameters: Parameters<'a>,
     key_id: KeyId,
     nonce: Nonce,
-    header: &'a [u8],
-    text: &'a [u8],
+    header_len: usize,
+    text_len: usize,
     tag: [u8; TAG_LEN],
 }
 
@@ -507,10 +570,10 @@ impl<'a> Parts<'a> {
         if found != FORMAT {
             return Err(RingSealError::Version { found });
         }
-        Self::read_format_1(sealed, reader).map_err(RingSealError::Frame)
+        Self::read_format_1(reader).map_err(RingSealError::Frame)
     }
 
-    fn read_format_1(sealed: &'a [u8], mut reader: Reader<'a>) -> Result<Self, CodecError> {
+    fn read_format_1(mut reader: Reader<'a>) -> Result<Self, CodecError> {
         let at = reader.at();
         let mark = RingMark::from_number(reader.u8()?).ok_or(CodecError::Invalid { at })?;
         let kind_at = reader.at();
@@ -540,9 +603,8 @@ impl<'a> Parts<'a> {
         if text_len > MAX_ENCODED_RING {
             return Err(CodecError::Invalid { at });
         }
-        let at = reader.at();
-        let header = sealed.get(..at).ok_or(CodecError::Truncated { at })?;
-        let text = reader.take(text_len)?;
+        let header_len = reader.at();
+        reader.take(text_len)?;
         let tag = reader.array()?;
         reader.finish()?;
         Ok(Self {
@@ -552,8 +614,8 @@ impl<'a> Parts<'a> {
             parameters,
             key_id,
             nonce,
-            header,
-            text,
+            header_len,
+            text_len,
             tag,
         })
     }
@@ -567,34 +629,99 @@ impl<'a> Parts<'a> {
         RingSealError::OtherProtection { protection }
     }
 
-    /// Opens it with the key that follows from `protecting`; `other_key` says what it means that
-    /// this is not the sealing key.
-    pub(super) fn open(
+    /// Derives the key that follows from `protecting`; `other_key` says what it means that this is
+    /// not the sealing key.
+    pub(super) fn unlock(
         &self,
         protector: RingProtector,
         protecting: &Secret<32>,
         other_key: RingSealError,
-    ) -> Result<KeyRing, RingSealError> {
+    ) -> Result<Unlocked, RingSealError> {
         let (key, id) =
             ring_sealing_key(protector, protecting, self.mark, &self.id, self.generation)
                 .map_err(RingSealError::Key)?;
         if !bool::from(id.ct_eq(&self.key_id)) {
             return Err(other_key);
         }
+        Ok(Unlocked {
+            key,
+            mark: self.mark,
+            id: self.id,
+            generation: self.generation,
+            nonce: self.nonce,
+            header_len: self.header_len,
+            text_len: self.text_len,
+            tag: self.tag,
+        })
+    }
+}
+
+/// The sealing key of a sealed ring, and what it takes to open that ring in place.
+pub(super) struct Unlocked {
+    key: Secret<32>,
+    mark: RingMark,
+    id: RingId,
+    generation: u64,
+    nonce: Nonce,
+    header_len: usize,
+    text_len: usize,
+    tag: [u8; TAG_LEN],
+}
+
+impl Unlocked {
+    /// Opens a copy of the same sealed ring.
+    pub(super) fn open(&self, sealed: &[u8]) -> Result<KeyRing, RingSealError> {
+        let (header, rest) = sealed
+            .split_at_checked(self.header_len)
+            .ok_or(RingSealError::Cipher)?;
+        let from = rest.get(..self.text_len).ok_or(RingSealError::Cipher)?;
         let mut text = Secret::<MAX_ENCODED_RING>::zeroed();
         let text = text
             .expose_mut()
-            .get_mut(..self.text.len())
+            .get_mut(..self.text_len)
             .ok_or(RingSealError::Cipher)?;
-        text.copy_from_slice(self.text);
-        Cipher::new(&key)
-            .open(&self.nonce, self.header, text, &self.tag)
-            .map_err(|_| RingSealError::Damaged)?;
-        let ring = decode(text).map_err(RingSealError::Encoding)?;
+        text.copy_from_slice(from);
+        let mut ring = KeyRing::blank();
+        self.open_text(header, text, &mut ring)?;
+        Ok(ring)
+    }
+
+    /// Opens the same sealed ring in its memory, into a ring that is blank.
+    pub(super) fn open_into(
+        &self,
+        sealed: &mut [u8],
+        ring: &mut KeyRing,
+    ) -> Result<(), RingSealError> {
+        let (header, rest) = sealed
+            .split_at_mut_checked(self.header_len)
+            .ok_or(RingSealError::Cipher)?;
+        let text = rest.get_mut(..self.text_len).ok_or(RingSealError::Cipher)?;
+        self.open_text(header, text, ring)
+    }
+
+    fn open_text(
+        &self,
+        header: &[u8],
+        text: &mut [u8],
+        ring: &mut KeyRing,
+    ) -> Result<(), RingSealError> {
+        self.decrypt(header, text)?;
+        let decoded = decode_into(text, ring);
+        text.zeroize();
+        decoded.map_err(RingSealError::Encoding)?;
         // The header is authenticated, so that only a faulty writer can disagree with itself.
         if (ring.mark(), ring.id(), ring.generation()) != (self.mark, &self.id, self.generation) {
+            ring.clear();
             return Err(RingSealError::Damaged);
         }
-        Ok(ring)
+        Ok(())
+    }
+
+    // As `encrypt`.
+    #[inline(never)]
+    fn decrypt(&self, header: &[u8], text: &mut [u8]) -> Result<(), RingSealError> {
+        Cipher::new(&self.key)
+            .open(&self.nonce, header, text, &self.tag)
+            .map_err(|_| RingSealError::Damaged)
     }
 }

@@ -361,6 +361,32 @@ static const cardvault_binding binding = {
     (const uint8_t *)"tok_0123456789", 14, fingerprint_column, 32, (const uint8_t *)"visa 1111", 9,
 };
 
+/* Opened in its own memory: the ciphertext is gone, but not when the ring was refused. */
+static void check_ring_in_place(void) {
+    static uint8_t copy[sizeof golden_ring_kek];
+    const size_t len = sizeof copy, end = sizeof copy - 16;
+    for (size_t at = 0; at < len; at++)
+        copy[at] = golden_ring_kek[at];
+    CHECK_IS(cardvault_ring_open_in_place(&ring, NULL, len, components, 2, NULL), NULL_POINTER);
+    CHECK_IS(cardvault_ring_open_in_place(NULL, copy, len, components, 2, NULL), NULL_POINTER);
+    CHECK_IS(cardvault_ring_open_in_place(&ring, copy, len, components, 1, NULL), COMPONENTS);
+    CHECK_IS(cardvault_ring_open_in_place(&ring, NULL, 0, components, 2, NULL), NOT_A_RING);
+    CHECK_IS(cardvault_ring_open_in_place(&ring, copy, len - 1, components, 2, NULL), RING_DAMAGED);
+    copy[len - 1] ^= 1;
+    CHECK_IS(cardvault_ring_open_in_place(&ring, copy, len, components, 2, NULL), RING_DAMAGED);
+    copy[len - 1] ^= 1;
+    CHECK_IS(cardvault_ring_close(&ring), NOT_OPEN);
+    for (size_t at = 0; at < sizeof ring; at++)
+        CHECK(((const uint8_t *)&ring)[at] == 0);
+    for (size_t at = 0; at < len; at++)
+        CHECK(copy[at] == golden_ring_kek[at]);
+    CHECK_IS(cardvault_ring_open_in_place(&ring, copy, len, components, 2, kek_check_value), OK);
+    CHECK(copy[end - 1] == 0 && copy[end - 2] == 0 && copy[end - 3] == 0 && copy[end - 4] == 0);
+    CHECK_IS(cardvault_opener_open(&opener, &ring, domain, 10, golden_sealed_record, 73), OK);
+    CHECK_IS(cardvault_opener_close(&opener), OK);
+    CHECK_IS(cardvault_ring_close(&ring), OK);
+}
+
 static void check_sealing(void) {
     cardvault_card card = {0}, opened = {0};
     uint8_t sealed[CARDVAULT_SEALED_RECORD_LEN + 8], equal = 0;
@@ -466,6 +492,7 @@ static void check_sealing(void) {
     CHECK_IS(cardvault_ring_open(&ring, golden_ring_kek, len - 1, components, 2, NULL), RING_DAMAGED);
     CHECK_IS(cardvault_ring_open(&ring, golden_ring_kek, 0, components, 2, NULL), NOT_A_RING);
     CHECK_IS(cardvault_ring_close(&ring), NOT_OPEN);
+    check_ring_in_place();
 }
 
 /* ---- The journal ----------------------------------------------------------------------------- */

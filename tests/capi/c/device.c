@@ -81,6 +81,11 @@ static void parse(void) {
 static void open_ring(void) {
     CHECK_IS(cardvault_ring_open(&ring, golden_ring_kek, sizeof golden_ring_kek, components, 2, NULL), OK);
 }
+static void close_ring(void) { CHECK_IS(cardvault_ring_close(&ring), OK); }
+static uint8_t ring_copy[sizeof golden_ring_kek];
+static void open_ring_in_place(void) {
+    CHECK_IS(cardvault_ring_open_in_place(&ring, ring_copy, sizeof ring_copy, components, 2, NULL), OK);
+}
 static void open_sealer(void) {
     CHECK_IS(cardvault_sealer_open(&sealer, &ring, domain, 10, NOW, &counting), OK);
 }
@@ -109,6 +114,10 @@ static void measure_stack(void) {
     say("stack in bytes: ");
     measure("track", parse);
     measure("ring", open_ring);
+    measure("ring closed", close_ring);
+    for (size_t at = 0; at < sizeof ring_copy; at++)
+        ring_copy[at] = golden_ring_kek[at];
+    measure("ring in place", open_ring_in_place);
     measure("sealer", open_sealer);
     measure("seal", seal);
     measure("opener", open_opener);

@@ -9,7 +9,7 @@ use cardvault::journal::{
 };
 use cardvault::keys::{Component, Domain, Kek, KeyRing};
 use cardvault::seal::{
-    Binding, NonceSource, Opener, SEALED_RECORD_LEN, Sealer, open_ring_with_kek,
+    Binding, NonceSource, Opener, SEALED_RECORD_LEN, Sealer, open_ring_with_kek_into,
 };
 use cardvault::token::{KeepFirst, KeepLast, Vaultless, VaultlessFormat};
 use cardvault::{Secret, UnixSeconds};
@@ -35,6 +35,10 @@ impl<const N: usize> Input<N> {
     fn bytes(&self) -> &[u8] {
         self.0.get(..black_box(N)).unwrap_or_default()
     }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        self.0.get_mut(..black_box(N)).unwrap_or_default()
+    }
 }
 
 const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
@@ -59,15 +63,15 @@ pub fn card() -> Option<CardRecord> {
     Some(card.into_record())
 }
 
-/// Sealing and opening a card record under a key from a ring.
+/// Sealing and opening a card record under a key from a ring, which is opened into `ring`.
 #[inline(never)]
-pub fn seal(record: &CardRecord) -> Option<KeyRing> {
+pub fn seal(record: &CardRecord, ring: &mut KeyRing) -> Option<()> {
     let components = [
         Component::parse(Input::<64>::new().bytes()).ok()?,
         Component::parse(Input::<64>::new().bytes()).ok()?,
     ];
     let kek = Kek::combine(&components, None).ok()?;
-    let ring = open_ring_with_kek(Input::<300>::new().bytes(), &kek).ok()?;
+    open_ring_with_kek_into(Input::<300>::new().bytes_mut(), &kek, ring).ok()?;
     let domain = Domain::new(b"terminal-1").ok()?;
     let key = ring.card_key(&domain, NOW).ok()?;
     let mut sealed = [0; SEALED_RECORD_LEN];
@@ -77,7 +81,7 @@ pub fn seal(record: &CardRecord) -> Option<KeyRing> {
         .ok()?;
     let opener = Opener::new(&ring.card_key_for(&domain, key.id()).ok()?);
     black_box(opener.open(&sealed, &Binding::default()).ok()?);
-    Some(ring)
+    Some(())
 }
 
 /// The journal at the terminal: creation, recovery, pending slot, writing, upload.

@@ -11,8 +11,8 @@ use cardvault::Secret;
 use cardvault::card::{Brand, Pan, TruncationFormat, luhn};
 use cardvault::ff1::Ff1;
 use cardvault::fingerprint::Fingerprinter;
-use cardvault::keys::{Component, Domain, Kek};
-use cardvault::seal::{Binding, Opener, open_ring_with_kek, sealed_key_id};
+use cardvault::keys::{Component, Domain, Kek, KeyRing};
+use cardvault::seal::{Binding, Opener, open_ring_with_kek_into, sealed_key_id};
 use cardvault_firmware::machine::{self, Console};
 use cmac::{Cmac, Mac};
 use hkdf::Hkdf;
@@ -246,8 +246,9 @@ fn frozen() -> u32 {
     let components = components.map(|text| Component::parse(text).unwrap());
     let kek = Kek::combine(&components, Some("BA5032".parse().unwrap())).unwrap();
     let mut buffer = [0; 2048];
-    let ring = hex(include_str!("../../../golden/ring-kek.hex"), &mut buffer);
-    let ring = open_ring_with_kek(ring, &kek).unwrap();
+    let len = hex(include_str!("../../../golden/ring-kek.hex"), &mut buffer).len();
+    let mut ring = KeyRing::blank();
+    open_ring_with_kek_into(&mut buffer[..len], &kek, &mut ring).unwrap();
     let domain = Domain::new(b"merchant-7").unwrap();
     let mut buffer = [0; 128];
     let sealed = hex(
