@@ -138,6 +138,9 @@
 // Binds the rows of the ledger.
 #define CARDVAULT_USE_LEDGER 6
 
+// Seals archives of a vault and its ledger.
+#define CARDVAULT_USE_ARCHIVE 7
+
 // A ring for test cards.
 #define CARDVAULT_DEVELOPMENT 0
 

@@ -35,6 +35,8 @@ pub const CARDVAULT_USE_IRREVERSIBLE: u32 = 4;
 pub const CARDVAULT_USE_JOURNAL: u32 = 5;
 /// Binds the rows of the ledger.
 pub const CARDVAULT_USE_LEDGER: u32 = 6;
+/// Seals archives of a vault and its ledger.
+pub const CARDVAULT_USE_ARCHIVE: u32 = 7;
 /// A ring for test cards.
 pub const CARDVAULT_DEVELOPMENT: u32 = 0;
 /// A ring for real cards.

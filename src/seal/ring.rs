@@ -128,7 +128,8 @@ pub trait KeyWrap {
     fn unwrap_key(&mut self, wrapped: &[u8], context: &[u8]) -> Result<Secret<32>, Self::Error>;
 }
 
-/// Seals `ring` under a KEK into `out`; returns how many bytes. `out` is untouched on failure.
+/// Seals `ring` under a KEK into `out`; returns how many bytes. `out` is untouched on failure. While
+/// it works the ring is in `out` in clear: no memory that others read.
 ///
 /// # Errors
 /// [`RingSealError::NoRoom`], [`RingSealError::Random`].
