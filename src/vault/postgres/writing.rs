@@ -99,7 +99,8 @@ impl Committer {
             self.connection = Some(Connection::new(&self.shared).await?);
         }
         let connection = self.connection.as_ref().ok_or(StoreError::Closed)?;
-        let (stored, sequence) = connection.begin(wanted, &self.name).await?;
+        let asked = doubt.as_ref().map(|_| &self.name);
+        let (stored, sequence) = connection.begin(wanted, asked).await?;
         if let Some(sent) = doubt.as_ref() {
             if sequence.is_some_and(|newest| newest >= sent.sequence) {
                 // It was committed; but where a standby is waited for, perhaps not there yet. What
@@ -245,20 +246,24 @@ impl Connection {
         Ok(Self { client, statements })
     }
 
-    /// Takes the lock, and reads what the group looks at and the number of this writer's newest
-    /// group.
+    /// Takes the lock, and reads what the group looks at and, if one is asked for, the number of a
+    /// writer's newest group.
     async fn begin(
         &self,
         wanted: &Wanted<'_>,
-        writer: &[u8; WRITER_LEN],
+        writer: Option<&[u8; WRITER_LEN]>,
     ) -> Result<(Stored, Option<i64>), Fault> {
         let (client, of) = (&self.client, &self.statements);
-        let writer = writer.as_slice();
         // Sent in this order. Each sees what was committed when it began: behind the lock, all.
         let ((), state, sequence, entries, rows) = try_join5(
             client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED"),
             client.query_opt(&of.lock, &[]),
-            client.query_opt(&of.sequence, &[&writer]),
+            async {
+                match writer {
+                    Some(writer) => client.query_opt(&of.sequence, &[&writer.as_slice()]).await,
+                    None => Ok(None),
+                }
+            },
             client.query(&of.entries, &[&wanted.index]),
             client.query(&of.rows, &[&wanted.tokens]),
         )
