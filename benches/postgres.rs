@@ -15,26 +15,25 @@
 
 #[path = "../tests/support/cluster.rs"]
 mod cluster;
+mod support;
 
 use core::ops::Range;
 use std::cell::Cell;
-use std::env;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use cardvault::card::{CardRecord, Pan, luhn};
-use cardvault::keys::{Cryptoperiod, Domain, KeyRing, KeyUse, RingMark};
+use cardvault::keys::Domain;
 use cardvault::vault::{
-    IndexKey, LineLog, Postgres, PostgresOptions, ROW_LEN, Row, RowKey, Store, Tokenize, Vault,
-    Write, WriteOutcome,
+    IndexKey, Postgres, PostgresOptions, ROW_LEN, Row, RowKey, Store, Tokenize, Vault, Write,
+    WriteOutcome,
 };
-use cardvault::{SystemRandom, UnixSeconds};
 use pollster::block_on;
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{Client, NoTls, Statement};
 
 use crate::cluster::Cluster;
+use crate::support::{card, fill, new_vault, number};
 
 /// Mappings of one batch, as asked for.
 const BATCH: u64 = 1000;
@@ -144,10 +143,6 @@ fn main() {
     }
 }
 
-fn number(name: &str, default: u64) -> u64 {
-    env::var(name).map_or(default, |text| text.parse().unwrap())
-}
-
 fn rate(count: u64, work: impl FnOnce()) -> f64 {
     let start = Instant::now();
     work();
@@ -179,29 +174,11 @@ fn read(store: &Postgres, range: Range<u64>) {
     assert!(rows.iter().all(Option::is_some));
 }
 
-fn new_vault(store: Postgres) -> Vault<Postgres> {
-    let now = UnixSeconds::now();
-    let mut ring = KeyRing::new(RingMark::Development, &mut SystemRandom).unwrap();
-    for usage in KeyUse::ALL {
-        let period = Cryptoperiod::default_of(usage);
-        let name = ring.add(usage, period, now, &mut SystemRandom).unwrap();
-        ring.activate(name, now).unwrap();
-    }
-    block_on(Vault::open(store, ring, LineLog::new(std::io::sink()))).unwrap()
-}
-
 fn tokenize(vault: &Vault<Postgres>, range: Range<u64>) {
     let domain: Domain = "merchant".parse().unwrap();
     let cards: Vec<_> = range.map(card).collect();
     let results = block_on(vault.tokenize_batch(&domain, &cards, &Tokenize::convergent()));
     assert!(results.iter().all(|result| !result.unwrap().existing));
-}
-
-/// The card of this number: a 16-digit one that passes Luhn.
-fn card(n: u64) -> CardRecord {
-    let mut digits = format!("4{n:014}").into_bytes();
-    digits.push(b'0' + luhn::check_digit(&digits).unwrap());
-    CardRecord::new(Pan::parse(&digits).unwrap())
 }
 
 /// A mapping of the lengths that a vault's have.
@@ -222,18 +199,6 @@ impl Bytes {
         fill(3 * n + 1, &mut bytes.row);
         fill(3 * n + 2, &mut bytes.index[13..]);
         bytes
-    }
-}
-
-/// Splitmix64.
-fn fill(seed: u64, out: &mut [u8]) {
-    let mut state = seed.wrapping_mul(0xD134_2543_DE82_EF95);
-    for chunk in out.chunks_mut(8) {
-        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut x = state;
-        x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        chunk.copy_from_slice(&(x ^ (x >> 31)).to_le_bytes()[..chunk.len()]);
     }
 }
 

@@ -11,9 +11,10 @@
     clippy::cast_precision_loss
 )]
 
+mod support;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::env;
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
@@ -23,15 +24,15 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Instant;
 
-use cardvault::card::{CardRecord, Pan, luhn};
-use cardvault::keys::{Cryptoperiod, Domain, KeyRing, KeyUse, RingMark};
+use cardvault::keys::Domain;
 use cardvault::vault::{
-    Embedded, EmbeddedOptions, IndexKey, LineLog, ROW_LEN, Row, RowKey, Store, Tokenize, Vault,
-    Write, WriteOutcome,
+    Embedded, EmbeddedOptions, IndexKey, ROW_LEN, Row, RowKey, Store, Tokenize, Vault, Write,
+    WriteOutcome,
 };
-use cardvault::{SystemRandom, UnixSeconds};
 use pollster::block_on;
 use redb::{Database, ReadableDatabase, TableDefinition};
+
+use crate::support::{card, fill, new_vault, number};
 
 const CALLERS: usize = 256;
 const DOMAIN: &str = "merchant";
@@ -156,10 +157,6 @@ fn latency(name: &str, rows: u64, read: impl Fn(u64)) {
         micros(50),
         micros(99)
     );
-}
-
-fn number(name: &str, default: u64) -> u64 {
-    env::var(name).map_or(default, |text| text.parse().unwrap())
 }
 
 fn ratio(ours: &Contender<'_>, bare: &Contender<'_>, least: f64) {
@@ -304,17 +301,6 @@ fn insert_batches(store: &Embedded, range: core::ops::Range<u64>, per: u64) {
     }
 }
 
-fn new_vault(store: Embedded) -> Vault<Embedded> {
-    let now = UnixSeconds::now();
-    let mut ring = KeyRing::new(RingMark::Development, &mut SystemRandom).unwrap();
-    for usage in KeyUse::ALL {
-        let period = Cryptoperiod::default_of(usage);
-        let name = ring.add(usage, period, now, &mut SystemRandom).unwrap();
-        ring.activate(name, now).unwrap();
-    }
-    block_on(Vault::open(store, ring, LineLog::new(std::io::sink()))).unwrap()
-}
-
 async fn tokenize_one(vault: &Vault<Embedded>, n: u64) {
     let domain: Domain = DOMAIN.parse().unwrap();
     let tokenized = vault
@@ -330,13 +316,6 @@ fn tokenize_batches(vault: &Vault<Embedded>, range: core::ops::Range<u64>, per: 
         let results = block_on(vault.tokenize_batch(&domain, &cards, &Tokenize::convergent()));
         assert!(results.iter().all(|result| !result.unwrap().existing));
     }
-}
-
-/// The card of this number: a 16-digit one that passes Luhn.
-fn card(n: u64) -> CardRecord {
-    let mut digits = format!("4{n:014}").into_bytes();
-    digits.push(b'0' + luhn::check_digit(&digits).unwrap());
-    CardRecord::new(Pan::parse(&digits).unwrap())
 }
 
 fn mapping(n: u64) -> Write {
@@ -373,18 +352,6 @@ impl Bytes {
     fn entry(&self) -> Vec<u8> {
         let len = u8::try_from(INDEX_KEY_LEN).unwrap();
         [&[len], &self.index[..]].concat()
-    }
-}
-
-/// Splitmix64.
-fn fill(seed: u64, out: &mut [u8]) {
-    let mut state = seed.wrapping_mul(0xD134_2543_DE82_EF95);
-    for chunk in out.chunks_mut(8) {
-        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut x = state;
-        x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        chunk.copy_from_slice(&(x ^ (x >> 31)).to_le_bytes()[..chunk.len()]);
     }
 }
 
