@@ -1,0 +1,270 @@
+//! What a vault does: cards in, tokens out, and back.
+#![forbid(unsafe_code)]
+
+mod changing;
+mod inspecting;
+mod reading;
+mod rewrapping;
+mod rows;
+mod tokenizing;
+
+use core::fmt;
+use std::sync::{Arc, Mutex};
+
+use getrandom::SysRng;
+use rand_core::TryCryptoRng;
+
+use super::access::{Access, AccessEvent, AccessLog, Operation};
+use super::error::VaultError;
+use super::guard::RingSeen;
+use super::ring_state::{RingState, Rings};
+use super::row::{row_key, vault_end};
+use super::store::{
+    Found, IndexKey, Row, RowKey, Snapshot, SnapshotStore, Store, StoreError, Write, WriteOutcome,
+};
+use crate::keys::{Domain, KeyRing};
+use crate::seal::NonceSource;
+use crate::time::UnixSeconds;
+use crate::token::Token;
+
+/// How often a write is tried again: with another token while the drawn ones are taken, with what
+/// is stored now while others change it, with the newer ring once there is one.
+const TRIES: usize = 16;
+/// Card records under tokens, in a store, sealed under a key ring.
+///
+/// Every call may be made from many threads and tasks at once; a returned token is durable. A
+/// batch gives a result for each of its items, in their order; [`MAX_BATCH`] items go into one
+/// transaction, more go into several.
+pub struct Vault<S, R = SysRng> {
+    store: S,
+    log: Box<dyn AccessLog>,
+    clock: fn() -> UnixSeconds,
+    random: Mutex<Randomness<R>>,
+    rings: Rings,
+}
+
+/// Nonces for records, and what tokens are drawn from.
+struct Randomness<R> {
+    nonces: NonceSource<R>,
+    tokens: R,
+}
+
+impl<S: Store> Vault<S> {
+    /// Opens the vault in `store` with `ring`, the system's random generator and clock. An empty
+    /// store becomes a vault of this ring.
+    ///
+    /// # Errors
+    /// [`VaultError::OtherRing`] if the store belongs to another ring, [`VaultError::StaleRing`]
+    /// if it has seen a newer generation of this one, [`VaultError::ForkedRing`] if it has seen
+    /// another ring of this generation, [`VaultError::IndexNotFilled`] if it holds tokens and its
+    /// index is another version than the one that the ring reads: this release does not fill a new
+    /// index version. The ring's and the store's errors.
+    pub async fn open(store: S, ring: KeyRing, log: impl AccessLog) -> Result<Self, VaultError> {
+        Self::open_with(store, ring, log, || SysRng, UnixSeconds::now).await
+    }
+}
+
+impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
+    /// [`Vault::open`] with another random generator and clock.
+    ///
+    /// # Errors
+    /// As [`Vault::open`].
+    pub async fn open_with(
+        store: S,
+        ring: KeyRing,
+        log: impl AccessLog,
+        random: fn() -> R,
+        clock: fn() -> UnixSeconds,
+    ) -> Result<Self, VaultError> {
+        let state = RingState::new(ring)?;
+        admit(&store, &state).await?;
+        let random = Randomness {
+            nonces: NonceSource::new(random()),
+            tokens: random(),
+        };
+        Ok(Self {
+            store,
+            log: Box::new(log),
+            clock,
+            random: Mutex::new(random),
+            rings: Rings::new(Arc::new(state)),
+        })
+    }
+
+    /// Goes on with `ring`: a newer generation of the ring that is in use. Calls that are under way
+    /// go on, with the one or the other.
+    ///
+    /// # Errors
+    /// As [`Vault::open`]; the vault then goes on with the ring that it has.
+    pub async fn set_ring(&self, ring: KeyRing) -> Result<(), VaultError> {
+        let state = Arc::new(RingState::new(ring)?);
+        self.rings.announce(&state)?;
+        let admitted = admit(&self.store, &state).await;
+        match admitted {
+            Ok(()) => self.rings.install(&state),
+            Err(error) => {
+                self.rings.withdraw(&state)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// The store, for instance to close it. The calls that are under way have ended: they borrow
+    /// the vault.
+    #[must_use]
+    pub fn into_store(self) -> S {
+        self.store
+    }
+
+    /// The store, for what shares its transactions.
+    pub(crate) const fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// The time by the vault's clock.
+    pub(crate) fn now(&self) -> UnixSeconds {
+        (self.clock)()
+    }
+
+    pub(crate) fn state(&self) -> Result<Arc<RingState>, VaultError> {
+        self.rings.current()
+    }
+
+    /// Logs that an archive of the whole store was asked for.
+    pub(crate) fn log_export(&self, access: &Access, granted: bool) -> Result<(), VaultError> {
+        let event = AccessEvent {
+            time: (self.clock)(),
+            access,
+            operation: Operation::Export,
+            domain: None,
+            token: None,
+            granted,
+        };
+        Ok(self.log.record(&[event])?)
+    }
+
+    /// Gives the vault's randomness to `work`.
+    pub(crate) fn with_random<T>(
+        &self,
+        work: impl FnOnce(&mut NonceSource<R>, &mut R) -> T,
+    ) -> Result<T, VaultError> {
+        let mut random = self.random.lock().map_err(|_| VaultError::Broken)?;
+        let Randomness { nonces, tokens } = &mut *random;
+        Ok(work(nonces, tokens))
+    }
+
+    /// The whole store as of one moment, and the ring whose guard it has.
+    pub(crate) async fn snapshot(&self) -> Result<(Arc<RingState>, S::Snapshot), VaultError>
+    where
+        S: SnapshotStore,
+    {
+        for _ in 0..TRIES {
+            let mut snapshot = self.store.snapshot().await?;
+            let guard = snapshot.guard().await?.ok_or(VaultError::OtherRing)?;
+            let state = self.state()?;
+            if guard == state.guard {
+                return Ok((state, snapshot));
+            }
+            self.rings.follow(&RingSeen::from_guard(&guard)?)?;
+        }
+        Err(VaultError::Conflict)
+    }
+
+    /// Writes under the ring's guard. `None` if the vault has a newer ring meanwhile: then nothing
+    /// was written, and the whole is to be done again with that ring.
+    pub(crate) async fn write(
+        &self,
+        state: &RingState,
+        writes: Vec<Write>,
+    ) -> Result<Option<Vec<WriteOutcome>>, VaultError> {
+        match self.store.write(Some(state.guard.clone()), writes).await {
+            Err(StoreError::GuardChanged) => {
+                let guard = self.store.guard().await?.ok_or(VaultError::OtherRing)?;
+                self.rings.follow(&RingSeen::from_guard(&guard)?)?;
+                Ok(None)
+            }
+            result => Ok(Some(result?)),
+        }
+    }
+
+    fn event<'a>(
+        &self,
+        access: &'a Access,
+        operation: Operation,
+        domain: &'a Domain,
+        token: Option<Token>,
+        granted: bool,
+    ) -> AccessEvent<'a> {
+        AccessEvent {
+            time: (self.clock)(),
+            access,
+            operation,
+            domain: Some(domain),
+            token,
+            granted,
+        }
+    }
+
+    async fn rows(
+        &self,
+        domain: &Domain,
+        tokens: &[Token],
+    ) -> Result<Vec<Option<Row>>, VaultError> {
+        let keys = tokens
+            .iter()
+            .map(|token| row_key(domain, token))
+            .collect::<Result<_, _>>()?;
+        Ok(self.store.rows(keys).await?)
+    }
+
+    async fn row(&self, domain: &Domain, token: &Token) -> Result<(RowKey, Row), VaultError> {
+        let rows = self.rows(domain, core::slice::from_ref(token)).await?;
+        let row = rows.into_iter().flatten().next();
+        Ok((
+            row_key(domain, token)?,
+            row.ok_or(VaultError::UnknownToken)?,
+        ))
+    }
+
+    /// What the index holds under the first of these keys, which is the one that is read.
+    async fn indexed(&self, keys: &[IndexKey]) -> Result<Found, VaultError> {
+        let read = keys.first().copied().into_iter().collect();
+        let found = self.store.find(read).await?;
+        Ok(found.into_iter().next().unwrap_or_default())
+    }
+}
+
+impl<S: fmt::Debug, R> fmt::Debug for Vault<S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vault")
+            .field("store", &self.store)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Raises the store's guard to the ring's, or says why this ring may not be used.
+async fn admit<S: Store>(store: &S, state: &RingState) -> Result<(), VaultError> {
+    for _ in 0..TRIES {
+        let expected = store.guard().await?;
+        if let Some(guard) = &expected {
+            let seen = RingSeen::from_guard(guard)?;
+            seen.admits(&state.seen)?;
+            if seen == state.seen {
+                return Ok(());
+            }
+            if let Err(error) = seen.check_index(&state.seen)
+                && !store.scan(None, Some(vault_end()?), 1).await?.is_empty()
+            {
+                return Err(error);
+            }
+        }
+        let write = Write::Guard {
+            expected,
+            guard: state.guard.clone(),
+        };
+        if store.write(None, vec![write]).await? == [WriteOutcome::Guarded] {
+            return Ok(());
+        }
+    }
+    Err(VaultError::Conflict)
+}

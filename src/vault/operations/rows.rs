@@ -1,0 +1,111 @@
+//! Rows sealed and opened.
+#![forbid(unsafe_code)]
+
+use rand_core::TryCryptoRng;
+
+use super::Vault;
+use crate::card::{CardRecord, RecordError};
+use crate::fingerprint::FINGERPRINT_LEN;
+use crate::keys::{Domain, KeyError, KeyId};
+use crate::seal::{
+    Binding, NonceSource, SEALED_RECORD_LEN, SealError, SealedRecord, Sealer, sealed_key_id,
+};
+use crate::time::UnixSeconds;
+use crate::token::Token;
+use crate::vault::error::VaultError;
+use crate::vault::ring_state::RingState;
+use crate::vault::row::{Columns, RowParts, build_row};
+use crate::vault::store::{Row, Store};
+
+impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
+    /// The row anew, under the active version.
+    pub(super) fn reseal(
+        &self,
+        state: &RingState,
+        domain: &Domain,
+        token: &Token,
+        row: &Row,
+        columns: Columns,
+        card: &CardRecord,
+    ) -> Result<Row, VaultError> {
+        let fingerprint = *RowParts::read(row)?.fingerprint;
+        let now = (self.clock)();
+        let sealer = state.domain(domain)?.sealer(&state.ring, domain, now)?;
+        let mut random = self.random.lock().map_err(|_| VaultError::Broken)?;
+        seal_row(
+            &sealer,
+            &mut random.nonces,
+            now,
+            token,
+            &fingerprint,
+            columns,
+            card,
+        )
+    }
+}
+
+pub(super) fn seal_row<R: TryCryptoRng>(
+    sealer: &Sealer,
+    nonces: &mut NonceSource<R>,
+    now: UnixSeconds,
+    token: &Token,
+    fingerprint: &[u8; FINGERPRINT_LEN],
+    columns: Columns,
+    card: &CardRecord,
+) -> Result<Row, VaultError> {
+    let columns = columns.to_bytes();
+    let binding = Binding {
+        token: token.as_bytes(),
+        fingerprint,
+        columns: &columns,
+    };
+    let mut sealed: SealedRecord = [0; SEALED_RECORD_LEN];
+    sealer.seal(card, &binding, now, nonces, &mut sealed)?;
+    Ok(build_row(&columns, fingerprint, &sealed)?)
+}
+
+/// The columns and the card of a row, if it is what the vault wrote under this token.
+pub(super) fn open_row(
+    state: &RingState,
+    domain: &Domain,
+    token: &Token,
+    row: &Row,
+) -> Result<(Columns, CardRecord), VaultError> {
+    let parts = RowParts::read(row)?;
+    let keys = state.domain(domain)?;
+    let opener = keys.opener(&state.ring, domain, &key_id(&parts)?)?;
+    let binding = Binding {
+        token: token.as_bytes(),
+        fingerprint: parts.fingerprint,
+        columns: parts.column_bytes,
+    };
+    let card = opener.open(parts.sealed, &binding).map_err(not_opened)?;
+    Ok((parts.columns, card))
+}
+
+/// What was opened, or none if that failed for what the row is and not for what the ring or the
+/// vault is.
+pub(super) fn opens<T>(opened: Result<T, VaultError>) -> Result<Option<T>, VaultError> {
+    match opened {
+        Err(
+            VaultError::Tampered
+            | VaultError::NewerFormat { .. }
+            | VaultError::Key(KeyError::UnknownKey),
+        ) => Ok(None),
+        opened => opened.map(Some),
+    }
+}
+
+/// The id of the key that a row's record is sealed under.
+pub(super) fn key_id(parts: &RowParts<'_>) -> Result<KeyId, VaultError> {
+    sealed_key_id(parts.sealed).map_err(not_opened)
+}
+
+/// Why a record did not open.
+const fn not_opened(error: SealError) -> VaultError {
+    match error {
+        SealError::Version { found } if found > 1 => VaultError::NewerFormat { found },
+        SealError::Record(RecordError::Version { found }) => VaultError::NewerFormat { found },
+        _ => VaultError::Tampered,
+    }
+}
