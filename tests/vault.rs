@@ -1056,10 +1056,10 @@ fn newer_formats_are_named() {
     }
     let expected = block_on(store.guard()).unwrap();
     let mut bytes = expected.as_ref().unwrap().as_bytes().to_vec();
-    bytes[0] = 2;
+    bytes[0] = 3;
     let guard = cardvault::vault::Guard::new(&bytes).unwrap();
     block_on(store.write(None, vec![Write::Guard { expected, guard }])).unwrap();
-    let named = Some(VaultError::NewerFormat { found: 2 });
+    let named = Some(VaultError::NewerFormat { found: 3 });
     assert_eq!(open(&store, ring(1)).err(), named);
 }
 
@@ -1157,13 +1157,7 @@ fn golden_ring() -> KeyRing {
 fn rows_keys_and_guard_are_as_they_were() {
     use cardvault::token::{KeepFirst, KeepLast, VaultedFormat};
     use cardvault::vault::{Guard, IndexKey, ROW_LEN};
-    let golden = include_str!("golden/vault.hex");
-    let golden: Vec<(&str, Vec<u8>)> = golden
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .map(|line| line.split_once(' ').unwrap())
-        .map(|(name, value)| (name, bytes(value)))
-        .collect();
+    let golden = named(include_str!("golden/vault.hex"));
     let store = Arc::new(Memory::new());
     let log = || LineLog::new(std::io::sink());
     let vault = BlockingVault::open_with(Arc::clone(&store), golden_ring(), log(), seeded, || {
@@ -1175,14 +1169,7 @@ fn rows_keys_and_guard_are_as_they_were() {
     let how = Tokenize::convergent().expiring(UnixSeconds(1_800_086_400));
     vault.tokenize(&shop(), &card(VISA), &how).unwrap();
     vault.tokenize(&shop(), &card(MASTERCARD), &shaped).unwrap();
-    let mut written = vec![(
-        "guard",
-        block_on(store.guard())
-            .unwrap()
-            .unwrap()
-            .as_bytes()
-            .to_vec(),
-    )];
+    let mut written = Vec::new();
     for (key, row) in rows(&store) {
         assert_eq!(row.as_bytes().len(), ROW_LEN);
         written.push(("row-key", key.as_bytes().to_vec()));
@@ -1194,11 +1181,8 @@ fn rows_keys_and_guard_are_as_they_were() {
         assert_eq!(named.or(found[0].others.first().copied()), Some(key));
         written.push(("index-key", index));
     }
-    let shown: Vec<_> = written
-        .iter()
-        .map(|(name, value)| format!("{name} {}", hex(value)))
-        .collect();
-    assert_eq!(written, golden, "{}", shown.join("\n"));
+    // The guard of then had version 1.
+    assert_eq!(written, golden[1..], "{}", shown(&written));
     // And what was written then is read.
     let store = Arc::new(Memory::new());
     let value = |at: usize| golden[at].1.as_slice();
@@ -1216,9 +1200,60 @@ fn rows_keys_and_guard_are_as_they_were() {
     }
     block_on(store.write(None, writes)).unwrap();
     let vault = open(&store, golden_ring()).unwrap();
-    for number in [VISA, MASTERCARD] {
-        let found = vault.find(&access(), &shop(), &card(number).pan).unwrap();
-        let kept = vault.detokenize(&access(), &shop(), &found.tokens[0]);
-        assert!(same(&kept.unwrap(), &card(number)));
-    }
+    let found = || {
+        for number in [VISA, MASTERCARD] {
+            let found = vault.find(&access(), &shop(), &card(number).pan).unwrap();
+            let kept = vault.detokenize(&access(), &shop(), &found.tokens[0]);
+            assert!(same(&kept.unwrap(), &card(number)));
+        }
+    };
+    found();
+    // The guard stays as it is until there is something new to say.
+    let guard = || {
+        let guard = block_on(store.guard()).unwrap().unwrap();
+        guard.as_bytes().to_vec()
+    };
+    assert_eq!(guard(), value(0));
+    let mut written = Vec::new();
+    let filling = || {
+        use rand_chacha::rand_core::SeedableRng;
+        let mut ring = golden_ring();
+        let mut rng = rand_chacha::ChaCha20Rng::from_seed([2; 32]);
+        let period = Cryptoperiod::default_of(KeyUse::Index);
+        let now = UnixSeconds(1_800_000_000);
+        let name = ring.add(KeyUse::Index, period, now, &mut rng).unwrap();
+        ring.begin_filling(name).unwrap();
+        (ring, name)
+    };
+    vault.set_ring(filling().0).unwrap();
+    written.push(("guard", guard()));
+    let step = vault.fill_index(1).unwrap();
+    assert!(!step.done);
+    let (key, note) = rows(&store).pop().unwrap();
+    written.push(("note-key", key.as_bytes().to_vec()));
+    written.push(("note", note.as_bytes().to_vec()));
+    while !vault.fill_index(1).unwrap().filled {}
+    written.push(("guard", guard()));
+    let (mut ring, name) = filling();
+    ring.activate(name, UnixSeconds(1_800_000_000)).unwrap();
+    vault.set_ring(ring).unwrap();
+    written.push(("guard", guard()));
+    found();
+    let golden = named(include_str!("golden/vault-guard-2.hex"));
+    assert_eq!(written, golden, "{}", shown(&written));
+}
+
+/// The lines of a golden file: names and values.
+fn named(golden: &str) -> Vec<(&str, Vec<u8>)> {
+    let lines = golden.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| line.split_once(' ').unwrap())
+        .map(|(name, value)| (name, bytes(value)))
+        .collect()
+}
+
+fn shown(lines: &[(&str, Vec<u8>)]) -> String {
+    let lines = lines.iter();
+    let lines = lines.map(|(name, value)| format!("{name} {}", hex(value)));
+    lines.collect::<Vec<_>>().join("\n")
 }
