@@ -266,8 +266,8 @@ fn rows_of_an_older_version_move_along() {
             assert!(fill_all(&vault, 2).filled);
         }
     }
-    // Nothing was dropped, and yet no row stands under more than three.
-    assert_eq!(standing(&*store), [2, 3, 4]);
+    // Nothing was dropped, and yet no row stands under more than it has to.
+    assert_eq!(standing(&*store), [3, 4]);
     vault.set_ring(ring_at(6)).unwrap();
     drop_all(&vault, 2);
     assert_eq!(standing(&*store), [4]);
@@ -501,7 +501,7 @@ fn with_a_source_nothing_fails() {
     type Call = fn(&Shared<Memory>, &Token);
     let calls: [Call; 10] = [
         |vault, token| assert_eq!(tokenize(vault, 1), *token),
-        |vault, _| drop(tokenize(vault, 50)),
+        |vault, _| assert_eq!(tokenize(vault, 50), tokenize(vault, 50)),
         |vault, token| assert_eq!(tokens_of(vault, 1), [*token]),
         |vault, _| assert!(tokens_of(vault, 51).is_empty()),
         |vault, token| drop(vault.detokenize(&access(), &shop(), token).unwrap()),
@@ -927,7 +927,7 @@ fn work<S: Store>(
     let mut random = ChaCha20Rng::seed_from_u64(own);
     while go_on.load(Ordering::SeqCst) {
         let n = random.next_u64() % THREAD_CARDS;
-        let how = match random.next_u64() % 8 {
+        let how = match random.next_u64() % 40 {
             0 => Tokenize::fresh(),
             _ => Tokenize::convergent(),
         };
@@ -969,11 +969,11 @@ fn threads_with_mixed_rings<S: SnapshotStore>(store: &Arc<S>) {
                 pause();
                 steps.store(2 * rotation + 1, Ordering::SeqCst);
                 operator.set_ring(ring_at(2 * rotation + 1)).unwrap();
-                assert!(fill_all(&operator, 4).filled);
+                assert!(fill_all(&operator, 40).filled);
                 steps.store(2 * rotation + 2, Ordering::SeqCst);
                 operator.set_ring(ring_at(2 * rotation + 2)).unwrap();
                 pause();
-                drop_all(&operator, 4);
+                drop_all(&operator, 40);
             }
         };
         let rotated = std::panic::catch_unwind(std::panic::AssertUnwindSafe(rotate));

@@ -26,6 +26,10 @@ pub mod ledger {}
 #[doc = include_str!("store.md")]
 pub mod store {}
 
+#[cfg(feature = "vault")]
+#[doc = include_str!("rotation.md")]
+pub mod rotation {}
+
 #[doc = include_str!("c.md")]
 pub mod c {}
 
