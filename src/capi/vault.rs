@@ -80,6 +80,9 @@ impl From<VaultError> for Refusal {
                 cardvault_result::STALE_RING
             }
             VaultError::IndexNotFilled { .. } => cardvault_result::INDEX_NOT_FILLED,
+            VaultError::KeyNeeded { .. } | VaultError::KeyElsewhere { .. } => {
+                cardvault_result::KEY_TRANSITION
+            }
             VaultError::RestoreUnfinished => cardvault_result::RESTORE_UNFINISHED,
             VaultError::Broken => cardvault_result::STORE_POISONED,
             VaultError::Key(error) => return error.into(),

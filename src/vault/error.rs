@@ -5,7 +5,7 @@ use core::fmt;
 
 use super::access::AccessLogError;
 use super::store::StoreError;
-use crate::keys::KeyError;
+use crate::keys::{KeyError, KeyName};
 use crate::seal::SealError;
 use crate::secret::RandomError;
 use crate::token::{Token, TokenizeError};
@@ -63,6 +63,19 @@ pub enum VaultError {
         /// The version that the rows stand under.
         filled: u32,
     },
+    /// The key version is not destroyed: rows of the store need it.
+    KeyNeeded {
+        /// The version.
+        name: KeyName,
+        /// How many rows.
+        rows: u64,
+    },
+    /// The key version is not destroyed: what lies outside of the store may need it, and the
+    /// caller did not say that nothing does.
+    KeyElsewhere {
+        /// The version.
+        name: KeyName,
+    },
     /// The store is being filled from an archive, or that was interrupted: restore the same archive
     /// again, or begin anew with an empty store.
     RestoreUnfinished,
@@ -117,6 +130,10 @@ impl fmt::Display for VaultError {
                 f,
                 "the key ring reads index version {reads}, the vault's rows stand under {filled}"
             ),
+            Self::KeyNeeded { name, rows } => write!(f, "{rows} rows need {name}"),
+            Self::KeyElsewhere { name } => {
+                write!(f, "what lies outside of the vault may need {name}")
+            }
             Self::RestoreUnfinished => {
                 f.write_str("the restore of an archive into this vault has not ended")
             }

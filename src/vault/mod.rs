@@ -21,6 +21,7 @@ mod postgres;
 #[cfg(any(feature = "embedded", feature = "postgres"))]
 mod queue;
 mod request;
+mod rewrapping;
 mod ring_state;
 mod row;
 mod staged;
@@ -39,11 +40,16 @@ pub(crate) use getrandom::SysRng;
 pub(crate) use guard::{admitted, is_restoring, restoring};
 pub use memory::{Memory, MemorySnapshot};
 pub use operations::Vault;
+pub(crate) use operations::has_been_used;
 #[cfg(feature = "postgres")]
 pub use postgres::{Postgres, PostgresOptions, PostgresSnapshot};
 #[cfg(any(feature = "embedded", feature = "postgres"))]
 pub use queue::{MAX_GROUP, MAX_QUEUED};
-pub use request::{CardTokens, Checked, Metadata, Rewrapped, Tokenize, Tokenized, VaultStats};
+pub use request::{
+    CardTokens, Checked, Elsewhere, Metadata, Needed, Rewrapped, Tokenize, Tokenized, UnderKey,
+    VaultStats,
+};
+pub use rewrapping::{MAX_REWRAP_CURSOR, RewrapPace, RewrapProgress, Rewrapping};
 pub(crate) use ring_state::RingState;
 pub use row::ROW_LEN;
 pub use store::{

@@ -3,10 +3,13 @@
 
 mod changing;
 mod inspecting;
+mod needing;
 mod reading;
 mod rewrapping;
 mod rows;
 mod tokenizing;
+
+pub(crate) use needing::has_been_used;
 
 use core::fmt;
 use std::sync::{Arc, Mutex};
