@@ -4,10 +4,13 @@
 mod changing;
 mod indexing;
 mod inspecting;
+mod needing;
 mod reading;
 mod rewrapping;
 mod rows;
 mod tokenizing;
+
+pub(crate) use needing::has_been_used;
 
 use core::fmt;
 use std::sync::{Arc, Mutex};
