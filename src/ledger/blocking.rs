@@ -17,7 +17,7 @@ use crate::keys::Domain;
 use crate::payment::{BatchNumber, MerchantId, Par, RefundNumber, Rrn, TerminalId};
 use crate::refund::{CardMatch, Deadlines, Policy, RefundEvent, Request};
 use crate::time::UnixSeconds;
-use crate::vault::{Access, Store, SysRng};
+use crate::vault::{Access, ApprovedPurge, Purged, Retention, RowKey, Store, Survey, SysRng};
 
 /// [`Ledger`] without `async`: see there for each call. Many threads may share one.
 #[derive(Debug)]
@@ -97,6 +97,15 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> BlockingLedger<S, R> {
         /// # Errors
         /// See [`Ledger::rebind`].
         rebind(after: Option<Cursor>, limit: usize) -> Rebound;
+        /// # Errors
+        /// See [`Ledger::survey`].
+        survey(retention: Retention) -> Survey;
+        /// # Errors
+        /// See [`Ledger::survey_step`].
+        survey_step(survey: &mut Survey, limit: usize) -> ();
+        /// # Errors
+        /// See [`Ledger::purge`].
+        purge(access: &Access, approved: &ApprovedPurge, after: Option<RowKey>, limit: usize) -> Purged;
     }
 
     /// The ledger itself, for callers that can wait without a thread.

@@ -104,6 +104,8 @@ pub enum Operation {
     Delete,
     /// An archive of the whole store.
     Export,
+    /// Removal of a token that was kept long enough.
+    Purge,
 }
 
 impl Operation {
@@ -115,6 +117,7 @@ impl Operation {
             Self::Find => "find",
             Self::Delete => "delete",
             Self::Export => "export",
+            Self::Purge => "purge",
         }
     }
 }

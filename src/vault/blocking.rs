@@ -10,6 +10,7 @@ use super::access::{Access, AccessLog};
 use super::error::VaultError;
 use super::operations::Vault;
 use super::request::{CardTokens, Checked, Metadata, Rewrapped, Tokenize, Tokenized, VaultStats};
+use super::retention::{ApprovedPurge, Purged, Retention, Survey};
 use super::store::{RowKey, Store};
 use crate::card::{CardRecord, Pan};
 use crate::keys::{Domain, KeyRing};
@@ -99,6 +100,15 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> BlockingVault<S, R> {
         /// # Errors
         /// See [`Vault::rewrap`].
         rewrap(after: Option<RowKey>, limit: usize) -> Result<Rewrapped, VaultError>;
+        /// # Errors
+        /// See [`Vault::survey`].
+        survey(retention: Retention) -> Result<Survey, VaultError>;
+        /// # Errors
+        /// See [`Vault::survey_step`].
+        survey_step(survey: &mut Survey, limit: usize) -> Result<(), VaultError>;
+        /// # Errors
+        /// See [`Vault::purge`].
+        purge(access: &Access, approved: &ApprovedPurge, after: Option<RowKey>, limit: usize) -> Result<Purged, VaultError>;
     }
 
     /// The vault itself, for callers that can wait without a thread and for a ledger beside it.

@@ -4,6 +4,7 @@
 use core::fmt;
 
 use super::access::AccessLogError;
+use super::retention::RetentionError;
 use super::store::StoreError;
 use crate::keys::KeyError;
 use crate::seal::SealError;
@@ -80,6 +81,8 @@ pub enum VaultError {
     Store(StoreError),
     /// The access could not be logged, so nothing is handed out.
     Log(AccessLogError),
+    /// The retention policy, or a purge under it, was refused.
+    Retention(RetentionError),
 }
 
 impl fmt::Display for VaultError {
@@ -127,6 +130,7 @@ impl fmt::Display for VaultError {
             Self::Random(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
             Self::Log(error) => error.fmt(f),
+            Self::Retention(error) => error.fmt(f),
         }
     }
 }
@@ -149,5 +153,6 @@ from!(
     TokenizeError => Token,
     RandomError => Random,
     StoreError => Store,
-    AccessLogError => Log
+    AccessLogError => Log,
+    RetentionError => Retention
 );

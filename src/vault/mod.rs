@@ -21,6 +21,7 @@ mod postgres;
 #[cfg(any(feature = "embedded", feature = "postgres"))]
 mod queue;
 mod request;
+mod retention;
 mod ring_state;
 mod row;
 mod staged;
@@ -39,11 +40,19 @@ pub(crate) use getrandom::SysRng;
 pub(crate) use guard::{admitted, is_restoring, restoring};
 pub use memory::{Memory, MemorySnapshot};
 pub use operations::Vault;
+pub(crate) use operations::{Candidate, split_candidates};
 #[cfg(feature = "postgres")]
 pub use postgres::{Postgres, PostgresOptions, PostgresSnapshot};
 #[cfg(any(feature = "embedded", feature = "postgres"))]
 pub use queue::{MAX_GROUP, MAX_QUEUED};
 pub use request::{CardTokens, Checked, Metadata, Rewrapped, Tokenize, Tokenized, VaultStats};
+pub(crate) use retention::AsOf;
+pub use retention::{
+    ApprovedPurge, DEFAULT_CLOCK_DAYS, DEFAULT_REFUND_DAYS, KeepRule, PurgeTally, Purged,
+    RETENTION_DAYS_MAX, Retention, RetentionError, Survey, Verdict,
+};
+#[cfg(feature = "policy")]
+pub use retention::{RetentionFault, RetentionFileError};
 pub(crate) use ring_state::RingState;
 pub use row::ROW_LEN;
 pub use store::{

@@ -3,10 +3,13 @@
 
 mod changing;
 mod inspecting;
+mod purging;
 mod reading;
 mod rewrapping;
 mod rows;
 mod tokenizing;
+
+pub(crate) use purging::{Candidate, split as split_candidates};
 
 use core::fmt;
 use std::sync::{Arc, Mutex};
