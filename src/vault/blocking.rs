@@ -14,6 +14,7 @@ use super::request::{
     CardTokens, Checked, Elsewhere, IndexDropped, IndexFill, Metadata, Needed, Rewrapped, Tokenize,
     Tokenized, UnderKey, VaultStats,
 };
+use super::retention::{ApprovedPurge, Purged, Retention, Survey};
 use super::store::{RowKey, Store};
 use crate::card::{CardRecord, Pan};
 use crate::keys::{Domain, KeyName, KeyRing};
@@ -127,6 +128,15 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> BlockingVault<S, R> {
         /// # Errors
         /// See [`Vault::destroy_key`].
         destroy_key(ring: &mut KeyRing, name: KeyName, elsewhere: Elsewhere) -> Result<(), VaultError>;
+        /// # Errors
+        /// See [`Vault::survey`].
+        survey(retention: Retention) -> Result<Survey, VaultError>;
+        /// # Errors
+        /// See [`Vault::survey_step`].
+        survey_step(survey: &mut Survey, limit: usize) -> Result<(), VaultError>;
+        /// # Errors
+        /// See [`Vault::purge`].
+        purge(access: &Access, approved: &ApprovedPurge, after: Option<RowKey>, limit: usize) -> Result<Purged, VaultError>;
     }
 
     /// The vault itself, for callers that can wait without a thread and for a ledger beside it.
