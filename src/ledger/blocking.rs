@@ -105,6 +105,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> BlockingLedger<S, R> {
         /// # Errors
         /// See [`Ledger::destroy_key`].
         destroy_key(ring: &mut KeyRing, name: KeyName, elsewhere: Elsewhere) -> ();
+        /// # Errors
         /// See [`Ledger::survey`].
         survey(retention: Retention) -> Survey;
         /// # Errors
