@@ -4,10 +4,15 @@
 mod changing;
 mod indexing;
 mod inspecting;
+mod needing;
+mod purging;
 mod reading;
 mod rewrapping;
 mod rows;
 mod tokenizing;
+
+pub(crate) use needing::has_been_used;
+pub(crate) use purging::{Candidate, split as split_candidates};
 
 use core::fmt;
 use std::sync::{Arc, Mutex};
@@ -154,7 +159,9 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             operation: Operation::Export,
             domain: None,
             token: None,
+            key: None,
             granted,
+            refusal: None,
         };
         Ok(self.log.record(&[event])?)
     }
@@ -242,7 +249,9 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             operation,
             domain: Some(domain),
             token,
+            key: None,
             granted,
+            refusal: None,
         }
     }
 

@@ -18,7 +18,7 @@ use crate::vault::row::{Columns, RowParts, build_row};
 use crate::vault::store::{Row, Store};
 
 impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
-    /// The row anew, under the active version.
+    /// The row anew, under the active version and in its next revision.
     pub(super) fn reseal(
         &self,
         state: &RingState,
@@ -51,7 +51,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             now,
             token,
             fingerprint,
-            columns,
+            columns.next(),
             card,
         )
     }
@@ -120,6 +120,16 @@ pub(super) fn opens<T>(opened: Result<T, VaultError>) -> Result<Option<T>, Vault
 /// The id of the key that a row's record is sealed under.
 pub(super) fn key_id(parts: &RowParts<'_>) -> Result<KeyId, VaultError> {
     sealed_key_id(parts.sealed).map_err(not_opened)
+}
+
+/// The card version whose key in this domain has this id; none if the ring has no such key.
+pub(super) fn version_of(
+    state: &RingState,
+    domain: &Domain,
+    id: &KeyId,
+) -> Result<Option<u32>, VaultError> {
+    let opener = state.domain(domain)?.opener(&state.ring, domain, id);
+    Ok(opens(opener)?.map(|opener| opener.name().version))
 }
 
 /// Why a record did not open.
