@@ -735,7 +735,7 @@ mod vault {
             );
             check(
                 "Metadata",
-                &debug_of(&vault.metadata(&domain, &given.token)),
+                &debug_of(&vault.metadata(&access, &domain, &given.token)),
             );
         }
         check(
@@ -813,7 +813,6 @@ mod vault {
         for refusal in [
             PolicyRefusal::NotGranted,
             PolicyRefusal::BudgetUsedUp { renews: NOW },
-            PolicyRefusal::TooFast { renews: NOW },
         ] {
             check("PolicyRefusal", &error_of(&refusal));
         }
@@ -1569,11 +1568,14 @@ const LISTED: &[&str] = &[
     "AccessError",
     "AccessEvent",
     "AccessLogError",
+    "AccessPolicy",
     "BlockingVault",
+    "Budget",
     "CardTokens",
     "Embedded",
     "EmbeddedOptions",
     "Found",
+    "Grant",
     "Guard",
     "IndexKey",
     "FileLog",
@@ -1582,10 +1584,13 @@ const LISTED: &[&str] = &[
     "Metadata",
     "Operation",
     "Part",
+    "PolicyError",
+    "PolicyFault",
     "PolicyRefusal",
     "Rewrapped",
     "Row",
     "RowKey",
+    "Spent",
     "StoreError",
     "Tokenize",
     "Tokenized",

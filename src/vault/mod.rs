@@ -40,7 +40,12 @@ pub(crate) use getrandom::SysRng;
 pub(crate) use guard::{admitted, is_restoring, restoring};
 pub use memory::{Memory, MemorySnapshot};
 pub use operations::Vault;
-pub use policy::PolicyRefusal;
+pub use policy::{
+    AccessPolicy, Budget, Grant, MAX_BUDGET_SECONDS, MAX_POLICY_ACTORS, PolicyFault, PolicyRefusal,
+    Spent,
+};
+#[cfg(feature = "policy")]
+pub use policy::{MAX_POLICY_LEN, PolicyError};
 #[cfg(feature = "postgres")]
 pub use postgres::{Postgres, PostgresOptions, PostgresSnapshot};
 #[cfg(any(feature = "embedded", feature = "postgres"))]

@@ -219,6 +219,16 @@ pub(super) fn row_key(domain: &Domain, token: &Token) -> Result<RowKey, StoreErr
     RowKey::new(bytes.get(..len).unwrap_or_default())
 }
 
+/// Where a domain's row keys begin: all of them begin with this, and those of no other.
+pub(super) fn domain_start(domain: &Domain) -> Result<RowKey, StoreError> {
+    let mut bytes = [0; 1 + DOMAIN_MAX_LEN];
+    let mut writer = Writer::new(&mut bytes);
+    let written = writer.prefixed(domain.as_bytes());
+    let len = writer.len();
+    written.map_err(|_| StoreError::Corrupt)?;
+    RowKey::new(bytes.get(..len).unwrap_or_default())
+}
+
 /// Where the vault's row keys end and the ledger's begin.
 pub(super) fn vault_end() -> Result<RowKey, StoreError> {
     RowKey::new(&[LEDGER_SPACE])

@@ -5,12 +5,13 @@ use rand_core::TryCryptoRng;
 
 use super::Vault;
 use super::rows::{key_id, open_row};
-use crate::keys::KeyError;
+use crate::keys::{Domain, KeyError};
 use crate::time::UnixSeconds;
+use crate::vault::access::{Access, Operation};
 use crate::vault::error::VaultError;
 use crate::vault::request::{Checked, VaultStats};
 use crate::vault::ring_state::RingState;
-use crate::vault::row::{RowParts, read_row_key, vault_end};
+use crate::vault::row::{RowParts, domain_start, read_row_key, vault_end};
 use crate::vault::store::{IndexKey, MAX_BATCH, Row, RowKey, Store};
 
 /// Rows that [`Vault::stats`] reads at a time.
@@ -106,6 +107,36 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// The store's.
     pub async fn count(&self) -> Result<u64, VaultError> {
         Ok(self.store.count().await?)
+    }
+
+    /// How many tokens a domain has, expired ones included; reads its rows. The access is logged
+    /// first.
+    ///
+    /// # Errors
+    /// [`VaultError::Refused`], [`VaultError::Log`]; the store's.
+    pub async fn count_in(&self, access: &Access, domain: &Domain) -> Result<u64, VaultError> {
+        let counted = match self.ask(access, Operation::Count, Some(domain)) {
+            Ok(()) => self.count_rows(domain).await,
+            Err(refused) => Err(refused),
+        };
+        self.log
+            .record(&[self.event(access, Operation::Count, domain, None, &counted)])?;
+        counted
+    }
+
+    async fn count_rows(&self, domain: &Domain) -> Result<u64, VaultError> {
+        let start = domain_start(domain)?;
+        let (mut count, mut after) = (0, Some(start));
+        loop {
+            let page = self.store.scan(after, Some(vault_end()?), PAGE).await?;
+            let inside = |(key, _): &&(RowKey, Row)| key.as_bytes().starts_with(start.as_bytes());
+            let counted = page.iter().take_while(inside).count();
+            count += u64::try_from(counted).unwrap_or(u64::MAX);
+            after = page.last().map(|(key, _)| *key);
+            if counted < PAGE {
+                return Ok(count);
+            }
+        }
     }
 
     /// Whether the index has an entry for this row , however many there are.
