@@ -271,7 +271,9 @@ fn a_comparison_at_the_refund_desk_is_a_look_up() {
     let how = Tokenize::convergent();
     let token = block_on(ledger.ledger().vault().tokenize(&shop(), &card(VISA), &how)).unwrap();
     sale.token = Some(token.token);
-    ledger.record(&shop(), &sale).unwrap();
+    ledger
+        .record(&shop(), &sale, cardvault::ledger::Source::Journal)
+        .unwrap();
     let compare = |ledger: &cardvault::ledger::BlockingLedger<Arc<Memory>>| {
         ledger.compare(&desk(), &shop(), &ledger::id(1), &card(VISA).pan, None)
     };
@@ -757,7 +759,7 @@ const MISTAKES: [(&str, &str, &str); 24] = [
     (
         "domains = [\"shop-1\", ",
         "domains = [\"\", ",
-        "line 8: no domain: a domain must have 1 to 32 bytes, found 0",
+        "line 8: no domain: a domain has 1 to 32 bytes, not 0",
     ),
     (
         "purposes = [\"chargeback *\"]",
