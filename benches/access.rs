@@ -62,6 +62,7 @@ fn main() {
     let before = len();
     read(&picked());
     let line = usize::try_from(len() - before).unwrap();
+    let bytes = vec![b'x'; line];
     let mut bare_log = OpenOptions::new()
         .create(true)
         .append(true)
@@ -74,7 +75,7 @@ fn main() {
         ours.push(rate(&batches, &read));
         engines.push(rate(&batches, |picked| {
             bare.read(picked);
-            append(&bare_log, line);
+            append(&bare_log, &bytes);
         }));
         reads.push(rate(&batches, |picked| bare.read(picked)));
     }
@@ -141,8 +142,8 @@ fn median(rates: &[f64]) -> f64 {
     rates[rates.len() / 2]
 }
 
-fn append(mut log: &File, len: usize) {
-    log.write_all(&vec![b'x'; len]).unwrap();
+fn append(mut log: &File, bytes: &[u8]) {
+    log.write_all(bytes).unwrap();
     log.sync_data().unwrap();
 }
 

@@ -754,7 +754,7 @@ const MISTAKES: [(&str, &str, &str); 24] = [
     (
         "may = [\"keys\", \"policy\"]",
         "may = [\"all\"]",
-        "line 15: no such operation: write detokenize, masked, find, count, delete, purge, export, rewrap, add-key, activate-key, retire-key, compromise-key, destroy-key, policy, or keys for all that are about keys",
+        "line 15: no such operation: write detokenize, masked, find, count, delete, purge, export, rewrap, list, add-key, activate-key, retire-key, compromise-key, destroy-key, policy, or keys for all that are about keys",
     ),
     (
         "domains = [\"shop-1\", ",

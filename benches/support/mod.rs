@@ -1,5 +1,6 @@
 //! What benches of stores share: settings, cards, bytes and a vault.
 #![forbid(unsafe_code)]
+#![allow(dead_code, reason = "each bench uses its part")]
 
 use std::env;
 

@@ -79,7 +79,13 @@ impl From<VaultError> for Refusal {
             VaultError::StaleRing { .. } | VaultError::ForkedRing { .. } => {
                 cardvault_result::STALE_RING
             }
-            VaultError::IndexNotFilled { .. } => cardvault_result::INDEX_NOT_FILLED,
+            VaultError::IndexNotFilled { .. }
+            | VaultError::NotFilling
+            | VaultError::FillUnfinished { .. } => cardvault_result::INDEX_NOT_FILLED,
+            VaultError::OtherToken { .. } => cardvault_result::CONFLICT,
+            VaultError::KeyNeeded { .. } | VaultError::KeyElsewhere { .. } => {
+                cardvault_result::KEY_STATE
+            }
             VaultError::RestoreUnfinished => cardvault_result::RESTORE_UNFINISHED,
             VaultError::Broken => cardvault_result::STORE_POISONED,
             VaultError::Key(error) => return error.into(),
@@ -87,7 +93,9 @@ impl From<VaultError> for Refusal {
             VaultError::Token(error) => return error.into(),
             VaultError::Random(error) => return error.into(),
             VaultError::Store(error) => return error.into(),
-            VaultError::Refused(_) => cardvault_result::REFUSED_BY_POLICY,
+            VaultError::Refused(_) | VaultError::Retention(_) => {
+                cardvault_result::REFUSED_BY_POLICY
+            }
             VaultError::Log(_) => cardvault_result::LOG_FAILED,
         }
         .into()

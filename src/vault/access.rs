@@ -139,11 +139,13 @@ pub enum Operation {
     DestroyKey,
     /// A policy taken on.
     Policy,
+    /// The tokens under a key version.
+    List,
 }
 
 impl Operation {
     /// All operations.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Detokenize,
         Self::Masked,
         Self::Find,
@@ -152,6 +154,7 @@ impl Operation {
         Self::Purge,
         Self::Export,
         Self::Rewrap,
+        Self::List,
         Self::AddKey,
         Self::ActivateKey,
         Self::RetireKey,
@@ -187,6 +190,7 @@ impl Operation {
             Self::CompromiseKey => "compromise-key",
             Self::DestroyKey => "destroy-key",
             Self::Policy => "policy",
+            Self::List => "list",
         }
     }
 }

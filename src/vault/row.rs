@@ -29,7 +29,7 @@
 #![forbid(unsafe_code)]
 
 use super::error::VaultError;
-use super::store::{IndexKey, LEDGER_SPACE, Row, RowKey, StoreError};
+use super::store::{IndexKey, Row, RowKey, StoreError};
 use crate::card::Brand;
 use crate::codec::{CodecError, Reader, Writer};
 use crate::fingerprint::FINGERPRINT_LEN;
@@ -219,19 +219,22 @@ pub(super) fn row_key(domain: &Domain, token: &Token) -> Result<RowKey, StoreErr
     RowKey::new(bytes.get(..len).unwrap_or_default())
 }
 
-/// Where a domain's row keys begin: all of them begin with this, and those of no other.
-pub(super) fn domain_start(domain: &Domain) -> Result<RowKey, StoreError> {
-    let mut bytes = [0; 1 + DOMAIN_MAX_LEN];
+/// All row keys of a domain, and of no other, stand between these two.
+pub(super) fn domain_range(domain: &Domain) -> Result<(RowKey, RowKey), StoreError> {
+    let mut bytes = [0xff; 1 + DOMAIN_MAX_LEN + TOKEN_MAX_LEN];
     let mut writer = Writer::new(&mut bytes);
     let written = writer.prefixed(domain.as_bytes());
     let len = writer.len();
     written.map_err(|_| StoreError::Corrupt)?;
-    RowKey::new(bytes.get(..len).unwrap_or_default())
+    // A token's first byte is its form: none is all ones.
+    let end = bytes.get(..len + TOKEN_MAX_LEN).unwrap_or_default();
+    let start = end.get(..len).unwrap_or_default();
+    Ok((RowKey::new(start)?, RowKey::new(end)?))
 }
 
-/// Where the vault's row keys end and the ledger's begin.
+/// Where the rows of cards end and the vault's notes and the ledger's rows begin.
 pub(super) fn vault_end() -> Result<RowKey, StoreError> {
-    RowKey::new(&[LEDGER_SPACE])
+    super::fill::notes_begin()
 }
 
 /// The domain and token that a row key names.

@@ -3,15 +3,15 @@
 
 use rand_core::TryCryptoRng;
 
-use super::Vault;
 use super::rows::{key_id, open_row};
+use super::{TRIES, Vault};
 use crate::keys::{Domain, KeyError};
 use crate::time::UnixSeconds;
 use crate::vault::access::{Access, Operation};
 use crate::vault::error::VaultError;
 use crate::vault::request::{Checked, VaultStats};
 use crate::vault::ring_state::RingState;
-use crate::vault::row::{RowParts, domain_start, read_row_key, vault_end};
+use crate::vault::row::{RowParts, domain_range, read_row_key, vault_end};
 use crate::vault::store::{IndexKey, MAX_BATCH, Row, RowKey, Store};
 
 /// Rows that [`Vault::stats`] reads at a time.
@@ -50,7 +50,24 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// index does not lead to; the ring's and the store's errors. Rows whose key the ring does not
     /// have, because it was destroyed, are counted.
     pub async fn check(&self, after: Option<RowKey>, limit: usize) -> Result<Checked, VaultError> {
-        let state = self.state()?;
+        for _ in 0..TRIES {
+            let state = self.state()?;
+            let checked = self.check_with(&state, after, limit).await;
+            // By a ring that is behind, good rows look bad.
+            let good = matches!(&checked, Ok(step) if step.unopenable == 0);
+            if good || !self.has_moved(&state).await? {
+                return checked;
+            }
+        }
+        Err(VaultError::Conflict)
+    }
+
+    async fn check_with(
+        &self,
+        state: &RingState,
+        after: Option<RowKey>,
+        limit: usize,
+    ) -> Result<Checked, VaultError> {
         let limit = limit.clamp(1, MAX_BATCH);
         let page = self.store.scan(after, Some(vault_end()?), limit).await?;
         let mut step = Checked {
@@ -65,7 +82,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         for (key, row) in page {
             step.seen += 1;
             let (domain, token) = read_row_key(&key).map_err(|_| VaultError::Tampered)?;
-            match open_row(&state, &domain, &token, &row) {
+            match open_row(state, &domain, &token, &row) {
                 Err(VaultError::Key(KeyError::UnknownKey)) => step.unopenable += 1,
                 opened => {
                     let (columns, card) = opened?;
@@ -116,27 +133,15 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// [`VaultError::Refused`], [`VaultError::Log`]; the store's.
     pub async fn count_in(&self, access: &Access, domain: &Domain) -> Result<u64, VaultError> {
         let counted = match self.ask(access, Operation::Count, Some(domain)) {
-            Ok(()) => self.count_rows(domain).await,
+            Ok(()) => {
+                let (start, end) = domain_range(domain)?;
+                self.count_rows(Some(start), end, |_, _| Ok(true)).await
+            }
             Err(refused) => Err(refused),
         };
         self.log
             .record(&[self.event(access, Operation::Count, domain, None, &counted)])?;
         counted
-    }
-
-    async fn count_rows(&self, domain: &Domain) -> Result<u64, VaultError> {
-        let start = domain_start(domain)?;
-        let (mut count, mut after) = (0, Some(start));
-        loop {
-            let page = self.store.scan(after, Some(vault_end()?), PAGE).await?;
-            let inside = |(key, _): &&(RowKey, Row)| key.as_bytes().starts_with(start.as_bytes());
-            let counted = page.iter().take_while(inside).count();
-            count += u64::try_from(counted).unwrap_or(u64::MAX);
-            after = page.last().map(|(key, _)| *key);
-            if counted < PAGE {
-                return Ok(count);
-            }
-        }
     }
 
     /// Whether the index has an entry for this row , however many there are.
