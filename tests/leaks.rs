@@ -762,7 +762,7 @@ mod vault {
             );
             check(
                 "Metadata",
-                &debug_of(&vault.metadata(&domain, &given.token)),
+                &debug_of(&vault.metadata(&access, &domain, &given.token)),
             );
         }
         check(
@@ -842,7 +842,6 @@ mod vault {
         for refusal in [
             PolicyRefusal::NotGranted,
             PolicyRefusal::BudgetUsedUp { renews: NOW },
-            PolicyRefusal::TooFast { renews: NOW },
         ] {
             check("PolicyRefusal", &error_of(&refusal));
         }
@@ -1598,11 +1597,14 @@ const LISTED: &[&str] = &[
     "AccessError",
     "AccessEvent",
     "AccessLogError",
+    "AccessPolicy",
     "BlockingVault",
+    "Budget",
     "CardTokens",
     "Embedded",
     "EmbeddedOptions",
     "Found",
+    "Grant",
     "Guard",
     "IndexDropped",
     "IndexFill",
@@ -1614,10 +1616,13 @@ const LISTED: &[&str] = &[
     "Metadata",
     "Operation",
     "Part",
+    "PolicyError",
+    "PolicyFault",
     "PolicyRefusal",
     "Rewrapped",
     "Row",
     "RowKey",
+    "Spent",
     "StoreError",
     "Tokenize",
     "Tokenized",

@@ -8,6 +8,10 @@ pub mod promises {}
 #[doc = include_str!("choices.md")]
 pub mod choices {}
 
+#[cfg(feature = "vault")]
+#[doc = include_str!("access.md")]
+pub mod access {}
+
 #[doc = include_str!("archive.md")]
 pub mod archive {}
 

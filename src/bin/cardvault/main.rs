@@ -17,6 +17,7 @@ mod inspect;
 mod journal;
 mod keys;
 mod ledger;
+mod policy;
 mod progress;
 mod refund;
 mod rows;
@@ -67,6 +68,7 @@ fn run(cli: Cli) -> Outcome<Exit> {
         Command::Mask(args) => bulk::mask(&args, cli.quiet),
         Command::Inspect(args) => inspect::run(&args),
         Command::Keys(command) => keys::run(&command),
+        Command::Policy(command) => policy::run(&command),
         Command::Stats(args) => stats::stats(&args),
         Command::Rewrap(args) => stats::rewrap(&args, cli.quiet),
         Command::Export(args) => archive::export(&args, cli.quiet),
