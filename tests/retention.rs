@@ -5,6 +5,7 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::print_stdout,
     clippy::cast_possible_truncation
 )]
 
@@ -25,7 +26,7 @@ use std::sync::{Arc, Mutex};
 use cardvault::archive::restore_blocking;
 use cardvault::card::{CardRecord, Pan};
 use cardvault::keys::{Cryptoperiod, Domain, KeyError, KeyName, KeyRing, KeyUse, RingMark};
-use cardvault::ledger::{BlockingLedger, Change, Ledger, NewPayment, PaymentId, Source};
+use cardvault::ledger::{BlockingLedger, Change, Ledger, NewPayment, Source};
 use cardvault::payment::{BatchNumber, ClearingDate, Date, PaymentKind, ResponseCode};
 use cardvault::refund::{Action, RefundEvent, Request};
 use cardvault::token::Token;
@@ -39,7 +40,7 @@ use lines::Lines;
 use pollster::block_on;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use support::{access, cny, merchant, number, policy, terminal};
+use support::{access, merchant, number, policy, terminal};
 
 /// Day 0 of these tests, in days since 1970.
 const FIRST: u32 = 20_000;
@@ -1092,5 +1093,4 @@ fn no_copy_gives_a_purged_card_once_the_version_is_destroyed() {
             token
         )));
     }
-    let _ = (cny(1), PaymentId::Host([0; 16]));
 }

@@ -4,6 +4,7 @@
 use core::fmt;
 
 use super::access::AccessLogError;
+use super::policy::PolicyRefusal;
 use super::retention::RetentionError;
 use super::store::StoreError;
 use crate::keys::KeyError;
@@ -79,6 +80,8 @@ pub enum VaultError {
     Random(RandomError),
     /// The store failed.
     Store(StoreError),
+    /// The policy refused the access.
+    Refused(PolicyRefusal),
     /// The access could not be logged, so nothing is handed out.
     Log(AccessLogError),
     /// The retention policy, or a purge under it, was refused.
@@ -129,6 +132,7 @@ impl fmt::Display for VaultError {
             Self::Token(error) => error.fmt(f),
             Self::Random(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
+            Self::Refused(refusal) => refusal.fmt(f),
             Self::Log(error) => error.fmt(f),
             Self::Retention(error) => error.fmt(f),
         }
@@ -153,6 +157,7 @@ from!(
     TokenizeError => Token,
     RandomError => Random,
     StoreError => Store,
+    PolicyRefusal => Refused,
     AccessLogError => Log,
     RetentionError => Retention
 );

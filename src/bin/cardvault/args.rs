@@ -10,13 +10,14 @@ use crate::formats::{Shape, Vaultless};
 use crate::journal::args::Journal;
 use crate::ledger::args::Ledger;
 use crate::refund::args::Refund;
+use crate::who::AccessArgs;
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
   1  the answer is no: lines were rejected, the refund rules refused, a journal has a fault or
      entries that could not be applied, a reconciliation found differences, a watch something to
-     see, or the demo a clear number
+     see, a purge tokens that it could not judge, or the demo a clear number
   2  wrong usage; nothing was done
   3  the vault, the key ring or a key refused; or the demo did not go as told
   4  a file could not be read or written, or is not in its format
@@ -69,6 +70,9 @@ pub(crate) enum Command {
     Keys(Keys),
     /// Count what a vault holds
     Stats(Stats),
+    /// Work on all records of a vault
+    #[command(subcommand)]
+    Vault(Vault),
     /// Seal records of retired keys anew under the active one
     Rewrap(Rewrap),
     /// Write the whole vault, its ledger included, to one sealed file: a backup; it is logged
@@ -210,12 +214,8 @@ pub(crate) struct Detokenize {
     /// The domain that the tokens belong to
     #[arg(long, default_value = "default")]
     pub(crate) domain: Domain,
-    /// Who asks; goes to access.log [default: $USER]
-    #[arg(long)]
-    pub(crate) actor: Option<String>,
-    /// For what; goes to access.log
-    #[arg(long)]
-    pub(crate) purpose: String,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
     /// Tokens are vaultless ones that keep so many first and last digits. Nothing authenticates
     /// them: check what comes out against a fingerprint or a payment
     #[arg(long, value_name = "FIRST:LAST")]
@@ -344,6 +344,12 @@ pub(crate) struct Stats {
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Vault {
+    /// Take out the tokens that a retention policy no longer keeps; each is logged
+    Purge(crate::purge::Purge),
 }
 
 #[derive(Debug, Args)]

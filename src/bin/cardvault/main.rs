@@ -18,17 +18,19 @@ mod journal;
 mod keys;
 mod ledger;
 mod progress;
+mod purge;
 mod refund;
 mod rows;
 mod secrets;
 mod stats;
+mod who;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, Vault};
 use crate::failure::{Exit, Failure, Outcome};
 
 fn main() -> ExitCode {
@@ -67,6 +69,7 @@ fn run(cli: Cli) -> Outcome<Exit> {
         Command::Inspect(args) => inspect::run(&args),
         Command::Keys(command) => keys::run(&command),
         Command::Stats(args) => stats::stats(&args),
+        Command::Vault(Vault::Purge(args)) => purge::run(&args, cli.quiet),
         Command::Rewrap(args) => stats::rewrap(&args, cli.quiet),
         Command::Export(args) => archive::export(&args, cli.quiet),
         Command::Import(args) => archive::import(&args, cli.quiet),
