@@ -227,7 +227,7 @@ fn show_text(args: &Purge, tally: &PurgeTally, moved: Option<u64>) -> Outcome<()
             ]
         })
         .collect();
-    Grid::new(["DOMAIN", "", "WHY", "TOKENS"]).rows(&rows)?;
+    Grid::new(["DOMAIN", "OUTCOME", "WHY", "TOKENS"]).rows(&rows)?;
     let done = if args.dry_run { "would go" } else { "purged" };
     let mut text = format!("{} {done}\n", counted(tally.going(), "token"));
     if tally.of(Verdict::Changed) > 0 {
