@@ -241,7 +241,7 @@ fn tokens_expire_are_renewed_and_change_their_expiry() {
     HERE.store(1_800_000_100, Ordering::Relaxed);
     let expired = vault.detokenize(&access(), &shop(), &token);
     assert_eq!(expired.map(drop), Err(VaultError::Expired));
-    assert_eq!(vault.exists(&shop(), &token), Ok(true));
+    assert_eq!(vault.exists(&access(), &shop(), &token), Ok(true));
     vault
         .set_expiry(&shop(), &token, Some(UnixSeconds(1_800_000_200)))
         .unwrap();
@@ -252,7 +252,7 @@ fn tokens_expire_are_renewed_and_change_their_expiry() {
     let again = vault.tokenize(&shop(), &card(VISA), &how).unwrap();
     assert_eq!((again.token, again.existing), (token, true));
     assert!(vault.detokenize(&access(), &shop(), &token).is_ok());
-    let metadata = vault.metadata(&shop(), &token).unwrap();
+    let metadata = vault.metadata(&access(), &shop(), &token).unwrap();
     let expected = Metadata {
         brand: Brand::Visa,
         last_four: 1111,
@@ -269,7 +269,7 @@ fn deleted_tokens_are_gone_from_rows_and_index() {
     let how = Tokenize::convergent();
     let token = vault.tokenize(&shop(), &card(VISA), &how).unwrap().token;
     vault.delete(&access(), &shop(), &token).unwrap();
-    assert_eq!(vault.exists(&shop(), &token), Ok(false));
+    assert_eq!(vault.exists(&access(), &shop(), &token), Ok(false));
     assert_eq!(
         vault
             .find(&access(), &shop(), &card(VISA).pan)
@@ -320,7 +320,7 @@ fn every_flipped_bit_of_a_row_is_noticed() {
         before = bad;
         for result in [
             vault.detokenize(&access(), &shop(), &token).map(drop),
-            vault.metadata(&shop(), &token).map(drop),
+            vault.metadata(&access(), &shop(), &token).map(drop),
             vault.tokenize(&shop(), &card(VISA), &how).map(drop),
             vault.set_expiry(&shop(), &token, None),
         ] {
@@ -564,7 +564,7 @@ fn nothing_is_handed_out_that_was_not_logged() {
     assert_eq!(result, Err(VaultError::Log(AccessLogError)));
     let result = vault.delete(&access(), &shop(), &token);
     assert_eq!(result, Err(VaultError::Log(AccessLogError)));
-    assert_eq!(vault.exists(&shop(), &token), Ok(true));
+    assert_eq!(vault.exists(&access(), &shop(), &token), Ok(true));
 }
 
 #[test]
@@ -736,7 +736,7 @@ fn a_renewed_card_keeps_its_token_and_gets_its_new_data() {
     vault
         .tokenize(&shop(), &card(VISA), &how.expiring(at))
         .unwrap();
-    let expires = |vault: &Shared| vault.metadata(&shop(), &token).unwrap().expires;
+    let expires = |vault: &Shared| vault.metadata(&access(), &shop(), &token).unwrap().expires;
     assert_eq!(expires(&vault), Some(at));
     vault.tokenize(&shop(), &card(VISA), &how).unwrap();
     assert_eq!(expires(&vault), Some(at));
@@ -772,7 +772,7 @@ fn the_first_second_of_1970_is_an_expiry_and_not_none() {
     let token = vault.tokenize(&shop(), &card(VISA), &how).unwrap().token;
     let expired = vault.detokenize(&access(), &shop(), &token).map(drop);
     assert_eq!(expired, Err(VaultError::Expired));
-    let expires = vault.metadata(&shop(), &token).unwrap().expires;
+    let expires = vault.metadata(&access(), &shop(), &token).unwrap().expires;
     assert_eq!(expires, Some(UnixSeconds(0)));
     // A row without the flag has zeros in the field, and its seal cannot say otherwise.
     vault.set_expiry(&shop(), &token, None).unwrap();
