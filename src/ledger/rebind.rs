@@ -14,6 +14,7 @@ use super::handle::{Cursor, Ledger, MAX_PAGE};
 use super::record::{Payment, RequestRecord};
 use super::row::{Binder, Kind, domain_of, first_of, key_version, last_of};
 use crate::keys::{Domain, KeyError};
+use crate::vault::telemetry::{self, Call};
 use crate::vault::{
     MAX_ALL, MAX_BATCH, RingState, Row, RowKey, Store, VaultError, Write, WriteOutcome,
 };
@@ -44,6 +45,15 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
     /// # Errors
     /// The vault's. What was committed before stays: give the same cursor again.
     pub async fn rebind(
+        &self,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Rebound, LedgerError> {
+        let call = self.rebind_unwatched(after, limit);
+        telemetry::watch(Call::Rebind, None, 1, call).await
+    }
+
+    async fn rebind_unwatched(
         &self,
         after: Option<Cursor>,
         limit: usize,

@@ -12,6 +12,7 @@ use crate::vault::request::{Checked, VaultStats};
 use crate::vault::ring_state::RingState;
 use crate::vault::row::{RowParts, read_row_key, vault_end};
 use crate::vault::store::{IndexKey, MAX_BATCH, Row, RowKey, Store};
+use crate::vault::telemetry::{self, Call};
 
 /// Rows that [`Vault::stats`] reads at a time.
 const PAGE: usize = 1000;
@@ -22,6 +23,11 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// # Errors
     /// The store's.
     pub async fn stats(&self) -> Result<VaultStats, VaultError> {
+        let call = self.stats_unwatched();
+        telemetry::watch(Call::Stats, None, 1, call).await
+    }
+
+    async fn stats_unwatched(&self) -> Result<VaultStats, VaultError> {
         let state = self.state()?;
         let now = (self.clock)();
         let mut stats = VaultStats::default();
@@ -49,6 +55,22 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// index does not lead to; the ring's and the store's errors. Rows whose key the ring does not
     /// have, because it was destroyed, are counted.
     pub async fn check(&self, after: Option<RowKey>, limit: usize) -> Result<Checked, VaultError> {
+        let call = self.check_unwatched(after, limit);
+        let step = telemetry::watch(Call::Check, None, 1, call).await?;
+        let rows = [
+            ("seen", step.seen),
+            ("changed", 0),
+            ("left", step.unopenable),
+        ];
+        telemetry::step(Call::Check, rows);
+        Ok(step)
+    }
+
+    async fn check_unwatched(
+        &self,
+        after: Option<RowKey>,
+        limit: usize,
+    ) -> Result<Checked, VaultError> {
         let state = self.state()?;
         let limit = limit.clamp(1, MAX_BATCH);
         let page = self.store.scan(after, Some(vault_end()?), limit).await?;
@@ -105,6 +127,11 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// # Errors
     /// The store's.
     pub async fn count(&self) -> Result<u64, VaultError> {
+        let call = self.count_unwatched();
+        telemetry::watch(Call::Count, None, 1, call).await
+    }
+
+    async fn count_unwatched(&self) -> Result<u64, VaultError> {
         Ok(self.store.count().await?)
     }
 

@@ -22,6 +22,7 @@ use super::row::{row_key, vault_end};
 use super::store::{
     Found, IndexKey, Row, RowKey, Snapshot, SnapshotStore, Store, StoreError, Write, WriteOutcome,
 };
+use super::telemetry::{self, Call};
 use crate::keys::{Domain, KeyRing};
 use crate::seal::NonceSource;
 use crate::time::UnixSeconds;
@@ -77,7 +78,8 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         clock: fn() -> UnixSeconds,
     ) -> Result<Self, VaultError> {
         let state = RingState::new(ring)?;
-        admit(&store, &state).await?;
+        telemetry::watch(Call::Open, None, 1, admit(&store, &state)).await?;
+        telemetry::ring_in_use("opened", &state.ring, clock());
         let random = Randomness {
             nonces: NonceSource::new(random()),
             tokens: random(),
@@ -99,9 +101,13 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     pub async fn set_ring(&self, ring: KeyRing) -> Result<(), VaultError> {
         let state = Arc::new(RingState::new(ring)?);
         self.rings.announce(&state)?;
-        let admitted = admit(&self.store, &state).await;
-        match admitted {
-            Ok(()) => self.rings.install(&state),
+        let admitted = admit(&self.store, &state);
+        match telemetry::watch(Call::SetRing, None, 1, admitted).await {
+            Ok(()) => {
+                self.rings.install(&state)?;
+                telemetry::ring_in_use("set", &self.state()?.ring, (self.clock)());
+                Ok(())
+            }
             Err(error) => {
                 self.rings.withdraw(&state)?;
                 Err(error)
@@ -124,6 +130,17 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// The time by the vault's clock.
     pub(crate) fn now(&self) -> UnixSeconds {
         (self.clock)()
+    }
+
+    /// Sets the gauges of the keys' ages and of the time that is left to them, which opening the
+    /// vault and [`Vault::set_ring`] set too: call it from time to time, or before they are read.
+    ///
+    /// # Errors
+    /// [`VaultError::Broken`].
+    #[cfg(feature = "metrics")]
+    pub fn measure_keys(&self) -> Result<(), VaultError> {
+        telemetry::measure_keys(&self.state()?.ring, (self.clock)());
+        Ok(())
     }
 
     pub(crate) fn state(&self) -> Result<Arc<RingState>, VaultError> {
@@ -179,6 +196,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     ) -> Result<Option<Vec<WriteOutcome>>, VaultError> {
         match self.store.write(Some(state.guard.clone()), writes).await {
             Err(StoreError::GuardChanged) => {
+                telemetry::guard_moved();
                 let guard = self.store.guard().await?.ok_or(VaultError::OtherRing)?;
                 self.rings.follow(&RingSeen::from_guard(&guard)?)?;
                 Ok(None)

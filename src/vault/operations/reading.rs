@@ -14,6 +14,7 @@ use crate::vault::error::VaultError;
 use crate::vault::request::{CardTokens, Metadata};
 use crate::vault::row::{Columns, read_row_key, row_key};
 use crate::vault::store::{MAX_BATCH, Row, Store};
+use crate::vault::telemetry::{self, Call};
 
 impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// The card behind one token. The access is logged before the card is handed out.
@@ -22,6 +23,16 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// [`VaultError::UnknownToken`], [`VaultError::Expired`], [`VaultError::Tampered`],
     /// [`VaultError::Log`]; the ring's and the store's errors.
     pub async fn detokenize(
+        &self,
+        access: &Access,
+        domain: &Domain,
+        token: &Token,
+    ) -> Result<CardRecord, VaultError> {
+        let call = self.detokenize_unwatched(access, domain, token);
+        telemetry::watch(Call::Detokenize, domain, 1, call).await
+    }
+
+    async fn detokenize_unwatched(
         &self,
         access: &Access,
         domain: &Domain,
@@ -46,6 +57,16 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// The cards wipe themselves where they are when the vector is dropped. Read them in place, by
     /// reference: to move one out of the vector leaves a copy in its memory that nobody wipes.
     pub async fn detokenize_batch(
+        &self,
+        access: &Access,
+        domain: &Domain,
+        tokens: &[Token],
+    ) -> Vec<Result<CardRecord, VaultError>> {
+        let call = self.detokenize_batch_unwatched(access, domain, tokens);
+        telemetry::watch(Call::DetokenizeBatch, domain, tokens.len(), call).await
+    }
+
+    async fn detokenize_batch_unwatched(
         &self,
         access: &Access,
         domain: &Domain,
@@ -93,6 +114,16 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         domain: &Domain,
         pan: &Pan,
     ) -> Result<CardTokens, VaultError> {
+        let call = self.find_unwatched(access, domain, pan);
+        telemetry::watch(Call::Find, domain, 1, call).await
+    }
+
+    async fn find_unwatched(
+        &self,
+        access: &Access,
+        domain: &Domain,
+        pan: &Pan,
+    ) -> Result<CardTokens, VaultError> {
         let found = self.find_tokens(domain, pan).await;
         let granted = found.is_ok();
         let tokens = found
@@ -117,6 +148,11 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// # Errors
     /// The store's.
     pub async fn exists(&self, domain: &Domain, token: &Token) -> Result<bool, VaultError> {
+        let call = self.exists_unwatched(domain, token);
+        telemetry::watch(Call::Exists, domain, 1, call).await
+    }
+
+    async fn exists_unwatched(&self, domain: &Domain, token: &Token) -> Result<bool, VaultError> {
         let rows = self.store.rows(vec![row_key(domain, token)?]).await?;
         Ok(rows.into_iter().flatten().next().is_some())
     }
@@ -127,6 +163,15 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// # Errors
     /// [`VaultError::UnknownToken`], [`VaultError::Tampered`]; the ring's and the store's errors.
     pub async fn metadata(&self, domain: &Domain, token: &Token) -> Result<Metadata, VaultError> {
+        let call = self.metadata_unwatched(domain, token);
+        telemetry::watch(Call::Metadata, domain, 1, call).await
+    }
+
+    async fn metadata_unwatched(
+        &self,
+        domain: &Domain,
+        token: &Token,
+    ) -> Result<Metadata, VaultError> {
         let (_, row) = self.row(domain, token).await?;
         let state = self.state()?;
         let (columns, _) = open_row(&state, domain, token, &row)?;

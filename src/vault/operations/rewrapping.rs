@@ -10,6 +10,7 @@ use crate::vault::request::Rewrapped;
 use crate::vault::ring_state::RingState;
 use crate::vault::row::{RowParts, read_row_key, vault_end};
 use crate::vault::store::{MAX_BATCH, Row, RowKey, Store, Write, WriteOutcome};
+use crate::vault::telemetry::{self, Call};
 
 impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// Seals records of retired versions anew under the active one: up to `limit` rows (at most
@@ -20,6 +21,22 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// The store's; the ring's if it gives no key to seal under, then nothing was moved by this
     /// step. Rows that do not open are counted and left as they are.
     pub async fn rewrap(
+        &self,
+        after: Option<RowKey>,
+        limit: usize,
+    ) -> Result<Rewrapped, VaultError> {
+        let call = self.rewrap_unwatched(after, limit);
+        let step = telemetry::watch(Call::Rewrap, None, 1, call).await?;
+        let rows = [
+            ("seen", step.seen),
+            ("changed", step.moved),
+            ("left", step.left),
+        ];
+        telemetry::step(Call::Rewrap, rows);
+        Ok(step)
+    }
+
+    async fn rewrap_unwatched(
         &self,
         after: Option<RowKey>,
         limit: usize,
