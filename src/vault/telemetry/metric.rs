@@ -321,6 +321,7 @@ pub(super) fn items(call: Call, outcome: Outcome, reason: Option<Reason>, items:
 }
 
 /// A group of calls that was committed, or not.
+#[cfg(any(feature = "embedded", feature = "postgres"))]
 pub(super) fn group(calls: usize, writes: usize, took: Duration, done: bool) {
     static CALLS: Key = Key::from_static_name(name::GROUP_CALLS);
     static WRITES: Key = Key::from_static_name(name::GROUP_WRITES);
@@ -333,6 +334,7 @@ pub(super) fn group(calls: usize, writes: usize, took: Duration, done: bool) {
 }
 
 /// Writes that were queued, or with a minus taken from the queue.
+#[cfg(any(feature = "embedded", feature = "postgres"))]
 pub(super) fn queue(writes: f64) {
     static QUEUE: Key = Key::from_static_name(name::QUEUE_WRITES);
     with_recorder(|recorder| recorder.register_gauge(&QUEUE, &METADATA).increment(writes));

@@ -23,6 +23,7 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
+    #[cfg(feature = "tracing")]
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Done => "done",
