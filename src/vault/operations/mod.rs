@@ -155,7 +155,9 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             operation: Operation::Export,
             domain: None,
             token: None,
+            key: None,
             granted,
+            refusal: None,
         };
         Ok(self.log.record(&[event])?)
     }
@@ -219,7 +221,9 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             operation,
             domain: Some(domain),
             token,
+            key: None,
             granted,
+            refusal: None,
         }
     }
 

@@ -18,7 +18,7 @@ use crate::vault::row::{Columns, RowParts, build_row};
 use crate::vault::store::{Row, Store};
 
 impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
-    /// The row anew, under the active version.
+    /// The row anew, under the active version and in its next revision.
     pub(super) fn reseal(
         &self,
         state: &RingState,
@@ -38,7 +38,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             now,
             token,
             &fingerprint,
-            columns,
+            columns.next(),
             card,
         )
     }

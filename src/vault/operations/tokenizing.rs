@@ -325,6 +325,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             created: now,
             expires: how.expires,
             index_version: indexed.version,
+            revision: Columns::FIRST_REVISION,
         };
         let mut random = self.random.lock().map_err(|_| VaultError::Broken)?;
         let token = how.shape.draw(&card.pan, &mut random.tokens)?;
