@@ -199,7 +199,7 @@ impl From<ArchiveError> for Reason {
     fn from(error: ArchiveError) -> Self {
         match error {
             ArchiveError::Vault(error) => error.into(),
-            ArchiveError::Io(_) => Self::failed("archive_io"),
+            ArchiveError::Io(_) => Self::failed("archive-io"),
             ArchiveError::Random(_) => Self::failed("random"),
             ArchiveError::Broken => Self::failed("broken"),
             _ => Self::failed("archive"),

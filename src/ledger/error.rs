@@ -104,9 +104,9 @@ impl From<AmountError> for LedgerError {
 impl From<LedgerError> for Reason {
     fn from(error: LedgerError) -> Self {
         match error {
-            LedgerError::UnknownPayment => Self::refused("unknown_payment"),
-            LedgerError::UnknownRequest => Self::refused("unknown_request"),
-            LedgerError::OtherContent { .. } => Self::refused("other_content"),
+            LedgerError::UnknownPayment => Self::refused("unknown-payment"),
+            LedgerError::UnknownRequest => Self::refused("unknown-request"),
+            LedgerError::OtherContent { .. } => Self::refused("other-content"),
             LedgerError::Tampered => Self::failed("tampered"),
             LedgerError::Conflict => Self::refused("conflict"),
             LedgerError::Refused(_) => Self::refused("rules"),

@@ -152,6 +152,10 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
 }
 
 fn count(state: &RingState, key: &RowKey, row: &Row, now: UnixSeconds, stats: &mut VaultStats) {
+    let domain = read_row_key(key).map(|(domain, _)| domain);
+    if let Ok(domain) = domain {
+        *stats.by_domain.entry(domain).or_default() += 1;
+    }
     let Ok(parts) = RowParts::read(row) else {
         stats.unreadable += 1;
         return;
@@ -159,9 +163,11 @@ fn count(state: &RingState, key: &RowKey, row: &Row, now: UnixSeconds, stats: &m
     stats.expired += u64::from(parts.columns.is_expired(now));
     stats.convergent += u64::from(parts.columns.convergent);
     *stats.by_brand.entry(parts.columns.brand).or_default() += 1;
-    let opener = read_row_key(key)
+    let version = parts.columns.index_version;
+    *stats.by_index.entry(version).or_default() += 1;
+    let opener = domain
         .map_err(|_| VaultError::Tampered)
-        .and_then(|(domain, _)| {
+        .and_then(|domain| {
             state
                 .domain(&domain)?
                 .opener(&state.ring, &domain, &key_id(&parts)?)

@@ -94,6 +94,7 @@ calls! {
         History = "history",
         Audit = "audit",
         AuditPage = "audit_page",
+        LedgerStats = "stats",
         Rebind = "rebind",
     }
     "store" "cardvault::store" trace_span {

@@ -384,7 +384,7 @@ pub(crate) fn keys(ring: &KeyRing, now: UnixSeconds) {
         }
         let active = of().find(|info| info.state == KeyState::Active);
         let left = |at: UnixSeconds| at.0 as f64 - now.0 as f64;
-        let since = |info: &KeyInfo| info.activated.map(|at| -left(at));
+        let since = |info: &KeyInfo| info.activated.map(|at| now.0 as f64 - at.0 as f64);
         let opens = of().filter(|info| info.may_open());
         let opens = opens.filter_map(KeyInfo::opens_until).min();
         for (name, value) in [

@@ -13,7 +13,7 @@ use crate::keys::KeyError;
 /// Why a call gave no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reason {
-    /// The reason, in lower case with underscores.
+    /// The reason, in lower case with hyphens.
     pub(crate) name: &'static str,
     /// Whether something is wrong, and not only the question.
     pub(crate) failed: bool,
@@ -56,25 +56,26 @@ impl<T, E: Copy + Into<Reason>> Told for Vec<Result<T, E>> {
 impl From<VaultError> for Reason {
     fn from(error: VaultError) -> Self {
         match error {
-            VaultError::UnknownToken => Self::refused("unknown_token"),
+            VaultError::UnknownToken => Self::refused("unknown-token"),
             VaultError::Expired => Self::refused("expired"),
-            VaultError::OtherFormat => Self::refused("other_format"),
+            VaultError::OtherFormat => Self::refused("other-format"),
             VaultError::Conflict => Self::refused("conflict"),
-            VaultError::TokensUsedUp => Self::failed("tokens_used_up"),
-            VaultError::Token(_) => Self::refused("no_token_for_card"),
+            VaultError::TokensUsedUp => Self::failed("tokens-used-up"),
+            VaultError::Token(_) => Self::refused("no-token-for-card"),
             VaultError::Tampered => Self::failed("tampered"),
-            VaultError::NewerFormat { .. } => Self::failed("newer_format"),
-            VaultError::Unopenable { .. } => Self::failed("key_gone"),
-            VaultError::OtherRing => Self::failed("other_ring"),
-            VaultError::StaleRing { .. } => Self::failed("stale_ring"),
-            VaultError::ForkedRing { .. } => Self::failed("forked_ring"),
-            VaultError::IndexNotFilled { .. } => Self::failed("index_not_filled"),
-            VaultError::RestoreUnfinished => Self::failed("restore_unfinished"),
+            VaultError::NewerFormat { .. } => Self::failed("newer-format"),
+            VaultError::Unopenable { .. } => Self::failed("key-gone"),
+            VaultError::OtherRing => Self::failed("other-ring"),
+            VaultError::StaleRing { .. } => Self::failed("stale-ring"),
+            VaultError::ForkedRing { .. } => Self::failed("forked-ring"),
+            VaultError::IndexNotFilled { .. } => Self::failed("index-not-filled"),
+            VaultError::RestoreUnfinished => Self::failed("restore-unfinished"),
             VaultError::Broken => Self::failed("broken"),
             VaultError::Key(error) => error.into(),
             VaultError::Seal(_) => Self::failed("seal"),
             VaultError::Random(_) => Self::failed("random"),
             VaultError::Store(error) => error.into(),
+            VaultError::Refused(refusal) => Self::refused(refusal.as_str()),
             VaultError::Log(_) => Self::failed("log"),
         }
     }
@@ -84,10 +85,10 @@ impl From<KeyError> for Reason {
     fn from(error: KeyError) -> Self {
         Self::failed(match error {
             KeyError::UnknownKey | KeyError::UnknownVersion { .. } | KeyError::Destroyed { .. } => {
-                "key_gone"
+                "key-gone"
             }
-            KeyError::NoActive { .. } => "no_active_key",
-            KeyError::CryptoperiodOver { .. } => "cryptoperiod_over",
+            KeyError::NoActive { .. } => "no-active-key",
+            KeyError::CryptoperiodOver { .. } => "cryptoperiod-over",
             _ => "key",
         })
     }
@@ -96,24 +97,24 @@ impl From<KeyError> for Reason {
 impl From<StoreError> for Reason {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::GuardChanged => Self::refused("guard_changed"),
+            StoreError::GuardChanged => Self::refused("guard-changed"),
             StoreError::Size { .. } => Self::refused("size"),
-            StoreError::Full => Self::failed("store_full"),
-            StoreError::Io(ErrorKind::TimedOut) => Self::failed("store_slow"),
-            StoreError::Io(ErrorKind::NotConnected) => Self::failed("store_lost"),
-            StoreError::Io(ErrorKind::WouldBlock) => Self::failed("store_conflict"),
-            StoreError::Io(ErrorKind::ReadOnlyFilesystem) => Self::failed("store_read_only"),
-            StoreError::Io(_) => Self::failed("store_io"),
-            StoreError::Poisoned => Self::failed("store_poisoned"),
-            StoreError::Closed => Self::failed("store_closed"),
-            StoreError::Corrupt => Self::failed("store_corrupt"),
-            StoreError::Refused { .. } => Self::failed("store_refused"),
+            StoreError::Full => Self::failed("store-full"),
+            StoreError::Io(ErrorKind::TimedOut) => Self::failed("store-slow"),
+            StoreError::Io(ErrorKind::NotConnected) => Self::failed("store-lost"),
+            StoreError::Io(ErrorKind::WouldBlock) => Self::failed("store-conflict"),
+            StoreError::Io(ErrorKind::ReadOnlyFilesystem) => Self::failed("store-read-only"),
+            StoreError::Io(_) => Self::failed("store-io"),
+            StoreError::Poisoned => Self::failed("store-poisoned"),
+            StoreError::Closed => Self::failed("store-closed"),
+            StoreError::Corrupt => Self::failed("store-corrupt"),
+            StoreError::Refused { .. } => Self::failed("store-refused"),
             StoreError::AlreadyOpen
             | StoreError::AlreadyExists
             | StoreError::NewerFormat { .. }
             | StoreError::NotAVault
             | StoreError::BadSetting
-            | StoreError::NoTls => Self::failed("store_not_opened"),
+            | StoreError::NoTls => Self::failed("store-not-opened"),
         }
     }
 }
