@@ -180,15 +180,8 @@ fn story() -> (Vec<CardRecord>, Vec<Token>) {
     let (access, log) = (access(), Failing::default());
     let store = Embedded::create(folder.path(), &EmbeddedOptions::default()).unwrap();
     let mut rng = desk::rng(2);
-    let open = |store| {
-        BlockingVault::open_with(
-            store,
-            ring(),
-            log.clone(),
-            || SystemRandom,
-            desk::clock,
-        )
-    };
+    let open =
+        |store| BlockingVault::open_with(store, ring(), log.clone(), || SystemRandom, desk::clock);
     let vault = open(store).unwrap();
     let cards: Vec<_> = (0..12).map(desk::card).collect();
 
@@ -228,7 +221,9 @@ fn story() -> (Vec<CardRecord>, Vec<Token>) {
     // A new key, and what was sealed under the old one.
     let mut newer = ring();
     let period = Cryptoperiod::new(100 * DAY, 400 * DAY).unwrap();
-    let name = newer.add(KeyUse::Card, period, desk::NOW, &mut rng).unwrap();
+    let name = newer
+        .add(KeyUse::Card, period, desk::NOW, &mut rng)
+        .unwrap();
     newer.activate(name, desk::NOW).unwrap();
     vault.set_ring(newer).unwrap();
     assert_eq!(vault.rewrap(None, 100).unwrap().moved, 11);
@@ -269,18 +264,27 @@ fn a_day_is_told_whole_and_without_cards() {
 
     // Exactly this. How often the store is asked is its and the vault's own business.
     let inner = |line: &str| line.contains("part=store") || line.contains("_commit");
-    let lines: String = measured.iter().fold(String::new(), |mut text, (line, value)| {
-        let value = if inner(line) { "*".to_owned() } else { value.to_string() };
-        writeln!(text, "{line} {value}").unwrap();
-        text
-    });
+    let lines: String = measured
+        .iter()
+        .fold(String::new(), |mut text, (line, value)| {
+            let value = if inner(line) {
+                "*".to_owned()
+            } else {
+                value.to_string()
+            };
+            writeln!(text, "{line} {value}").unwrap();
+            text
+        });
     same("metrics.txt", &lines);
     let outer = told.iter().filter(|line| !line.starts_with("TRACE"));
     let spans: String = outer.flat_map(|line| [line.as_str(), "\n"]).collect();
     same("spans.txt", &spans);
     for inside in ["find in tokenize", "write in record", "scan in rewrap"] {
         let inside = format!("TRACE cardvault::store {inside}");
-        assert!(told.iter().any(|line| line.starts_with(&inside)), "no {inside}");
+        assert!(
+            told.iter().any(|line| line.starts_with(&inside)),
+            "no {inside}"
+        );
     }
 
     each_is_in_the_table(&measured);
@@ -366,7 +370,8 @@ fn a_guard_that_moved_on_is_told() {
         let theirs = desk::open_with(Arc::clone(&store), ring()).unwrap();
         let mut newer = ring();
         let period = Cryptoperiod::default_of(KeyUse::Card);
-        newer.add(KeyUse::Card, period, desk::NOW, &mut desk::rng(2))
+        newer
+            .add(KeyUse::Card, period, desk::NOW, &mut desk::rng(2))
             .unwrap();
         theirs.set_ring(newer).unwrap();
         let stale = ours.tokenize(&shop(), &desk::card(1), &Tokenize::fresh());

@@ -13,6 +13,7 @@ mod blocking;
 #[cfg(feature = "embedded")]
 mod embedded;
 mod error;
+mod fill;
 mod guard;
 mod memory;
 mod operations;
@@ -22,6 +23,7 @@ mod postgres;
 #[cfg(any(feature = "embedded", feature = "postgres"))]
 mod queue;
 mod request;
+mod ring_source;
 mod ring_state;
 mod row;
 mod staged;
@@ -46,7 +48,11 @@ pub use policy::PolicyRefusal;
 pub use postgres::{Postgres, PostgresOptions, PostgresSnapshot};
 #[cfg(any(feature = "embedded", feature = "postgres"))]
 pub use queue::{MAX_GROUP, MAX_QUEUED};
-pub use request::{CardTokens, Checked, Metadata, Rewrapped, Tokenize, Tokenized, VaultStats};
+pub use request::{
+    CardTokens, Checked, IndexDropped, IndexFill, LeftRow, Metadata, Rewrapped, Tokenize,
+    Tokenized, VaultStats,
+};
+pub use ring_source::RingSource;
 pub(crate) use ring_state::RingState;
 pub use row::ROW_LEN;
 pub use store::{

@@ -238,7 +238,7 @@ fn hint_of(error: VaultError) -> Option<&'static str> {
             "two copies of the key ring were changed apart: put the one that the vault knows back"
         }
         VaultError::IndexNotFilled { .. } => {
-            "this release does not fill a new index version: put the ring from before it back"
+            "fill an index version before it is activated: put the ring from before that back"
         }
         VaultError::NewerFormat { .. } => "use a newer cardvault",
         VaultError::RestoreUnfinished => {

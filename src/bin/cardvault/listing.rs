@@ -21,7 +21,14 @@ pub(crate) fn table(ring: &KeyRing, now: UnixSeconds, look: Look) -> String {
         &[6, 4, 3, 2],
     );
     table.heads([
-        "KEY", "STATE", "CHECK", "AGE", "SEALS UNTIL", "LEFT", "OPENS UNTIL", "LEFT",
+        "KEY",
+        "STATE",
+        "CHECK",
+        "AGE",
+        "SEALS UNTIL",
+        "LEFT",
+        "OPENS UNTIL",
+        "LEFT",
     ]);
     for info in ring.versions() {
         let seals = info.not_after().filter(|_| info.state.may_seal());
@@ -179,7 +186,8 @@ mod tests {
         add(KeyUse::Index, 730, 1_825, START);
         add(KeyUse::Card, 365, 1_460, START.plus(100 * DAY));
         let period = Cryptoperiod::default_of(KeyUse::Card);
-        ring.add(KeyUse::Card, period, START, &mut SystemRandom).unwrap();
+        ring.add(KeyUse::Card, period, START, &mut SystemRandom)
+            .unwrap();
         let mut text = table(&ring, START.plus(after * DAY), look);
         for info in ring.versions() {
             text = text.replace(&info.check_value.to_string(), "******");
@@ -196,10 +204,53 @@ mod tests {
     fn keys_in_a_table() {
         assert_eq!(
             shown(120, PLAIN),
-            "\
-KEY      STATE           CHECK      AGE  SEALS UNTIL     LEFT  OPENS UNTIL      LEFT
-card-1   deactivated     ******   120 d  -                  -  2031-01-14   1,340 d
-",
+            include_str!("../../../tests/golden/keys.txt")
         );
+        let narrow = |width| shown(120, Look { width, ..PLAIN });
+        assert_eq!(narrow(82), shown(120, PLAIN));
+        let first = |text: &str| {
+            text.lines()
+                .next()
+                .unwrap()
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert_eq!(
+            first(&narrow(79)),
+            "KEY STATE CHECK AGE SEALS UNTIL LEFT LEFT"
+        );
+        assert_eq!(first(&narrow(40)), "KEY STATE LEFT LEFT");
+    }
+
+    #[test]
+    fn what_is_due_is_told_in_time() {
+        // The active card key seals for 100 + 365 days, the retired one opens for 1,460.
+        assert!(!shown(434, PLAIN).contains("due"));
+        let soon = shown(436, PLAIN);
+        assert!(
+            soon.contains("due card-2  2028-04-24  29 d  add and activate a new version"),
+            "{soon}"
+        );
+        let over = shown(
+            467,
+            Look {
+                rich: true,
+                ..PLAIN
+            },
+        );
+        assert!(over.contains("\x1b[31m-2 d\x1b[0m"), "{over}");
+        assert!(
+            shown(1_450, PLAIN).contains("due card-1   2031-01-14    10 d  rewrap, then destroy")
+        );
+    }
+
+    #[test]
+    fn days_are_whole_ones() {
+        let at = |seconds| START.plus(seconds);
+        assert_eq!(days_between(START, at(DAY - 1)), 0);
+        assert_eq!(days_between(START, at(DAY)), 1);
+        assert_eq!(days_between(at(1), START), -1);
+        assert_eq!([0, -1, 1_234].map(days_of), ["0 d", "-1 d", "1,234 d"]);
     }
 }

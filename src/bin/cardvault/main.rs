@@ -17,11 +17,13 @@ mod inspect;
 mod journal;
 mod keys;
 mod ledger;
+mod listing;
 mod progress;
 mod refund;
 mod rows;
 mod secrets;
 mod stats;
+mod table;
 mod who;
 
 use std::io::{self, Write};

@@ -16,6 +16,7 @@ pub(crate) const BAR: usize = 20;
 /// What the reader's screen can show.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Look {
+    /// In columns; without a terminal there is no end to it.
     pub(crate) width: usize,
     /// Colours, and block characters for bars.
     pub(crate) rich: bool,
@@ -28,9 +29,13 @@ impl Look {
         let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
         let is_term = term.is_term();
-        let width = term.size_checked().filter(|_| is_term);
+        let columns = term.size_checked().map(|(_, columns)| usize::from(columns));
         Self {
-            width: width.map_or(WIDTH, |(_, columns)| usize::from(columns)),
+            width: if is_term {
+                columns.unwrap_or(WIDTH)
+            } else {
+                usize::MAX
+            },
             rich: is_term && !dumb && !is_set("NO_COLOR"),
         }
     }
@@ -229,11 +234,13 @@ pub(crate) fn percent(part: u64, whole: u64) -> String {
     }
 }
 
-/// A bar of [`BAR`] characters for `part` of `whole`: in blocks, or in plain characters.
+/// A bar of [`BAR`] characters for `part` of `whole`: in blocks, or in plain characters. Empty for
+/// nothing alone, and full for all alone.
 pub(crate) fn bar(part: u64, whole: u64, look: Look) -> String {
     let full = u128::from(whole).max(1);
     let filled = (u128::from(part) * BAR as u128).div_ceil(full);
-    let filled = usize::try_from(filled).unwrap_or(BAR).min(BAR);
+    let most = if part < whole { BAR - 1 } else { BAR };
+    let filled = usize::try_from(filled).unwrap_or(BAR).min(most);
     let (mark, rest) = if look.rich {
         ("\u{2588}", "\u{2591}")
     } else {
@@ -268,7 +275,10 @@ mod tests {
 
     #[test]
     fn numbers_are_easy_to_read() {
-        assert_eq!([0, 999, 1_000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(
+            [0, 999, 1_000, 1_234_567].map(thousands),
+            ["0", "999", "1,000", "1,234,567"]
+        );
         assert_eq!(thousands(u64::MAX), "18,446,744,073,709,551,615");
         for (part, whole, text) in [
             (0, 10, "0.0%"),
@@ -282,7 +292,10 @@ mod tests {
         ] {
             assert_eq!(percent(part, whole), text);
         }
-        assert_eq!([0, 1023, 1024, 126_353_408].map(bytes), ["0 bytes", "1023 bytes", "1.0 KiB", "120.5 MiB"]);
+        assert_eq!(
+            [0, 1023, 1024, 126_353_408].map(bytes),
+            ["0 bytes", "1023 bytes", "1.0 KiB", "120.5 MiB"]
+        );
         assert_eq!(bytes(u64::MAX), "16777215.9 TiB");
     }
 
@@ -291,14 +304,31 @@ mod tests {
         assert_eq!(bar(0, 5, PLAIN), ".".repeat(BAR));
         assert_eq!(bar(5, 5, PLAIN), "#".repeat(BAR));
         assert!(bar(1, 1_000_000, PLAIN).starts_with("#."));
+        assert!(bar(999_999, 1_000_000, PLAIN).ends_with("#."));
         assert_eq!(bar(0, 0, PLAIN), ".".repeat(BAR));
-        assert_eq!(bar(1, 2, Look { rich: true, ..PLAIN }).chars().count(), BAR);
+        assert_eq!(
+            bar(
+                1,
+                2,
+                Look {
+                    rich: true,
+                    ..PLAIN
+                }
+            )
+            .chars()
+            .count(),
+            BAR
+        );
     }
 
     fn table() -> Table<3> {
         let mut table = Table::new([Side::Left, Side::Right, Side::Left], &[2]);
         table.heads(["NAME", "COUNT", "NOTE"]);
-        table.row([Cell::plain("a long name of a shop"), Cell::plain("1"), Cell::new("late", Tone::Bad)]);
+        table.row([
+            Cell::plain("a long name of a shop"),
+            Cell::plain("1"),
+            Cell::new("late", Tone::Bad),
+        ]);
         table.heads(["KEY", "", ""]);
         table.row([Cell::plain("b"), Cell::plain("1,000"), Cell::empty()]);
         table
@@ -321,14 +351,23 @@ mod tests {
         let text = table().show(Look { width: 30, ..PLAIN });
         assert!(text.starts_with("NAME                   COUNT\na long name of a shop      1\n"));
         let text = table().show(Look { width: 20, ..PLAIN });
-        assert!(text.starts_with("NAME           COUNT\na long name..      1\n"), "{text}");
+        assert!(
+            text.starts_with("NAME           COUNT\na long name..      1\n"),
+            "{text}"
+        );
         let text = table().show(Look { width: 3, ..PLAIN });
-        assert!(text.starts_with("NAME      COUNT\na long..      1\n"), "{text}");
+        assert!(
+            text.starts_with("NAME      COUNT\na long..      1\n"),
+            "{text}"
+        );
     }
 
     #[test]
     fn colours_change_no_place() {
-        let rich = table().show(Look { rich: true, ..PLAIN });
+        let rich = table().show(Look {
+            rich: true,
+            ..PLAIN
+        });
         assert!(rich.contains("\x1b[31mlate\x1b[0m"));
         let mut bare = rich;
         for tone in [Tone::Head, Tone::Bad] {

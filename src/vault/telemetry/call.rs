@@ -70,6 +70,10 @@ calls! {
         Check = "check",
         Count = "count",
         Rewrap = "rewrap",
+        FillIndex = "fill_index",
+        FillLeaving = "fill_leaving",
+        DropIndex = "drop_index",
+        IndexRows = "index_rows",
         Export = "export",
         Restore = "restore",
     }

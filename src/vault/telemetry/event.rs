@@ -48,7 +48,7 @@ pub(crate) fn ring_in_use(how: &'static str, ring: &KeyRing, now: UnixSeconds) {
     );
 }
 
-/// A write met another guard than its ring's: some process has a newer ring.
+/// A call met another guard than its ring's: some process has a newer ring.
 pub(crate) fn guard_moved() {
     #[cfg(feature = "metrics")]
     super::metric::guard_moved();

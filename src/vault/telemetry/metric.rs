@@ -143,7 +143,7 @@ pub const METRICS: [Metric; 20] = [
     counter(
         name::GUARD_MOVES,
         &[],
-        "Writes that met a newer guard than their ring's: another process has a newer ring",
+        "Calls that met another guard than their ring's: some process has a newer ring",
     ),
     gauge(
         name::RING_GENERATION,
