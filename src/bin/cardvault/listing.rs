@@ -16,19 +16,12 @@ pub(crate) const SOON_DAYS: u64 = 30;
 pub(crate) fn table(ring: &KeyRing, now: UnixSeconds, look: Look) -> String {
     use Side::{Left, Right};
     let mut table = Table::new(
-        [Left, Left, Left, Right, Left, Right, Left, Right],
+        [Left, Left, Left, Right, Right, Left, Right, Left],
         // The days that are left say more than the dates.
-        &[6, 4, 3, 2],
+        &[7, 5, 3, 2],
     );
     table.heads([
-        "KEY",
-        "STATE",
-        "CHECK",
-        "AGE",
-        "SEALS UNTIL",
-        "LEFT",
-        "OPENS UNTIL",
-        "LEFT",
+        "KEY", "STATE", "CHECK", "AGE", "SEALS", "UNTIL", "OPENS", "UNTIL",
     ]);
     for info in ring.versions() {
         let seals = info.not_after().filter(|_| info.state.may_seal());
@@ -40,10 +33,10 @@ pub(crate) fn table(ring: &KeyRing, now: UnixSeconds, look: Look) -> String {
             Cell::new(info.state.to_string(), tone(info.state)),
             Cell::plain(info.check_value.to_string()),
             Cell::plain(age.unwrap_or("-".to_owned())),
-            Cell::plain(date(seals)),
             left(seals, now),
-            Cell::plain(date(opens)),
+            Cell::plain(date(seals)),
             left(opens, now),
+            Cell::plain(date(opens)),
         ]);
     }
     let due = due(ring, now);
@@ -207,7 +200,7 @@ mod tests {
             include_str!("../../../tests/golden/keys.txt")
         );
         let narrow = |width| shown(120, Look { width, ..PLAIN });
-        assert_eq!(narrow(82), shown(120, PLAIN));
+        assert_eq!(narrow(78), shown(120, PLAIN));
         let first = |text: &str| {
             text.lines()
                 .next()
@@ -216,11 +209,8 @@ mod tests {
                 .collect::<Vec<_>>()
                 .join(" ")
         };
-        assert_eq!(
-            first(&narrow(79)),
-            "KEY STATE CHECK AGE SEALS UNTIL LEFT LEFT"
-        );
-        assert_eq!(first(&narrow(40)), "KEY STATE LEFT LEFT");
+        assert_eq!(first(&narrow(77)), "KEY STATE CHECK AGE SEALS UNTIL OPENS");
+        assert_eq!(first(&narrow(38)), "KEY STATE SEALS OPENS");
     }
 
     #[test]
