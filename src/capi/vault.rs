@@ -83,6 +83,9 @@ impl From<VaultError> for Refusal {
             | VaultError::NotFilling
             | VaultError::FillUnfinished { .. } => cardvault_result::INDEX_NOT_FILLED,
             VaultError::OtherToken { .. } => cardvault_result::CONFLICT,
+            VaultError::KeyNeeded { .. } | VaultError::KeyElsewhere { .. } => {
+                cardvault_result::KEY_STATE
+            }
             VaultError::RestoreUnfinished => cardvault_result::RESTORE_UNFINISHED,
             VaultError::Broken => cardvault_result::STORE_POISONED,
             VaultError::Key(error) => return error.into(),
@@ -90,7 +93,9 @@ impl From<VaultError> for Refusal {
             VaultError::Token(error) => return error.into(),
             VaultError::Random(error) => return error.into(),
             VaultError::Store(error) => return error.into(),
-            VaultError::Refused(_) => cardvault_result::REFUSED_BY_POLICY,
+            VaultError::Refused(_) | VaultError::Retention(_) => {
+                cardvault_result::REFUSED_BY_POLICY
+            }
             VaultError::Log(_) => cardvault_result::LOG_FAILED,
         }
         .into()

@@ -138,6 +138,8 @@ pub enum Operation {
     DestroyKey,
     /// A policy taken on.
     Policy,
+    /// The tokens under a key version.
+    List,
 }
 
 impl Operation {
@@ -177,6 +179,7 @@ impl Operation {
             Self::CompromiseKey => "compromise-key",
             Self::DestroyKey => "destroy-key",
             Self::Policy => "policy",
+            Self::List => "list",
         }
     }
 }

@@ -11,9 +11,10 @@ use super::access::{Access, AccessLog};
 use super::error::VaultError;
 use super::operations::Vault;
 use super::request::{
-    CardTokens, Checked, IndexDropped, IndexFill, Metadata, Rewrapped, Tokenize, Tokenized,
-    VaultStats,
+    CardTokens, Checked, Elsewhere, IndexDropped, IndexFill, Metadata, Needed, Rewrapped, Tokenize,
+    Tokenized, UnderKey, VaultStats,
 };
+use super::retention::{ApprovedPurge, Purged, Retention, Survey};
 use super::store::{RowKey, Store};
 use crate::card::{CardRecord, Pan};
 use crate::keys::{Domain, KeyName, KeyRing};
@@ -115,6 +116,27 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> BlockingVault<S, R> {
         /// # Errors
         /// See [`Vault::rewrap`].
         rewrap(after: Option<RowKey>, limit: usize) -> Result<Rewrapped, VaultError>;
+        /// # Errors
+        /// See [`Vault::rewrap_of`].
+        rewrap_of(versions: &[u32], after: Option<RowKey>, limit: usize) -> Result<Rewrapped, VaultError>;
+        /// # Errors
+        /// See [`Vault::list_under`].
+        list_under(access: &Access, version: u32, after: Option<RowKey>, limit: usize) -> Result<UnderKey, VaultError>;
+        /// # Errors
+        /// See [`Vault::needed`].
+        needed(name: KeyName) -> Result<Needed, VaultError>;
+        /// # Errors
+        /// See [`Vault::destroy_key`].
+        destroy_key(ring: &mut KeyRing, name: KeyName, elsewhere: Elsewhere) -> Result<(), VaultError>;
+        /// # Errors
+        /// See [`Vault::survey`].
+        survey(retention: Retention) -> Result<Survey, VaultError>;
+        /// # Errors
+        /// See [`Vault::survey_step`].
+        survey_step(survey: &mut Survey, limit: usize) -> Result<(), VaultError>;
+        /// # Errors
+        /// See [`Vault::purge`].
+        purge(access: &Access, approved: &ApprovedPurge, after: Option<RowKey>, limit: usize) -> Result<Purged, VaultError>;
     }
 
     /// The vault itself, for callers that can wait without a thread and for a ledger beside it.

@@ -5,8 +5,9 @@ use core::fmt;
 
 use super::access::AccessLogError;
 use super::policy::PolicyRefusal;
+use super::retention::RetentionError;
 use super::store::StoreError;
-use crate::keys::KeyError;
+use crate::keys::{KeyError, KeyName};
 use crate::seal::SealError;
 use crate::secret::RandomError;
 use crate::token::{Token, TokenizeError};
@@ -77,6 +78,19 @@ pub enum VaultError {
         /// The other token.
         token: Token,
     },
+    /// The key version is not destroyed: rows of the store need it.
+    KeyNeeded {
+        /// The version.
+        name: KeyName,
+        /// How many rows.
+        rows: u64,
+    },
+    /// The key version is not destroyed: what lies outside of the store may need it, and the
+    /// caller did not say that nothing does.
+    KeyElsewhere {
+        /// The version.
+        name: KeyName,
+    },
     /// The store is being filled from an archive, or that was interrupted: restore the same archive
     /// again, or begin anew with an empty store.
     RestoreUnfinished,
@@ -96,6 +110,8 @@ pub enum VaultError {
     Refused(PolicyRefusal),
     /// The access could not be logged, so nothing is handed out.
     Log(AccessLogError),
+    /// The retention policy, or a purge under it, was refused.
+    Retention(RetentionError),
 }
 
 impl fmt::Display for VaultError {
@@ -141,6 +157,10 @@ impl fmt::Display for VaultError {
             Self::OtherToken { .. } => {
                 f.write_str("the card has another token that convergent calls give")
             }
+            Self::KeyNeeded { name, rows } => write!(f, "{rows} rows need {name}"),
+            Self::KeyElsewhere { name } => {
+                write!(f, "what lies outside of the vault may need {name}")
+            }
             Self::RestoreUnfinished => {
                 f.write_str("the restore of an archive into this vault has not ended")
             }
@@ -152,6 +172,7 @@ impl fmt::Display for VaultError {
             Self::Store(error) => error.fmt(f),
             Self::Refused(refusal) => refusal.fmt(f),
             Self::Log(error) => error.fmt(f),
+            Self::Retention(error) => error.fmt(f),
         }
     }
 }
@@ -175,5 +196,6 @@ from!(
     RandomError => Random,
     StoreError => Store,
     PolicyRefusal => Refused,
-    AccessLogError => Log
+    AccessLogError => Log,
+    RetentionError => Retention
 );

@@ -167,7 +167,7 @@ pub struct Rewrapped {
     pub seen: u64,
     /// How many records were sealed anew under the active version.
     pub moved: u64,
-    /// How many could not be: they do not open, or they changed meanwhile.
+    /// How many could not be: they do not open, or others changed them again and again.
     pub left: u64,
     /// Where the next step goes on; none at the end.
     pub cursor: Option<super::RowKey>,
@@ -218,6 +218,43 @@ pub struct LeftRow {
     /// Why: [`VaultError::Tampered`], [`VaultError::NewerFormat`], [`VaultError::OtherToken`],
     /// [`VaultError::Conflict`], or [`VaultError::Unopenable`] if its key is destroyed.
     pub why: VaultError,
+}
+
+/// A page of the tokens whose records are under one key version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnderKey {
+    /// How many rows were looked at.
+    pub seen: u64,
+    /// The tokens with their domains.
+    pub tokens: Vec<(Domain, Token)>,
+    /// Where the next page goes on; none at the end.
+    pub cursor: Option<super::RowKey>,
+}
+
+/// What needs a key version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Needed {
+    /// The version.
+    pub name: KeyName,
+    /// How many rows of the store; none if what it protects lies outside of it, where nobody can
+    /// count.
+    pub rows: Option<u64>,
+}
+
+impl Needed {
+    pub(crate) const fn of(name: KeyName, rows: Option<u64>) -> Self {
+        Self { name, rows }
+    }
+}
+
+/// What the caller knows of a key's uses outside of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// There may be some.
+    Unknown,
+    /// There are none any more.
+    Unneeded,
 }
 
 /// What one step of a check saw.

@@ -4,10 +4,15 @@
 mod changing;
 mod indexing;
 mod inspecting;
+mod needing;
+mod purging;
 mod reading;
 mod rewrapping;
 mod rows;
 mod tokenizing;
+
+pub(crate) use needing::has_been_used;
+pub(crate) use purging::{Candidate, split as split_candidates};
 
 use core::fmt;
 use std::sync::{Arc, Mutex};

@@ -122,6 +122,16 @@ pub(super) fn key_id(parts: &RowParts<'_>) -> Result<KeyId, VaultError> {
     sealed_key_id(parts.sealed).map_err(not_opened)
 }
 
+/// The card version whose key in this domain has this id; none if the ring has no such key.
+pub(super) fn version_of(
+    state: &RingState,
+    domain: &Domain,
+    id: &KeyId,
+) -> Result<Option<u32>, VaultError> {
+    let opener = state.domain(domain)?.opener(&state.ring, domain, id);
+    Ok(opens(opener)?.map(|opener| opener.name().version))
+}
+
 /// Why a record did not open.
 const fn not_opened(error: SealError) -> VaultError {
     match error {

@@ -74,6 +74,11 @@ calls! {
         FillLeaving = "fill_leaving",
         DropIndex = "drop_index",
         IndexRows = "index_rows",
+        ListUnder = "list_under",
+        SurveyStep = "survey_step",
+        Purge = "purge",
+        Needed = "needed",
+        DestroyKey = "destroy_key",
         Export = "export",
         Restore = "restore",
     }
@@ -100,6 +105,10 @@ calls! {
         AuditPage = "audit_page",
         LedgerStats = "stats",
         Rebind = "rebind",
+        LedgerSurveyStep = "survey_step",
+        LedgerPurge = "purge",
+        LedgerNeeded = "needed",
+        LedgerDestroyKey = "destroy_key",
     }
     "store" "cardvault::store" trace_span {
         StoreWrite = "write",

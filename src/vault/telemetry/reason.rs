@@ -78,6 +78,9 @@ impl From<VaultError> for Reason {
             VaultError::Seal(_) => Self::failed("seal"),
             VaultError::Random(_) => Self::failed("random"),
             VaultError::Store(error) => error.into(),
+            VaultError::KeyNeeded { .. } => Self::refused("key-needed"),
+            VaultError::KeyElsewhere { .. } => Self::refused("key-elsewhere"),
+            VaultError::Retention(_) => Self::refused("retention"),
             VaultError::Refused(refusal) => Self::refused(refusal.as_str()),
             VaultError::Log(_) => Self::failed("log"),
         }
