@@ -359,13 +359,19 @@ fn no_card_is_told(text: &str, cards: &[CardRecord], tokens: &[Token]) {
     }
 }
 
+/// Does `work` with a recorder of its own, and told to nobody: the subscriber is another test's.
+fn alone(recorder: &DebuggingRecorder, work: impl FnOnce()) {
+    let nobody = tracing::subscriber::NoSubscriber::default();
+    tracing::subscriber::with_default(nobody, || metrics::with_local_recorder(recorder, work));
+}
+
 /// Two vaults of one store: one goes on with a newer ring, the other learns of it.
 #[test]
 fn a_guard_that_moved_on_is_told() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     let store = Arc::new(Memory::new());
-    metrics::with_local_recorder(&recorder, || {
+    alone(&recorder, || {
         let ours = desk::open_with(Arc::clone(&store), ring()).unwrap();
         let theirs = desk::open_with(Arc::clone(&store), ring()).unwrap();
         let mut newer = ring();
@@ -390,7 +396,7 @@ fn keys_are_measured_when_asked() {
     let clock = || desk::NOW.plus(LATER.load(Ordering::Relaxed) * DAY);
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
-    metrics::with_local_recorder(&recorder, || {
+    alone(&recorder, || {
         let log = LineLog::new(io::sink());
         let open = Vault::open_with(Memory::new(), ring(), log, || SystemRandom, clock);
         let vault = block_on(open).unwrap();

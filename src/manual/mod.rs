@@ -26,6 +26,12 @@ pub mod ledger {}
 #[doc = include_str!("store.md")]
 pub mod store {}
 
+#[doc = include_str!("operations.md")]
+pub mod operations {}
+
+#[doc = include_str!("switch.md")]
+pub mod switch {}
+
 #[doc = include_str!("c.md")]
 pub mod c {}
 

@@ -91,10 +91,6 @@ impl Cell {
     pub(crate) fn plain(text: impl Into<String>) -> Self {
         Self::new(text, Tone::Plain)
     }
-
-    pub(crate) fn empty() -> Self {
-        Self::plain("")
-    }
 }
 
 /// On which side a column's texts stand.
@@ -330,7 +326,7 @@ mod tests {
             Cell::new("late", Tone::Bad),
         ]);
         table.heads(["KEY", "", ""]);
-        table.row([Cell::plain("b"), Cell::plain("1,000"), Cell::empty()]);
+        table.row([Cell::plain("b"), Cell::plain("1,000"), Cell::plain("")]);
         table
     }
 
