@@ -4,7 +4,13 @@
 //! the vault without any of it, the second first with nobody who looks, then with a recorder and a
 //! subscriber that wants what is of level info. `CARDVAULT_BENCH_CALLS` is the number of calls of a
 //! turn (20,000), `CARDVAULT_BENCH_ROUNDS` the number of turns (9), of which the best counts.
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_precision_loss)]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::cast_precision_loss
+)]
 
 mod support;
 

@@ -129,6 +129,100 @@ fn a_csv_file_there_and_back() {
     }
 }
 
+/// A folder's policy is kept by every command, and its budgets by all of them together.
+#[test]
+fn a_folders_policy_is_kept() {
+    let bench = Bench::new();
+    let tokens = bench.output(&["tokenize", "v"], &cards(3));
+    bench.write(
+        "v/policy.toml",
+        r#"
+        existing = "hidden"
+        [[actor]]
+        name = "desk-3"
+        grants = [
+            { may = ["detokenize"], domains = ["default"], purposes = ["chargeback *"] },
+            { may = ["keys"] },
+        ]
+        budgets = { detokenize = "5 per day" }
+        "#,
+    );
+    let table = "\
+ACTOR   MAY                                                              DOMAINS  PURPOSES
+desk-3  detokenize (5 per day)                                           default  chargeback *
+desk-3  add-key, activate-key, retire-key, compromise-key, destroy-key  all      all
+tokenize does not say whether a card was known
+";
+    let shown = bench.output(&["policy", "check", "v"], "");
+    let squeezed = |text: &str| {
+        text.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(squeezed(&shown), squeezed(table));
+    let open = [
+        "detokenize",
+        "v",
+        "--origin=host-1",
+        "--purpose=chargeback 7",
+        "--actor",
+    ];
+    let desk = [&open[..], &["desk-3"]].concat();
+    assert_eq!(bench.output(&desk, &tokens), cards(3));
+    let more = bench.run(&desk, &tokens);
+    assert_eq!(code(&more), 1, "{}", errors(&more));
+    assert_eq!(
+        text(&more).lines().filter(|line| !line.is_empty()).count(),
+        2
+    );
+    assert!(errors(&more).contains("the budget is used up; it renews at "));
+    // Vaultless tokens are under it too.
+    let vaultless = bench.output(&["tokenize", "v", "--vaultless", "0:4"], &cards(1));
+    let spent = [&desk[..], &["--vaultless", "0:4"]].concat();
+    assert_eq!(code(&bench.run(&spent, &vaultless)), 1);
+    let other = [&open[..], &["desk-4"]].concat();
+    let refused = bench.run(&other, &tokens);
+    assert!(
+        errors(&refused).contains("the policy does not grant this"),
+        "{}",
+        errors(&refused)
+    );
+    assert!(text(&refused).is_empty());
+    let add = ["keys", "add", "v", "card"];
+    bench.fails(3, "the policy does not grant this", &add);
+    bench.output(&[&add[..], &["--actor", "desk-3"]].concat(), "");
+
+    let log = bench.read("v/access.log");
+    let count = |text: &str| log.lines().filter(|line| line.contains(text)).count();
+    assert_eq!(
+        count("operation=detokenize outcome=granted actor=\"desk-3\""),
+        5
+    );
+    assert_eq!(
+        count("purpose=\"chargeback 7\" origin=\"host-1\" domain=\"default\""),
+        10
+    );
+    assert_eq!(count(" refusal=budget-used-up"), 2);
+    assert_eq!(
+        count("operation=add-key outcome=granted actor=\"desk-3\""),
+        1
+    );
+    assert_eq!(count(" key=card-2"), 2);
+    assert!(count("operation=policy outcome=granted actor=\"tester\" purpose=\"policy.toml ") > 0);
+
+    bench.write(
+        "v/policy.toml",
+        "[[actor]]\nname = \"x\"\ngrants = [{ may = [\"all\"] }]\n",
+    );
+    for arguments in [
+        &desk[..],
+        &["policy", "check", "v"],
+        &["policy", "check", "v/policy.toml"],
+    ] {
+        bench.fails(4, "policy.toml: line 3: no such operation", arguments);
+    }
+}
+
 #[test]
 fn every_format_there_and_back_in_a_pipe() {
     let bench = Bench::new();

@@ -644,7 +644,7 @@ fn sealed_rings_show_nothing() {
 
 #[cfg(feature = "vault")]
 mod vault {
-    use std::io::Write as _;
+    use std::io::{self, Write as _};
     use std::sync::{Arc, Mutex};
 
     use cardvault::SystemRandom;
@@ -700,6 +700,33 @@ mod vault {
         check("Item", &debug_of(&block_on(snapshot.next(10))));
     }
 
+    /// A step that leaves a row.
+    fn index_fills(record: &CardRecord, domain: &Domain, check: &dyn Fn(&str, &str)) {
+        let mut ring = ring_with(ROOT, NOW);
+        let period = Cryptoperiod::default_of(KeyUse::Index);
+        let name = ring.add(KeyUse::Index, period, NOW, &mut rng()).unwrap();
+        ring.begin_filling(name).unwrap();
+        let store = Arc::new(Memory::new());
+        let log = LineLog::new(io::sink());
+        let vault = Vault::open_with(Arc::clone(&store), ring, log, || SystemRandom, || NOW);
+        let vault = block_on(vault).unwrap().blocking();
+        vault.tokenize(domain, record, &Tokenize::fresh()).unwrap();
+        let (token, expected) = block_on(store.scan(None, None, 1)).unwrap().remove(0);
+        let mut bytes = expected.as_bytes().to_vec();
+        bytes[100] ^= 1;
+        let row = cardvault::vault::Row::new(&bytes).unwrap();
+        let write = cardvault::vault::Write::Replace {
+            token,
+            expected,
+            row,
+        };
+        block_on(store.write(None, vec![write])).unwrap();
+        let step = vault.fill_index(10).unwrap();
+        assert_eq!(step.left.len(), 1);
+        check("IndexFill", &debug_of(&step));
+        check("LeftRow", &debug_of(&step.left[0]));
+    }
+
     #[test]
     fn the_vault_shows_nothing() {
         let (number, key) = (Forbidden::number(DIGITS), Forbidden::key(&ROOT));
@@ -735,7 +762,7 @@ mod vault {
             );
             check(
                 "Metadata",
-                &debug_of(&vault.metadata(&domain, &given.token)),
+                &debug_of(&vault.metadata(&access, &domain, &given.token)),
             );
         }
         check(
@@ -745,6 +772,8 @@ mod vault {
         check("VaultStats", &debug_of(&vault.stats().unwrap()));
         check("Rewrapped", &debug_of(&vault.rewrap(None, 10).unwrap()));
         check("Checked", &debug_of(&vault.check(None, 10)));
+        check("IndexDropped", &debug_of(&vault.drop_index(None, 10)));
+        index_fills(&record, &domain, &check);
         archives(&vault, &store, &access, &check);
         check("a vault", &debug_of(&vault));
         check("a store", &debug_of(&store));
@@ -813,7 +842,6 @@ mod vault {
         for refusal in [
             PolicyRefusal::NotGranted,
             PolicyRefusal::BudgetUsedUp { renews: NOW },
-            PolicyRefusal::TooFast { renews: NOW },
         ] {
             check("PolicyRefusal", &error_of(&refusal));
         }
@@ -1569,12 +1597,18 @@ const LISTED: &[&str] = &[
     "AccessError",
     "AccessEvent",
     "AccessLogError",
+    "AccessPolicy",
     "BlockingVault",
+    "Budget",
     "CardTokens",
     "Embedded",
     "EmbeddedOptions",
     "Found",
+    "Grant",
     "Guard",
+    "IndexDropped",
+    "IndexFill",
+    "LeftRow",
     "IndexKey",
     "FileLog",
     "LineLog",
@@ -1584,10 +1618,13 @@ const LISTED: &[&str] = &[
     "MetricKind",
     "Operation",
     "Part",
+    "PolicyError",
+    "PolicyFault",
     "PolicyRefusal",
     "Rewrapped",
     "Row",
     "RowKey",
+    "Spent",
     "StoreError",
     "Tokenize",
     "Tokenized",

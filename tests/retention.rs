@@ -508,7 +508,7 @@ fn agrees_with_a_slow_simple_model() {
             let domain = domains()[known.domain];
             let expected = expected(&rules()[known.domain], known, today);
             let goes = expected.iter().all(|verdict| verdict.goes());
-            let there = vault.exists(&domain, &known.token).unwrap();
+            let there = vault.exists(&access(), &domain, &known.token).unwrap();
             assert_eq!(there, !goes, "{known:?} on day {today}: {expected:?}");
             // Each token takes one of its verdicts from the tally.
             let counts = open.get_mut(&domain).unwrap();
@@ -607,7 +607,7 @@ fn cut_at_any_batch_it_is_done_again_to_the_same_end() {
             assert!(logged_now >= 21 - left as usize, "logged before it goes");
             purge(&ledger, &retention, 4);
             assert_eq!(vault.count(), Ok(1));
-            assert!(vault.exists(&shop(), &young).unwrap());
+            assert!(vault.exists(&access(), &shop(), &young).unwrap());
             assert_eq!(logged(log).len(), tokens.len());
         }
     }
@@ -626,11 +626,11 @@ fn nothing_goes_that_could_not_be_logged() {
     *log.0.lock().unwrap() = None;
     let refused = vault.purge(&access(), &approved, None, 10);
     assert!(matches!(refused, Err(VaultError::Log(_))), "{refused:?}");
-    assert!(vault.exists(&shop(), &token).unwrap());
+    assert!(vault.exists(&access(), &shop(), &token).unwrap());
     *log.0.lock().unwrap() = Some(Vec::new());
     let step = vault.purge(&access(), &approved, None, 10).unwrap();
     assert_eq!((step.tally.of(Verdict::Age), step.cursor), (1, None));
-    assert!(!vault.exists(&shop(), &token).unwrap());
+    assert!(!vault.exists(&access(), &shop(), &token).unwrap());
 }
 
 type Hook = Box<dyn FnOnce() + Send>;

@@ -213,8 +213,8 @@ fn story() -> (Vec<CardRecord>, Vec<Token>) {
     let found = vault.find(&access, &domain, &cards[0].pan).unwrap();
     assert_eq!(found.tokens, [first]);
     vault.set_expiry(&domain, &first, None).unwrap();
-    assert!(vault.exists(&domain, &first).unwrap());
-    vault.metadata(&domain, &first).unwrap();
+    assert!(vault.exists(&access, &domain, &first).unwrap());
+    vault.metadata(&access, &domain, &first).unwrap();
     vault.delete(&access, &domain, &expired).unwrap();
     assert_eq!(vault.count().unwrap(), 11);
 

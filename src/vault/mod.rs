@@ -47,7 +47,12 @@ pub use memory::{Memory, MemorySnapshot};
 pub use operations::Vault;
 pub(crate) use operations::has_been_used;
 pub(crate) use operations::{Candidate, split_candidates};
-pub use policy::PolicyRefusal;
+pub use policy::{
+    AccessPolicy, Budget, Grant, MAX_BUDGET_SECONDS, MAX_POLICY_ACTORS, PolicyFault, PolicyRefusal,
+    Spent,
+};
+#[cfg(feature = "policy")]
+pub use policy::{MAX_POLICY_LEN, PolicyError};
 #[cfg(feature = "postgres")]
 pub use postgres::{Postgres, PostgresOptions, PostgresSnapshot};
 #[cfg(any(feature = "embedded", feature = "postgres"))]

@@ -10,7 +10,7 @@ use crate::formats::{Shape, Vaultless};
 use crate::journal::args::Journal;
 use crate::ledger::args::Ledger;
 use crate::refund::args::Refund;
-use crate::who::AccessArgs;
+use crate::who::{AccessArgs, KeyAccessArgs};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -68,6 +68,9 @@ pub(crate) enum Command {
     /// List and change the keys of a vault
     #[command(subcommand)]
     Keys(Keys),
+    /// Show what a policy says of who may do what
+    #[command(subcommand)]
+    Policy(crate::policy::Policy),
     /// Count what a vault holds
     Stats(Stats),
     /// Seal records of retired keys anew under the active one
@@ -299,6 +302,8 @@ pub(crate) struct Add {
     /// Days in which it opens data, from its activation
     #[arg(long, value_name = "DAYS", requires = "seal_days")]
     pub(crate) open_days: Option<u32>,
+    #[command(flatten)]
+    pub(crate) access: KeyAccessArgs,
 }
 
 #[derive(Debug, Args)]
@@ -307,6 +312,8 @@ pub(crate) struct Change {
     pub(crate) vault: VaultArgs,
     /// The version, such as card-2
     pub(crate) name: KeyName,
+    #[command(flatten)]
+    pub(crate) access: KeyAccessArgs,
 }
 
 #[derive(Debug, Args)]

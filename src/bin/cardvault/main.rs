@@ -18,6 +18,7 @@ mod journal;
 mod keys;
 mod ledger;
 mod listing;
+mod policy;
 mod progress;
 mod refund;
 mod rows;
@@ -69,6 +70,7 @@ fn run(cli: Cli) -> Outcome<Exit> {
         Command::Mask(args) => bulk::mask(&args, cli.quiet),
         Command::Inspect(args) => inspect::run(&args),
         Command::Keys(command) => keys::run(&command),
+        Command::Policy(command) => policy::run(&command),
         Command::Stats(args) => stats::stats(&args),
         Command::Rewrap(args) => stats::rewrap(&args, cli.quiet),
         Command::Export(args) => archive::export(&args, cli.quiet),

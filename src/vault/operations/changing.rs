@@ -52,7 +52,8 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// access is logged first.
     ///
     /// # Errors
-    /// [`VaultError::UnknownToken`], [`VaultError::Conflict`], [`VaultError::Log`]; the store's.
+    /// [`VaultError::UnknownToken`], [`VaultError::Refused`], [`VaultError::Conflict`],
+    /// [`VaultError::Log`]; the store's.
     pub async fn delete(
         &self,
         access: &Access,
@@ -69,10 +70,12 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         domain: &Domain,
         token: &Token,
     ) -> Result<(), VaultError> {
-        let row = self.row(domain, token).await;
-        let granted = row.is_ok();
+        let row = match self.ask(access, Operation::Delete, Some(domain)) {
+            Ok(()) => self.row(domain, token).await,
+            Err(refused) => Err(refused),
+        };
         self.log
-            .record(&[self.event(access, Operation::Delete, domain, Some(*token), granted)])?;
+            .record(&[self.event(access, Operation::Delete, domain, Some(*token), &row)])?;
         let (key, mut row) = row?;
         for _ in 0..TRIES {
             let state = self.state()?;

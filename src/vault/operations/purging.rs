@@ -8,7 +8,7 @@ use super::rows::{open_row, opens};
 use super::{TRIES, Vault};
 use crate::keys::{Domain, KeyError};
 use crate::token::Token;
-use crate::vault::access::{Access, Operation};
+use crate::vault::access::{Access, AccessEvent, Operation};
 use crate::vault::error::VaultError;
 use crate::vault::retention::{
     ApprovedPurge, AsOf, KeepRule, PurgeTally, Purged, Retention, RetentionError, Survey, Verdict,
@@ -84,8 +84,8 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// begin again, with the last cursor or without one: what went is gone.
     ///
     /// # Errors
-    /// As [`Vault::survey`]; [`RetentionError::ClockBack`]; [`VaultError::Log`]: then nothing of
-    /// this step went; the ring's.
+    /// As [`Vault::survey`]; [`RetentionError::ClockBack`]; [`VaultError::Refused`] and
+    /// [`VaultError::Log`]: then nothing of this step went; the ring's.
     pub async fn purge(
         &self,
         access: &Access,
@@ -188,6 +188,13 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
                 expected: row.clone(),
             });
         }
+        // One step asks once.
+        let asked = self.ask(access, Operation::Purge, None);
+        if asked.is_err() {
+            self.log
+                .record(&[self.event(access, Operation::Purge, None, None, &asked)])?;
+            return asked.map(|()| going);
+        }
         self.log_purge(access, &going, true)?;
         let outcomes = self.write(&state, writes).await?.unwrap_or_default();
         let mut outcomes = outcomes.into_iter();
@@ -255,7 +262,10 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     ) -> Result<(), VaultError> {
         let events = candidates.into_iter().map(|candidate| {
             let (domain, token) = (&candidate.domain, Some(candidate.token));
-            self.event(access, Operation::Purge, domain, token, granted)
+            AccessEvent {
+                granted,
+                ..self.event(access, Operation::Purge, domain, token, &Ok(()))
+            }
         });
         let events: Vec<_> = events.collect();
         if !events.is_empty() {
