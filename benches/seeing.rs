@@ -5,7 +5,6 @@
 //! subscriber that wants what is of level info. `CARDVAULT_BENCH_CALLS` is the number of calls of a
 //! turn (20,000), `CARDVAULT_BENCH_ROUNDS` the number of turns (9), of which the best counts.
 #![allow(
-    dead_code,
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::print_stdout,
@@ -57,8 +56,9 @@ fn turns(how: &str) {
         let tokens: Vec<Token> = cards
             .iter()
             .map(|card| {
-                let given = vault.tokenize(&domain, card, &Tokenize::fresh());
-                block_on(given).unwrap().token
+                block_on(vault.tokenize(&domain, card, &Tokenize::fresh()))
+                    .unwrap()
+                    .token
             })
             .collect();
         tokenize = tokenize.min(start.elapsed());
