@@ -1074,10 +1074,10 @@ fn newer_formats_are_named() {
     }
     let expected = block_on(store.guard()).unwrap();
     let mut bytes = expected.as_ref().unwrap().as_bytes().to_vec();
-    bytes[0] = 2;
+    bytes[0] = 3;
     let guard = cardvault::vault::Guard::new(&bytes).unwrap();
     block_on(store.write(None, vec![Write::Guard { expected, guard }])).unwrap();
-    let named = Some(VaultError::NewerFormat { found: 2 });
+    let named = Some(VaultError::NewerFormat { found: 3 });
     assert_eq!(open(&store, ring(1)).err(), named);
 }
 
@@ -1187,14 +1187,7 @@ fn rows_keys_and_guard_are_as_they_were() {
     let how = Tokenize::convergent().expiring(UnixSeconds(1_800_086_400));
     vault.tokenize(&shop(), &card(VISA), &how).unwrap();
     vault.tokenize(&shop(), &card(MASTERCARD), &shaped).unwrap();
-    let mut written = vec![(
-        "guard",
-        block_on(store.guard())
-            .unwrap()
-            .unwrap()
-            .as_bytes()
-            .to_vec(),
-    )];
+    let mut written = Vec::new();
     for (key, row) in rows(&store) {
         assert_eq!(row.as_bytes().len(), ROW_LEN);
         written.push(("row-key", key.as_bytes().to_vec()));
@@ -1206,11 +1199,51 @@ fn rows_keys_and_guard_are_as_they_were() {
         assert_eq!(named.or(found[0].others.first().copied()), Some(key));
         written.push(("index-key", index));
     }
-    let shown: Vec<_> = written
-        .iter()
-        .map(|(name, value)| format!("{name} {}", hex(value)))
-        .collect();
-    assert_eq!(written, golden, "{}", shown.join("\n"));
+    // The guard of then had version 1.
+    assert_eq!(written, golden[1..], "{}", shown(&written));
+}
+
+fn shown(lines: &[(&str, Vec<u8>)]) -> String {
+    let lines = lines.iter();
+    let lines = lines.map(|(name, value)| format!("{name} {}", hex(value)));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_guard_tells_how_far_an_index_version_is() {
+    use rand_chacha::rand_core::SeedableRng;
+    let rows_then = include_str!("golden/vault-2.hex");
+    let (store, vault) = golden_vault(rows_then);
+    let guard = || {
+        let guard = block_on(store.guard()).unwrap().unwrap();
+        guard.as_bytes().to_vec()
+    };
+    // It stays as it is until there is something new to say.
+    assert_eq!(guard(), golden_rows(rows_then)[0].1);
+    let now = UnixSeconds(1_800_000_000);
+    let filling = || {
+        let mut ring = golden_ring();
+        let mut rng = rand_chacha::ChaCha20Rng::from_seed([2; 32]);
+        let period = Cryptoperiod::default_of(KeyUse::Index);
+        let name = ring.add(KeyUse::Index, period, now, &mut rng).unwrap();
+        ring.begin_filling(name).unwrap();
+        (ring, name)
+    };
+    vault.set_ring(filling().0).unwrap();
+    let mut written = vec![("guard", guard())];
+    assert!(!vault.fill_index(1).unwrap().done);
+    let (key, note) = rows(&store).pop().unwrap();
+    written.push(("note-key", key.as_bytes().to_vec()));
+    written.push(("note", note.as_bytes().to_vec()));
+    while !vault.fill_index(1).unwrap().filled {}
+    written.push(("guard", guard()));
+    let (mut ring, name) = filling();
+    ring.activate(name, now).unwrap();
+    vault.set_ring(ring).unwrap();
+    written.push(("guard", guard()));
+    let golden = golden_rows(include_str!("golden/vault-guard-2.hex"));
+    assert_eq!(written, golden, "{}", shown(&written));
+    assert_eq!(vault.check(None, 10).unwrap().unopenable, 0);
 }
 
 #[test]

@@ -27,8 +27,16 @@ pub mod firmware {}
 #[doc = include_str!("ledger.md")]
 pub mod ledger {}
 
+#[doc = include_str!("retention.md")]
+#[cfg(feature = "vault")]
+pub mod retention {}
+
 #[doc = include_str!("store.md")]
 pub mod store {}
+
+#[cfg(feature = "vault")]
+#[doc = include_str!("rotation.md")]
+pub mod rotation {}
 
 #[doc = include_str!("c.md")]
 pub mod c {}

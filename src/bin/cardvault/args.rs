@@ -17,7 +17,7 @@ Exit codes:
   0  done
   1  the answer is no: lines were rejected, the refund rules refused, a journal has a fault or
      entries that could not be applied, a reconciliation found differences, a watch something to
-     see, or the demo a clear number
+     see, a purge tokens that it could not judge, or the demo a clear number
   2  wrong usage; nothing was done
   3  the vault, the key ring or a key refused; or the demo did not go as told
   4  a file could not be read or written, or is not in its format
@@ -73,6 +73,9 @@ pub(crate) enum Command {
     Policy(crate::policy::Policy),
     /// Count what a vault holds
     Stats(Stats),
+    /// Work on all records of a vault
+    #[command(subcommand)]
+    Vault(Vault),
     /// Seal records of retired keys anew under the active one
     Rewrap(Rewrap),
     /// Write the whole vault, its ledger included, to one sealed file: a backup; it is logged
@@ -348,6 +351,12 @@ pub(crate) struct Stats {
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Vault {
+    /// Take out the tokens that a retention policy no longer keeps; each is logged
+    Purge(crate::purge::Purge),
 }
 
 #[derive(Debug, Args)]
