@@ -820,6 +820,8 @@ impl<S: SnapshotStore, F: FnMut() -> Arc<S>> World<S, F> {
                     self.vaults[0].set_ring(ring_at(steps + 1)).unwrap();
                 }
             }
+            // An empty vault has nothing to lose by it.
+            88..94 if self.tokens.is_empty() => {}
             88..94 => {
                 let refused = self.vaults[0].set_ring(ring_at(steps + 1));
                 assert!(matches!(refused, Err(VaultError::IndexNotFilled { .. })));
