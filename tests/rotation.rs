@@ -926,7 +926,7 @@ impl<S: SnapshotStore, F: FnMut() -> Arc<S>> World<S, F> {
                 });
             }
             88..94 if steps == MODEL_STEPS => {}
-            88..94 if steps % 2 == 0 || self.filled => {
+            88..94 if steps.is_multiple_of(2) || self.filled => {
                 self.filled = false;
                 self.steps.store(steps + 1, Ordering::SeqCst);
                 // Sooner or later somebody meets it.
