@@ -17,6 +17,7 @@ mod inspect;
 mod journal;
 mod keys;
 mod ledger;
+mod listing;
 mod policy;
 mod progress;
 mod purge;
@@ -24,6 +25,7 @@ mod refund;
 mod rows;
 mod secrets;
 mod stats;
+mod table;
 mod who;
 
 use std::io::{self, Write};
