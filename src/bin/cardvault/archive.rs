@@ -18,6 +18,7 @@ use crate::failure::{Exit, Failure, Outcome};
 use crate::files::{Output, Readers};
 use crate::folder::{Folder, FolderVault, read_ring, show_mark};
 use crate::progress::{Unit, progress};
+use crate::store::PlaceArgs;
 
 #[derive(Debug, Args)]
 pub(crate) struct Export {
@@ -52,6 +53,8 @@ pub(crate) struct Import {
     /// Verify the archive and restore nothing
     #[arg(long, conflicts_with = "folder")]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
 }
 
 pub(crate) fn export(args: &Export, quiet: bool) -> Outcome<Exit> {
@@ -124,7 +127,7 @@ fn folder_of(args: &Import, into: &Path, header: ArchiveHeader) -> Outcome<Folde
                 .hint("give a copy of the vault's ring.cvk with --ring FILE"));
         }
     };
-    Folder::with_ring(into, sealed, what, &args.unlock)
+    Folder::with_ring(into, args.place.place()?, sealed, what, &args.unlock)
 }
 
 /// Opens every record and audits every payment.

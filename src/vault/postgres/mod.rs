@@ -13,12 +13,15 @@
 
 mod fault;
 mod options;
+mod password;
 mod reading;
 mod schema;
 mod snapshot;
 mod writing;
 
 use core::fmt;
+use core::future::{Future as _, poll_fn};
+use core::pin::pin;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
@@ -120,12 +123,16 @@ impl Postgres {
         })
     }
 
-    /// Runs a read on the store's own runtime.
+    /// Asks, with the timers and sockets of the store's own runtime.
     async fn read<Q: Read>(&self, query: Q) -> Result<Q::Output, StoreError> {
         let runtime = self.runtime.as_ref().ok_or(StoreError::Closed)?;
-        let shared = Arc::clone(&self.shared);
-        let task = runtime.spawn(async move { shared.retry(&query).await });
-        task.await.unwrap_or(Err(StoreError::Closed))
+        let mut asking = pin!(self.shared.retry(&query));
+        // In the caller's task: a hop to another thread and back is as long as a short read.
+        poll_fn(|context| {
+            let _inside = runtime.enter();
+            asking.as_mut().poll(context)
+        })
+        .await
     }
 }
 

@@ -165,9 +165,10 @@ impl<'a> Wanted<'a> {
                 Write::Put(Item::Row(token, _)) => {
                     tokens.insert(token.as_bytes());
                 }
-                Write::Put(Item::Unique(..) | Item::Other(..))
-                | Write::Guard { .. }
-                | Write::All(_) => {}
+                Write::Put(Item::Unique(key, _)) => {
+                    keys.insert(key.as_bytes());
+                }
+                Write::Put(Item::Other(..)) | Write::Guard { .. } | Write::All(_) => {}
             }
         }
         Self {
@@ -210,8 +211,10 @@ struct Statements {
     sequence: Statement,
     entries: Statement,
     rows: Statement,
+    new_rows: Statement,
     put_rows: Statement,
     cut_rows: Statement,
+    new_entries: Statement,
     put_entries: Statement,
     cut_entries: Statement,
     put_others: Statement,
@@ -227,8 +230,10 @@ impl Statements {
             sequence: client.prepare_cached(&sql.sequence).await?,
             entries: client.prepare_cached(&sql.entries).await?,
             rows: client.prepare_cached(&sql.rows).await?,
+            new_rows: client.prepare_cached(&sql.new_rows).await?,
             put_rows: client.prepare_cached(&sql.put_rows).await?,
             cut_rows: client.prepare_cached(&sql.cut_rows).await?,
+            new_entries: client.prepare_cached(&sql.new_entries).await?,
             put_entries: client.prepare_cached(&sql.put_entries).await?,
             cut_entries: client.prepare_cached(&sql.cut_entries).await?,
             put_others: client.prepare_cached(&sql.put_others).await?,
@@ -300,21 +305,36 @@ impl Connection {
         sequence: i64,
     ) -> Result<(), Fault> {
         let of = &self.statements;
+        // Behind the lock, what was not there a moment ago is not there now: it is put without
+        // looking for a conflict, which would cost a second way through the index.
         let mut changes = Changes::default();
         let mut more = 0_i64;
         for (token, row) in &staged.rows {
             let was = stored.rows.contains_key(token);
-            if let Some(row) = row {
-                changes.put_rows.push(token.as_bytes(), row.as_bytes());
-                more += i64::from(!was);
-            } else if was {
-                changes.cut_rows.push(token.as_bytes());
-                more -= 1;
+            match row {
+                Some(row) if was => changes.put_rows.push(token.as_bytes(), row.as_bytes()),
+                Some(row) => {
+                    changes.new_rows.push(token.as_bytes(), row.as_bytes());
+                    more += 1;
+                }
+                None if was => {
+                    changes.cut_rows.push(token.as_bytes());
+                    more -= 1;
+                }
+                None => {}
             }
         }
         for (key, token) in &staged.unique {
+            let was = stored.unique.contains_key(key);
             match token {
-                Some(token) => changes.put_entries.push(key.as_bytes(), token.as_bytes()),
+                Some(token) => {
+                    let pairs = if was {
+                        &mut changes.put_entries
+                    } else {
+                        &mut changes.new_entries
+                    };
+                    pairs.push(key.as_bytes(), token.as_bytes());
+                }
                 None => changes.cut_entries.push(key.as_bytes()),
             }
         }
@@ -330,16 +350,24 @@ impl Connection {
         let writer = writer.as_slice();
         let pairs = |pairs: &Pairs<'_>| !pairs.0.is_empty();
         let Changes {
+            new_rows,
             put_rows,
             cut_rows,
+            new_entries,
             put_entries,
             cut_entries,
             put_others,
             cut_others,
         } = &changes;
-        let statements: [(&Statement, bool, &[&(dyn ToSql + Sync)]); 8] = [
+        let statements: [(&Statement, bool, &[&(dyn ToSql + Sync)]); 10] = [
+            (&of.new_rows, pairs(new_rows), &[&new_rows.0, &new_rows.1]),
             (&of.put_rows, pairs(put_rows), &[&put_rows.0, &put_rows.1]),
             (&of.cut_rows, !cut_rows.is_empty(), &[cut_rows]),
+            (
+                &of.new_entries,
+                pairs(new_entries),
+                &[&new_entries.0, &new_entries.1],
+            ),
             (
                 &of.put_entries,
                 pairs(put_entries),
@@ -385,8 +413,10 @@ impl<'a> Pairs<'a> {
 
 #[derive(Default)]
 struct Changes<'a> {
+    new_rows: Pairs<'a>,
     put_rows: Pairs<'a>,
     cut_rows: Vec<&'a [u8]>,
+    new_entries: Pairs<'a>,
     put_entries: Pairs<'a>,
     cut_entries: Vec<&'a [u8]>,
     put_others: Pairs<'a>,
