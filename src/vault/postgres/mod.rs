@@ -24,7 +24,7 @@ use core::future::{Future as _, poll_fn};
 use core::pin::pin;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use deadpool_postgres::Pool;
 use tokio::runtime::{Builder, Runtime};
@@ -44,6 +44,8 @@ use super::store::{
 
 /// Threads that carry the bytes of all connections.
 const CARRIERS: usize = 2;
+/// How often the runtime wakes up without need.
+const TICK: Duration = Duration::from_secs(1);
 
 /// A [`Store`] in a schema of a PostgreSQL database, for many processes at a time.
 ///
@@ -96,6 +98,7 @@ impl Postgres {
             .enable_all()
             .build()
             .map_err(|error| StoreError::Io(error.kind()))?;
+        runtime.spawn(tick());
         let pool = options.pool()?;
         let shared = Arc::new(Shared {
             pool,
@@ -215,6 +218,14 @@ impl Store for Postgres {
 
     async fn count(&self) -> Result<u64, StoreError> {
         self.read(Count).await
+    }
+}
+
+/// Wakes up now and then. A time-out that ends later than the runtime's next one is set without
+/// waking the thread that waits for bytes.
+async fn tick() {
+    loop {
+        sleep(TICK).await;
     }
 }
 

@@ -233,7 +233,7 @@ impl Store for FolderStore {
 
 /// A [`FolderStore`] as of one moment.
 pub(crate) enum FolderSnapshot {
-    Folder(EmbeddedSnapshot),
+    Folder(Box<EmbeddedSnapshot>),
     #[cfg(feature = "postgres")]
     Database(cardvault::vault::PostgresSnapshot),
 }
@@ -243,7 +243,10 @@ impl SnapshotStore for FolderStore {
 
     async fn snapshot(&self) -> Result<FolderSnapshot, StoreError> {
         match self {
-            Self::Folder(store) => store.snapshot().await.map(FolderSnapshot::Folder),
+            Self::Folder(store) => {
+                let snapshot = store.snapshot().await?;
+                Ok(FolderSnapshot::Folder(Box::new(snapshot)))
+            }
             #[cfg(feature = "postgres")]
             Self::Database(store) => store.snapshot().await.map(FolderSnapshot::Database),
         }
