@@ -22,7 +22,7 @@ mod proxy;
 mod tls;
 
 use std::io::ErrorKind;
-use std::process::Command;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
@@ -276,7 +276,7 @@ fn a_slow_database_is_named_and_leaves_nothing_half_done() {
     let proxy = Proxy::whole(cluster.port);
     let direct = Postgres::create(&options(&cluster.connection(), &schema)).unwrap();
     let slow = options(&cluster.connection_by(proxy.port()), &schema)
-        .timeouts(Duration::from_millis(400), Duration::from_millis(900));
+        .timeouts(Duration::from_secs(1), Duration::from_millis(1200));
     let store = Postgres::open(&slow).unwrap();
     let batch = |from: u64| (from..from + BATCH).map(|n| insert(n, b"row")).collect();
     let late = StoreError::Io(ErrorKind::TimedOut);
@@ -285,27 +285,41 @@ fn a_slow_database_is_named_and_leaves_nothing_half_done() {
     proxy.delay(Duration::from_millis(50));
     assert!(block_on(store.write(None, batch(0))).is_ok());
     assert_eq!(there(&store, 0..BATCH), [true; BATCH as usize]);
-    // Each exchange is in time, both together are not: the commit is there when patience ends.
-    proxy.delay(Duration::from_millis(250));
-    let outcome = block_on(store.write(None, batch(BATCH)));
-    assert_eq!(outcome, Err(late));
+    // Each exchange is in time, both together are not: the commit is there when patience ends, or
+    // on a machine that is slow itself nothing of it.
+    proxy.delay(Duration::from_millis(600));
     assert!(late.may_be_applied());
-    assert_eq!(there(&direct, BATCH..2 * BATCH), [true; BATCH as usize]);
+    let mut from = BATCH;
+    loop {
+        assert_eq!(block_on(store.write(None, batch(from))), Err(late));
+        let there = there(&direct, from..from + BATCH);
+        assert!(there.iter().all(|it| *it == there[0]), "{there:?}");
+        if there[0] {
+            break;
+        }
+        from += BATCH;
+        assert!(from < 6 * BATCH, "no commit came through");
+        proxy.delay(Duration::ZERO);
+        let _ = block_on(store.count());
+        block_on(store.write(None, vec![insert(999, b"row")])).unwrap();
+        proxy.delay(Duration::from_millis(600));
+    }
     // No answer at all.
-    proxy.delay(Duration::from_secs(3));
-    assert_eq!(block_on(store.write(None, batch(2 * BATCH))), Err(late));
+    proxy.delay(Duration::from_secs(4));
+    let unheard = 10 * BATCH;
+    assert_eq!(block_on(store.write(None, batch(unheard))), Err(late));
     assert_eq!(block_on(store.count()), Err(late));
     assert_eq!(
-        there(&direct, 2 * BATCH..3 * BATCH),
+        there(&direct, unheard..unheard + BATCH),
         [false; BATCH as usize]
     );
     // Nobody else waits for the lock of who is gone.
     let begun = Instant::now();
     assert!(block_on(direct.write(None, vec![insert(999, b"row")])).is_ok());
-    assert!(begun.elapsed() < Duration::from_secs(2));
+    assert!(begun.elapsed() < Duration::from_secs(4));
     // The same again once it is fast: what is there is found.
     proxy.delay(Duration::ZERO);
-    for from in [BATCH, 2 * BATCH] {
+    for from in [from, unheard] {
         let again = block_on(store.write(None, batch(from))).unwrap();
         assert_eq!(again.len(), BATCH as usize);
         assert!(again.windows(2).all(|two| match (&two[0], &two[1]) {
@@ -332,9 +346,9 @@ fn a_full_disk_is_named_and_leaves_nothing_half_done() {
     let limit = |bytes: &str| {
         let sessions = "SELECT pid FROM pg_stat_activity WHERE application_name = 'full'";
         for session in cluster.sql(sessions).lines() {
-            let limit = format!("--fsize={bytes}:unlimited");
-            let set = Command::new("prlimit")
-                .args(["--pid", session, &limit])
+            // The soft one: an ordinary user may raise it again.
+            let set = cluster::ordinary(Path::new("prlimit"))
+                .args(["--pid", session, &format!("--fsize={bytes}:")])
                 .status();
             assert!(set.unwrap().success());
         }
@@ -394,9 +408,7 @@ fn a_read_only_database_is_named() {
     assert_eq!(refused.1, StoreError::Io(ErrorKind::ReadOnlyFilesystem));
     assert_eq!(there(&store, 1..2), [true]);
     assert_eq!(there(&store, refused.0..refused.0 + 1), [false]);
-    // `psql` would be refused, too, but may say otherwise.
-    cluster
-        .sql("SET transaction_read_only = off; ALTER SYSTEM RESET default_transaction_read_only");
+    cluster.sql("ALTER SYSTEM RESET default_transaction_read_only");
     cluster.sql("SELECT pg_reload_conf()");
     let begun = Instant::now();
     while block_on(store.write(None, vec![insert(refused.0, b"row")])).is_err() {

@@ -134,7 +134,7 @@ impl Cluster {
                 .args(["restart", "-s", "-w", "-m", "immediate", "-D"])
                 .arg(self.folder.join("data"))
                 .arg("-l")
-                .arg(self.folder.join("log"))
+                .arg(self.folder.join("log-again"))
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
                 .status()
@@ -269,8 +269,8 @@ pub fn give(path: &Path) {
     run(Command::new("chmod").arg("600").arg(path));
 }
 
-/// A command as an ordinary user.
-fn ordinary(program: &Path) -> Command {
+/// A command as the user that the server runs as.
+pub fn ordinary(program: &Path) -> Command {
     if is_root() {
         let mut command = Command::new("setpriv");
         command

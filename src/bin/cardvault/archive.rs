@@ -18,7 +18,7 @@ use crate::failure::{Exit, Failure, Outcome};
 use crate::files::{Output, Readers};
 use crate::folder::{Folder, FolderVault, read_ring, show_mark};
 use crate::progress::{Unit, progress};
-use crate::store::PlaceArgs;
+use crate::store::{Place, PlaceArgs};
 
 #[derive(Debug, Args)]
 pub(crate) struct Export {
@@ -127,7 +127,12 @@ fn folder_of(args: &Import, into: &Path, header: ArchiveHeader) -> Outcome<Folde
                 .hint("give a copy of the vault's ring.cvk with --ring FILE"));
         }
     };
-    Folder::with_ring(into, args.place.place()?, sealed, what, &args.unlock)
+    let place = match args.place.place()? {
+        // What an interrupted run left says where the data is.
+        Place::Folder if args.folder.is_some() => Place::of(into)?,
+        place => place,
+    };
+    Folder::with_ring(into, place, sealed, what, &args.unlock)
 }
 
 /// Opens every record and audits every payment.

@@ -6,7 +6,7 @@ use core::time::Duration;
 use std::io::{self, ErrorKind};
 use std::time::Instant;
 
-use deadpool_postgres::PoolError;
+use deadpool_postgres::{HookError, PoolError};
 use tokio_postgres::error::SqlState;
 
 use super::super::store::StoreError;
@@ -56,7 +56,10 @@ impl From<tokio_postgres::Error> for Fault {
 impl From<PoolError> for Fault {
     fn from(error: PoolError) -> Self {
         match error {
-            PoolError::Backend(error) => Self::from(error),
+            // The second: lost between its first and its second exchange.
+            PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
+                Self::from(error)
+            }
             PoolError::Timeout(_) => Self::SLOW,
             _ => Self::of(StoreError::Closed),
         }

@@ -129,6 +129,13 @@ impl Place {
             }),
             #[cfg(feature = "postgres")]
             Self::Database(database) => {
+                let file = folder.join(FILE_NAME);
+                if fs::symlink_metadata(&file).is_ok() {
+                    return Err(
+                        Failure::files(file.display().to_string(), "is there already")
+                            .hint("this folder holds its data itself: choose another"),
+                    );
+                }
                 database.write(folder)?;
                 database.open_or_create().map(FolderStore::Database)
             }
