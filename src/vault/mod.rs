@@ -13,14 +13,19 @@ mod blocking;
 #[cfg(feature = "embedded")]
 mod embedded;
 mod error;
+mod fill;
 mod guard;
 mod memory;
 mod operations;
+mod policy;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(any(feature = "embedded", feature = "postgres"))]
 mod queue;
 mod request;
+mod retention;
+mod rewrapping;
+mod ring_source;
 mod ring_state;
 mod row;
 mod staged;
@@ -39,11 +44,26 @@ pub(crate) use getrandom::SysRng;
 pub(crate) use guard::{admitted, is_restoring, restoring};
 pub use memory::{Memory, MemorySnapshot};
 pub use operations::Vault;
+pub(crate) use operations::has_been_used;
+pub(crate) use operations::{Candidate, split_candidates};
+pub use policy::PolicyRefusal;
 #[cfg(feature = "postgres")]
 pub use postgres::{Postgres, PostgresOptions, PostgresSnapshot};
 #[cfg(any(feature = "embedded", feature = "postgres"))]
 pub use queue::{MAX_GROUP, MAX_QUEUED};
-pub use request::{CardTokens, Checked, Metadata, Rewrapped, Tokenize, Tokenized, VaultStats};
+pub use request::{
+    CardTokens, Checked, Elsewhere, IndexDropped, IndexFill, LeftRow, Metadata, Needed, Rewrapped,
+    Tokenize, Tokenized, UnderKey, VaultStats,
+};
+pub(crate) use retention::AsOf;
+pub use retention::{
+    ApprovedPurge, DEFAULT_CLOCK_DAYS, DEFAULT_REFUND_DAYS, KeepRule, PurgeTally, Purged,
+    RETENTION_DAYS_MAX, Retention, RetentionError, Survey, Verdict,
+};
+#[cfg(feature = "policy")]
+pub use retention::{RetentionFault, RetentionFileError};
+pub use rewrapping::{MAX_REWRAP_CURSOR, RewrapPace, RewrapProgress, Rewrapping};
+pub use ring_source::RingSource;
 pub(crate) use ring_state::RingState;
 pub use row::ROW_LEN;
 pub use store::{

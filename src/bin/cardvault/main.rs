@@ -23,6 +23,7 @@ mod rows;
 mod secrets;
 mod stats;
 mod store;
+mod who;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -101,7 +101,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
 
 /// All index keys that a row is known to stand under: the one it was written with and, if the card
 /// can still be read, those of today. None of a row that cannot be read.
-fn indexed_under(
+pub(super) fn indexed_under(
     state: &RingState,
     domain: &Domain,
     token: &Token,

@@ -242,7 +242,7 @@ impl Store for FolderStore {
 pub(crate) enum FolderSnapshot {
     Folder(Box<EmbeddedSnapshot>),
     #[cfg(feature = "postgres")]
-    Database(cardvault::vault::PostgresSnapshot),
+    Database(Box<cardvault::vault::PostgresSnapshot>),
 }
 
 impl SnapshotStore for FolderStore {
@@ -255,7 +255,10 @@ impl SnapshotStore for FolderStore {
                 Ok(FolderSnapshot::Folder(Box::new(snapshot)))
             }
             #[cfg(feature = "postgres")]
-            Self::Database(store) => store.snapshot().await.map(FolderSnapshot::Database),
+            Self::Database(store) => {
+                let snapshot = store.snapshot().await?;
+                Ok(FolderSnapshot::Database(Box::new(snapshot)))
+            }
         }
     }
 }
