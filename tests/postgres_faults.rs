@@ -450,6 +450,33 @@ fn used_up_connections_are_named() {
     assert_eq!(block_on(second.count()), Ok(2));
 }
 
+/// A role that may do all but put rows.
+#[test]
+fn a_refusal_is_named_and_leaves_nothing_half_done() {
+    let Some(cluster) = Cluster::shared() else {
+        return;
+    };
+    let schema = schema();
+    let made = Postgres::create(&options(&cluster.connection(), &schema)).unwrap();
+    cluster.sql(&format!(
+        "CREATE ROLE half LOGIN; GRANT USAGE ON SCHEMA {schema} TO half; \
+         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO half; \
+         REVOKE INSERT ON {schema}.vault_row FROM half"
+    ));
+    let connection = cluster.connection().replace("=cardvault", "=half");
+    let store = Postgres::open(&options(&connection, &schema)).unwrap();
+    let begun = Instant::now();
+    let outcome = block_on(store.write(None, vec![insert(1, b"row")]));
+    let refused = StoreError::Refused { code: *b"42501" };
+    assert_eq!(outcome, Err(refused));
+    assert!(!refused.may_be_applied() && begun.elapsed() < Duration::from_secs(5));
+    assert_eq!(there(&made, 1..2), [false]);
+    assert_eq!(block_on(made.count()), Ok(0));
+    cluster.sql(&format!("GRANT INSERT ON {schema}.vault_row TO half"));
+    let outcome = block_on(store.write(None, vec![insert(1, b"row")]));
+    assert_eq!(outcome, Ok(vec![WriteOutcome::Inserted]));
+}
+
 #[test]
 fn another_programs_tables_are_no_vault() {
     let Some(cluster) = Cluster::shared() else {

@@ -32,6 +32,11 @@ impl Fault {
         again: true,
     };
 
+    /// Whether another try would go no better: the server has answered, and refused.
+    pub(super) const fn is_refusal(self) -> bool {
+        !self.again
+    }
+
     /// The database holds what this crate would not have written, or lacks what it has.
     pub(super) const fn of(error: StoreError) -> Self {
         Self {

@@ -107,7 +107,7 @@ impl Committer {
                 // is committed behind it is.
                 self.sequence += 1;
                 connection
-                    .write(&Staged::default(), &stored, &self.name, self.sequence)
+                    .write(&Staged::default(), &stored, &[], &self.name, self.sequence)
                     .await?;
                 return Ok(sent.answers.clone());
             }
@@ -121,14 +121,21 @@ impl Committer {
             return Ok(answers);
         }
         self.sequence += 1;
-        let sent = doubt.insert(Sent {
-            answers,
+        *doubt = Some(Sent {
+            answers: answers.clone(),
             sequence: self.sequence,
         });
-        connection
-            .write(&staged, &stored, &self.name, self.sequence)
-            .await?;
-        Ok(sent.answers.clone())
+        let sent = connection.write(&staged, &stored, &wanted.new, &self.name, self.sequence);
+        match sent.await {
+            Ok(()) => Ok(answers),
+            Err(fault) => {
+                if fault.is_refusal() {
+                    // A statement failed, so the commit behind it did nothing.
+                    *doubt = None;
+                }
+                Err(fault)
+            }
+        }
     }
 }
 
@@ -142,18 +149,24 @@ struct Sent {
 struct Wanted<'a> {
     tokens: Vec<&'a [u8]>,
     index: Vec<&'a [u8]>,
+    /// Rows that may come in, as they are asked for; some perhaps twice.
+    new: Vec<RowKey>,
 }
 
 impl<'a> Wanted<'a> {
     fn of(jobs: &'a [Job]) -> Self {
         let mut tokens = BTreeSet::new();
         let mut keys = BTreeSet::new();
+        let mut new = Vec::new();
         let writes = jobs.iter().flat_map(|job| &job.writes);
         let singles = writes.flat_map(|write| match write {
             Write::All(group) => group.as_slice(),
             write => core::slice::from_ref(write),
         });
         for write in singles {
+            if let Write::Insert { token, .. } | Write::Put(Item::Row(token, _)) = write {
+                new.push(*token);
+            }
             match write {
                 Write::Insert { token, index, .. } | Write::Delete { token, index, .. } => {
                     tokens.insert(token.as_bytes());
@@ -180,6 +193,7 @@ impl<'a> Wanted<'a> {
         Self {
             tokens: tokens.into_iter().collect(),
             index: keys.into_iter().collect(),
+            new,
         }
     }
 }
@@ -307,6 +321,7 @@ impl Connection {
         &self,
         staged: &Staged,
         stored: &Stored,
+        order: &[RowKey],
         writer: &[u8; WRITER_LEN],
         sequence: i64,
     ) -> Result<(), Fault> {
@@ -315,12 +330,13 @@ impl Connection {
         // looking for a conflict, which would cost a second way through the index.
         let mut changes = Changes::default();
         let mut more = 0_i64;
+        let mut new = HashMap::new();
         for (token, row) in &staged.rows {
             let was = stored.rows.contains_key(token);
             match row {
                 Some(row) if was => changes.put_rows.push(token.as_bytes(), row.as_bytes()),
                 Some(row) => {
-                    changes.new_rows.push(token.as_bytes(), row.as_bytes());
+                    new.insert(token, row);
                     more += 1;
                 }
                 None if was => {
@@ -329,6 +345,12 @@ impl Connection {
                 }
                 None => {}
             }
+        }
+        // What came in together is likely to be read together: it stays together on the pages.
+        let asked = order.iter().filter_map(|token| new.remove_entry(token));
+        let asked: Vec<_> = asked.collect();
+        for (token, row) in asked.into_iter().chain(new) {
+            changes.new_rows.push(token.as_bytes(), row.as_bytes());
         }
         for (key, token) in &staged.unique {
             let was = stored.unique.contains_key(key);
