@@ -15,6 +15,7 @@ use super::format::{
 use crate::codec::Writer;
 use crate::seal::ChunkSealer;
 use crate::secret::Secret;
+use crate::vault::telemetry::{self, Call};
 use crate::vault::{Access, Item, Snapshot, SnapshotStore, Vault};
 
 /// Items that are asked of the snapshot at a time.
@@ -36,8 +37,21 @@ impl<S: SnapshotStore, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         access: &Access,
         sealed_ring: Option<&[u8]>,
     ) -> Result<Export<'_, S, R>, ArchiveError> {
-        let export = self.begin_export(sealed_ring).await;
-        self.log_export(access, export.is_ok())?;
+        let call = self.export_unwatched(access, sealed_ring);
+        telemetry::watch(Call::Export, None, 1, call).await
+    }
+
+    async fn export_unwatched(
+        &self,
+        access: &Access,
+        sealed_ring: Option<&[u8]>,
+    ) -> Result<Export<'_, S, R>, ArchiveError> {
+        let asked = self.ask_export(access);
+        let export = match asked {
+            Ok(()) => self.begin_export(sealed_ring).await,
+            Err(error) => Err(error.into()),
+        };
+        self.log_export(access, &asked, export.is_ok())?;
         export
     }
 

@@ -30,6 +30,7 @@ mod ring_state;
 mod row;
 mod staged;
 mod store;
+pub(crate) mod telemetry;
 
 pub use access::{
     ACCESS_TEXT_MAX, Access, AccessError, AccessEvent, AccessLog, AccessLogError, FileLog, LineLog,
@@ -46,7 +47,12 @@ pub use memory::{Memory, MemorySnapshot};
 pub use operations::Vault;
 pub(crate) use operations::has_been_used;
 pub(crate) use operations::{Candidate, split_candidates};
-pub use policy::PolicyRefusal;
+pub use policy::{
+    AccessPolicy, Budget, Grant, MAX_BUDGET_SECONDS, MAX_POLICY_ACTORS, PolicyFault, PolicyRefusal,
+    Spent,
+};
+#[cfg(feature = "policy")]
+pub use policy::{MAX_POLICY_LEN, PolicyError};
 #[cfg(feature = "postgres")]
 pub use postgres::{Postgres, PostgresOptions, PostgresSnapshot};
 #[cfg(any(feature = "embedded", feature = "postgres"))]
@@ -71,3 +77,5 @@ pub use store::{
     MAX_INDEX_KEYS, MAX_KEY, MAX_ROW, Part, Row, RowKey, Snapshot, SnapshotStore, Store,
     StoreError, Write, WriteOutcome,
 };
+#[cfg(feature = "metrics")]
+pub use telemetry::{METRICS, Metric, MetricKind, describe_metrics, metric_names};

@@ -13,6 +13,7 @@ use crate::vault::error::VaultError;
 use crate::vault::ring_state::RingState;
 use crate::vault::row::{Columns, RowParts, index_key};
 use crate::vault::store::{IndexKey, Row, RowKey, Store, Write, WriteOutcome};
+use crate::vault::telemetry::{self, Call};
 
 impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// Changes from when on a token is refused; none: never.
@@ -21,6 +22,16 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// [`VaultError::UnknownToken`], [`VaultError::Conflict`], [`VaultError::Tampered`]; the
     /// ring's and the store's errors.
     pub async fn set_expiry(
+        &self,
+        domain: &Domain,
+        token: &Token,
+        expires: Option<UnixSeconds>,
+    ) -> Result<(), VaultError> {
+        let call = self.set_expiry_unwatched(domain, token, expires);
+        telemetry::watch(Call::SetExpiry, domain, 1, call).await
+    }
+
+    async fn set_expiry_unwatched(
         &self,
         domain: &Domain,
         token: &Token,
@@ -41,17 +52,30 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// access is logged first.
     ///
     /// # Errors
-    /// [`VaultError::UnknownToken`], [`VaultError::Conflict`], [`VaultError::Log`]; the store's.
+    /// [`VaultError::UnknownToken`], [`VaultError::Refused`], [`VaultError::Conflict`],
+    /// [`VaultError::Log`]; the store's.
     pub async fn delete(
         &self,
         access: &Access,
         domain: &Domain,
         token: &Token,
     ) -> Result<(), VaultError> {
-        let row = self.row(domain, token).await;
-        let granted = row.is_ok();
+        let call = self.delete_unwatched(access, domain, token);
+        telemetry::watch(Call::Delete, domain, 1, call).await
+    }
+
+    async fn delete_unwatched(
+        &self,
+        access: &Access,
+        domain: &Domain,
+        token: &Token,
+    ) -> Result<(), VaultError> {
+        let row = match self.ask(access, Operation::Delete, Some(domain)) {
+            Ok(()) => self.row(domain, token).await,
+            Err(refused) => Err(refused),
+        };
         self.log
-            .record(&[self.event(access, Operation::Delete, domain, Some(*token), granted)])?;
+            .record(&[self.event(access, Operation::Delete, domain, Some(*token), &row)])?;
         let (key, mut row) = row?;
         for _ in 0..TRIES {
             let state = self.state()?;

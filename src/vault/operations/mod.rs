@@ -1,6 +1,7 @@
 //! What a vault does: cards in, tokens out, and back.
 #![forbid(unsafe_code)]
 
+mod admitting;
 mod changing;
 mod indexing;
 mod inspecting;
@@ -21,9 +22,10 @@ use getrandom::SysRng;
 use rand_core::TryCryptoRng;
 
 use self::rows::lacks;
-use super::access::{Access, AccessEvent, AccessLog, Operation};
+use super::access::AccessLog;
 use super::error::VaultError;
 use super::guard::RingSeen;
+use super::policy::Gate;
 use super::ring_source::RingSource;
 use super::ring_state::{RingState, Rings};
 use super::row::{row_key, vault_end};
@@ -31,6 +33,7 @@ use super::store::{
     Found, Guard, IndexKey, Row, RowKey, Snapshot, SnapshotStore, Store, StoreError, Write,
     WriteOutcome,
 };
+use super::telemetry::{self, Call};
 use crate::keys::{Domain, KeyRing};
 use crate::seal::NonceSource;
 use crate::time::UnixSeconds;
@@ -47,6 +50,7 @@ const TRIES: usize = 16;
 pub struct Vault<S, R = SysRng> {
     store: S,
     log: Box<dyn AccessLog>,
+    gate: Gate,
     clock: fn() -> UnixSeconds,
     random: Mutex<Randomness<R>>,
     rings: Rings,
@@ -86,7 +90,10 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         random: fn() -> R,
         clock: fn() -> UnixSeconds,
     ) -> Result<Self, VaultError> {
-        let state = admit(&store, &RingState::new(ring)?).await?;
+        let fresh = RingState::new(ring)?;
+        let admitted = admit(&store, &fresh);
+        let state = telemetry::watch(Call::Open, None, 1, admitted).await?;
+        telemetry::ring_in_use("opened", &state.ring, clock());
         let random = Randomness {
             nonces: NonceSource::new(random()),
             tokens: random(),
@@ -94,6 +101,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         Ok(Self {
             store,
             log: Box::new(log),
+            gate: Gate::default(),
             clock,
             random: Mutex::new(random),
             rings: Rings::new(Arc::new(state)),
@@ -120,9 +128,13 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     pub async fn set_ring(&self, ring: KeyRing) -> Result<(), VaultError> {
         let state = Arc::new(RingState::new(ring)?);
         self.rings.announce(&state)?;
-        let admitted = admit(&self.store, &state).await;
-        match admitted {
-            Ok(state) => self.rings.install(&Arc::new(state)),
+        let admitted = admit(&self.store, &state);
+        match telemetry::watch(Call::SetRing, None, 1, admitted).await {
+            Ok(state) => {
+                self.rings.install(&Arc::new(state))?;
+                telemetry::ring_in_use("set", &self.state()?.ring, (self.clock)());
+                Ok(())
+            }
             Err(error) => {
                 self.rings.withdraw(&state)?;
                 Err(error)
@@ -147,23 +159,19 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         (self.clock)()
     }
 
-    pub(crate) fn state(&self) -> Result<Arc<RingState>, VaultError> {
-        self.rings.current()
+    /// Sets the gauges of the keys' ages and of the time that is left to them, which opening the
+    /// vault and [`Vault::set_ring`] set too: call it from time to time, or before they are read.
+    ///
+    /// # Errors
+    /// [`VaultError::Broken`].
+    #[cfg(feature = "metrics")]
+    pub fn measure_keys(&self) -> Result<(), VaultError> {
+        telemetry::measure_keys(&self.state()?.ring, (self.clock)());
+        Ok(())
     }
 
-    /// Logs that an archive of the whole store was asked for.
-    pub(crate) fn log_export(&self, access: &Access, granted: bool) -> Result<(), VaultError> {
-        let event = AccessEvent {
-            time: (self.clock)(),
-            access,
-            operation: Operation::Export,
-            domain: None,
-            token: None,
-            key: None,
-            granted,
-            refusal: None,
-        };
-        Ok(self.log.record(&[event])?)
+    pub(crate) fn state(&self) -> Result<Arc<RingState>, VaultError> {
+        self.rings.current()
     }
 
     /// Gives the vault's randomness to `work`.
@@ -210,6 +218,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
 
     /// Goes over to the ring and the guard that the store has seen.
     async fn follow(&self, guard: &Guard) -> Result<(), VaultError> {
+        telemetry::guard_moved();
         let stale = match self.rings.follow(&RingSeen::from_guard(guard)?, guard) {
             Err(stale @ VaultError::StaleRing { .. }) => stale,
             followed => return followed,
@@ -232,26 +241,6 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
                 Ok(None)
             }
             result => Ok(Some(result?)),
-        }
-    }
-
-    fn event<'a>(
-        &self,
-        access: &'a Access,
-        operation: Operation,
-        domain: &'a Domain,
-        token: Option<Token>,
-        granted: bool,
-    ) -> AccessEvent<'a> {
-        AccessEvent {
-            time: (self.clock)(),
-            access,
-            operation,
-            domain: Some(domain),
-            token,
-            key: None,
-            granted,
-            refusal: None,
         }
     }
 

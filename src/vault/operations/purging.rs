@@ -8,13 +8,14 @@ use super::rows::{open_row, opens};
 use super::{TRIES, Vault};
 use crate::keys::{Domain, KeyError};
 use crate::token::Token;
-use crate::vault::access::{Access, Operation};
+use crate::vault::access::{Access, AccessEvent, Operation};
 use crate::vault::error::VaultError;
 use crate::vault::retention::{
     ApprovedPurge, AsOf, KeepRule, PurgeTally, Purged, Retention, RetentionError, Survey, Verdict,
 };
 use crate::vault::row::{Columns, RowParts, read_row_key, vault_end};
 use crate::vault::store::{MAX_BATCH, Row, RowKey, Store, Write, WriteOutcome};
+use crate::vault::telemetry::{self, Call};
 
 /// A token whose time is over by its own row.
 pub(crate) struct Candidate {
@@ -57,6 +58,15 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// # Errors
     /// As [`Vault::survey`]; the ring's.
     pub async fn survey_step(&self, survey: &mut Survey, limit: usize) -> Result<(), VaultError> {
+        let call = self.survey_step_unwatched(survey, limit);
+        telemetry::watch(Call::SurveyStep, None, 1, call).await
+    }
+
+    async fn survey_step_unwatched(
+        &self,
+        survey: &mut Survey,
+        limit: usize,
+    ) -> Result<(), VaultError> {
         if survey.with_ledger {
             return Err(RetentionError::NeedsLedger.into());
         }
@@ -74,9 +84,26 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// begin again, with the last cursor or without one: what went is gone.
     ///
     /// # Errors
-    /// As [`Vault::survey`]; [`RetentionError::ClockBack`]; [`VaultError::Log`]: then nothing of
-    /// this step went; the ring's.
+    /// As [`Vault::survey`]; [`RetentionError::ClockBack`]; [`VaultError::Refused`] and
+    /// [`VaultError::Log`]: then nothing of this step went; the ring's.
     pub async fn purge(
+        &self,
+        access: &Access,
+        approved: &ApprovedPurge,
+        after: Option<RowKey>,
+        limit: usize,
+    ) -> Result<Purged, VaultError> {
+        let call = self.purge_unwatched(access, approved, after, limit);
+        let step = telemetry::watch(Call::Purge, None, 1, call).await?;
+        let (gone, changed) = (step.tally.going(), step.tally.of(Verdict::Changed));
+        telemetry::step(
+            Call::Purge,
+            [("seen", step.seen), ("changed", gone), ("left", changed)],
+        );
+        Ok(step)
+    }
+
+    async fn purge_unwatched(
         &self,
         access: &Access,
         approved: &ApprovedPurge,
@@ -161,6 +188,13 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
                 expected: row.clone(),
             });
         }
+        // One step asks once.
+        let asked = self.ask(access, Operation::Purge, None);
+        if asked.is_err() {
+            self.log
+                .record(&[self.event(access, Operation::Purge, None, None, &asked)])?;
+            return asked.map(|()| going);
+        }
         self.log_purge(access, &going, true)?;
         let outcomes = self.write(&state, writes).await?.unwrap_or_default();
         let mut outcomes = outcomes.into_iter();
@@ -177,7 +211,8 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         Ok(going)
     }
 
-    /// Puts one back that was taken out while a payment of it was recorded.
+    /// Puts one back that was taken out while a payment of it was recorded. It is sealed anew: its
+    /// revision tells it from the row that went.
     pub(crate) async fn put_back(
         &self,
         access: &Access,
@@ -187,33 +222,39 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             domain,
             token,
             key,
-            row,
+            row: gone,
             ..
         } = candidate;
-        let columns = RowParts::read(row)?.columns;
-        let (mut row, mut unique) = (row.clone(), columns.convergent);
+        let mut convergent = RowParts::read(gone)?.columns.convergent;
         for _ in 0..TRIES {
             let state = self.state()?;
+            let opened = match open_row(&state, domain, token, gone) {
+                // No key opens it: it goes back as it was.
+                Err(VaultError::Key(KeyError::UnknownKey)) => None,
+                opened => Some(opened?),
+            };
+            let row = match opened {
+                None => gone.clone(),
+                Some((columns, card)) => {
+                    let columns = Columns {
+                        convergent,
+                        ..columns
+                    };
+                    self.reseal(&state, domain, token, gone, columns, &card)?
+                }
+            };
             let insert = Write::Insert {
                 token: *key,
-                index: indexed_under(&state, domain, token, &row)?,
-                row: row.clone(),
-                unique,
+                index: indexed_under(&state, domain, token, gone)?,
+                row,
+                unique: convergent,
             };
             match self.write(&state, vec![insert]).await?.as_deref() {
                 Some([WriteOutcome::Inserted | WriteOutcome::TokenTaken]) => {
                     return self.log_purge(access, [candidate], false);
                 }
                 // The card has another token meanwhile: this one is one of its others now.
-                Some([WriteOutcome::Exists { .. }]) => {
-                    let (columns, card) = open_row(&state, domain, token, &row)?;
-                    let columns = Columns {
-                        convergent: false,
-                        ..columns
-                    };
-                    row = self.reseal(&state, domain, token, &row, columns, &card)?;
-                    unique = false;
-                }
+                Some([WriteOutcome::Exists { .. }]) => convergent = false,
                 _ => {}
             }
         }
@@ -228,7 +269,10 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     ) -> Result<(), VaultError> {
         let events = candidates.into_iter().map(|candidate| {
             let (domain, token) = (&candidate.domain, Some(candidate.token));
-            self.event(access, Operation::Purge, domain, token, granted)
+            AccessEvent {
+                granted,
+                ..self.event(access, Operation::Purge, domain, token, &Ok(()))
+            }
         });
         let events: Vec<_> = events.collect();
         if !events.is_empty() {
@@ -319,6 +363,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     }
 }
 
+/// Seconds of a day.
 const SECONDS_A_DAY: u64 = 24 * 60 * 60;
 
 /// Those that go, and those that stay.

@@ -15,6 +15,7 @@ use crate::vault::request::{Rewrapped, UnderKey};
 use crate::vault::ring_state::RingState;
 use crate::vault::row::{RowParts, read_row_key, vault_end};
 use crate::vault::store::{MAX_BATCH, Row, RowKey, Store, Write, WriteOutcome};
+use crate::vault::telemetry::{self, Call};
 
 impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// Seals records of retired versions anew under the active one: up to `limit` rows (at most
@@ -64,8 +65,27 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         after: Option<RowKey>,
         limit: usize,
     ) -> Result<UnderKey, VaultError> {
+        let call = self.list_under_unwatched(access, version, after, limit);
+        telemetry::watch(Call::ListUnder, None, 1, call).await
+    }
+
+    async fn list_under_unwatched(
+        &self,
+        access: &Access,
+        version: u32,
+        after: Option<RowKey>,
+        limit: usize,
+    ) -> Result<UnderKey, VaultError> {
         let state = self.state()?;
-        state.ring.info(KeyName::new(KeyUse::Card, version))?;
+        let name = KeyName::new(KeyUse::Card, version);
+        state.ring.info(name)?;
+        let asked = self.ask(access, Operation::List, None);
+        if let Err(refused) = asked {
+            let event = self.event(access, Operation::List, None, None, &asked);
+            let key = Some(name);
+            self.log.record(&[AccessEvent { key, ..event }])?;
+            return Err(refused);
+        }
         let limit = limit.clamp(1, MAX_BATCH);
         let page = self.store.scan(after, Some(vault_end()?), limit).await?;
         let mut under = UnderKey {
@@ -84,15 +104,9 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
                 under.tokens.push(named);
             }
         }
-        let event = |domain, token| AccessEvent {
-            time: (self.clock)(),
-            access,
-            operation: Operation::List,
-            domain,
-            token,
-            key: Some(KeyName::new(KeyUse::Card, version)),
-            granted: true,
-            refusal: None,
+        let event = |domain: Option<_>, token| AccessEvent {
+            key: Some(name),
+            ..self.event(access, Operation::List, domain, token, &Ok(()))
         };
         let mut events: Vec<_> = under
             .tokens
@@ -108,6 +122,23 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     }
 
     async fn rewrap_where(
+        &self,
+        after: Option<RowKey>,
+        limit: usize,
+        wanted: impl Fn(u32) -> bool,
+    ) -> Result<Rewrapped, VaultError> {
+        let call = self.rewrap_where_unwatched(after, limit, wanted);
+        let step = telemetry::watch(Call::Rewrap, None, 1, call).await?;
+        let rows = [
+            ("seen", step.seen),
+            ("changed", step.moved),
+            ("left", step.left),
+        ];
+        telemetry::step(Call::Rewrap, rows);
+        Ok(step)
+    }
+
+    async fn rewrap_where_unwatched(
         &self,
         after: Option<RowKey>,
         limit: usize,

@@ -17,12 +17,14 @@ use crate::vault::request::{Tokenize, Tokenized};
 use crate::vault::ring_state::{DomainKeys, RingState};
 use crate::vault::row::{Columns, read_row_key, row_key};
 use crate::vault::store::{IndexKey, MAX_BATCH, Row, RowKey, Store, Write, WriteOutcome};
+use crate::vault::telemetry::{self, Call};
 
 impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// A token for one card.
     ///
     /// Of a convergent token, [`Tokenized::existing`] tells the caller whether the domain knew the
-    /// card. This is not logged: whoever may tokenize may find that out.
+    /// card, unless the policy hides it. This is not logged: whoever may tokenize may find that
+    /// out.
     ///
     /// # Errors
     /// Any [`VaultError`]; then the card has no token from this call. [`VaultError::Unopenable`]
@@ -33,12 +35,22 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         card: &CardRecord,
         how: &Tokenize,
     ) -> Result<Tokenized, VaultError> {
+        let call = self.tokenize_unwatched(domain, card, how);
+        telemetry::watch(Call::Tokenize, domain, 1, call).await
+    }
+
+    async fn tokenize_unwatched(
+        &self,
+        domain: &Domain,
+        card: &CardRecord,
+        how: &Tokenize,
+    ) -> Result<Tokenized, VaultError> {
         if how.convergent
             && let Some(token) = self.known_token(domain, card, how).await?
         {
             return Ok(Tokenized {
                 token,
-                existing: true,
+                existing: !self.gate.hides_existing()?,
             });
         }
         let results = self
@@ -52,6 +64,16 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
 
     /// A token for each card. See [`Vault::tokenize`].
     pub async fn tokenize_batch(
+        &self,
+        domain: &Domain,
+        cards: &[CardRecord],
+        how: &Tokenize,
+    ) -> Vec<Result<Tokenized, VaultError>> {
+        let call = self.tokenize_batch_unwatched(domain, cards, how);
+        telemetry::watch(Call::TokenizeBatch, domain, cards.len(), call).await
+    }
+
+    async fn tokenize_batch_unwatched(
         &self,
         domain: &Domain,
         cards: &[CardRecord],
@@ -155,7 +177,21 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
                 }
             }
         }
-        chunk.results
+        self.without_existing(chunk.results)
+    }
+
+    /// The results as the policy lets them be told.
+    fn without_existing(
+        &self,
+        mut results: Vec<Result<Tokenized, VaultError>>,
+    ) -> Vec<Result<Tokenized, VaultError>> {
+        // A gate that cannot be asked hides.
+        if self.gate.hides_existing().unwrap_or(true) {
+            for tokenized in results.iter_mut().flatten() {
+                tokenized.existing = false;
+            }
+        }
+        results
     }
 
     /// One round. After an error the open places are those that have no result.

@@ -20,6 +20,7 @@ use tokio_postgres::types::ToSql;
 use super::super::queue::{Answer, Job, decide};
 use super::super::staged::{Base, Staged};
 use super::super::store::{Guard, IndexKey, Item, Row, RowKey, StoreError, Write};
+use super::super::telemetry;
 use super::Shared;
 use super::fault::Fault;
 use super::reading::{column, content, guard, row_key};
@@ -79,7 +80,10 @@ impl Committer {
                 drop(Object::take(connection.client));
             }
             match pauses.next(fault, Instant::now()) {
-                Ok(pause) => sleep(pause).await,
+                Ok(pause) => {
+                    telemetry::retried("commit", fault.error, pause);
+                    sleep(pause).await;
+                }
                 Err(error) if doubt.is_some() && !error.may_be_applied() => {
                     return Err(StoreError::Io(ErrorKind::NotConnected));
                 }
