@@ -81,7 +81,7 @@ impl From<VaultError> for Refusal {
             }
             VaultError::IndexNotFilled { .. } => cardvault_result::INDEX_NOT_FILLED,
             VaultError::KeyNeeded { .. } | VaultError::KeyElsewhere { .. } => {
-                cardvault_result::KEY_TRANSITION
+                cardvault_result::KEY_STATE
             }
             VaultError::RestoreUnfinished => cardvault_result::RESTORE_UNFINISHED,
             VaultError::Broken => cardvault_result::STORE_POISONED,

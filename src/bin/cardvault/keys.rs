@@ -1,7 +1,10 @@
-//! `keys`: list, check, add, activate, retire, destroy, and components of a KEK.
+//! `keys`: list, check, add, activate, retire, destroy, and components of a KEK; `keys rotate` is
+//! in [`crate::rotate`].
 #![forbid(unsafe_code)]
 
 use cardvault::keys::{Cryptoperiod, DueAction, Kek, KeyInfo, KeyName, KeyRing, KeyUse};
+use cardvault::ledger::{Ledger, LedgerError};
+use cardvault::vault::{Elsewhere, VaultError};
 use cardvault::{SystemRandom, UnixSeconds};
 use serde_json::{Value, json};
 
@@ -10,12 +13,15 @@ use crate::desk::grid::Grid;
 use crate::desk::moment::{Clock, utc};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::folder::{Folder, FolderVault, show_mark};
+use crate::rewrap::compromised_hint;
+use crate::rotate;
 use crate::secrets::{draw_components, read_component};
 
 const DAY: u64 = 24 * 60 * 60;
 
-pub(crate) fn run(command: &Keys) -> Outcome<Exit> {
+pub(crate) fn run(command: &Keys, quiet: bool) -> Outcome<Exit> {
     match command {
+        Keys::Rotate(args) => return rotate::run(args, quiet),
         Keys::List(args) => list(args),
         Keys::Check(args) => check(args),
         Keys::Add(args) => add(args),
@@ -124,10 +130,7 @@ fn check_components(args: &Check) -> Outcome<()> {
 }
 
 fn add(args: &Add) -> Outcome<()> {
-    let usage = KeyUse::ALL
-        .into_iter()
-        .find(|usage| usage.as_str() == args.usage);
-    let usage = usage.ok_or_else(|| Failure::usage("keys add", "no such use"))?;
+    let usage = usage("keys add", &args.usage)?;
     let days = |days: u32| u64::from(days).saturating_mul(DAY);
     let period = match (args.seal_days, args.open_days) {
         (Some(seal), Some(open)) => Cryptoperiod::new(days(seal), days(open))?,
@@ -140,54 +143,87 @@ fn add(args: &Add) -> Outcome<()> {
     crate::show(&format!("{name} {} {}\n", info.state, info.check_value))
 }
 
+/// The use of this name.
+pub(crate) fn usage(what: &str, name: &str) -> Outcome<KeyUse> {
+    let mut all = KeyUse::ALL.into_iter();
+    all.find(|usage| usage.as_str() == name)
+        .ok_or_else(|| Failure::usage(what, "no such use"))
+}
+
 fn activate(args: &Change) -> Outcome<()> {
     change(args, |ring, name, now| Ok(ring.activate(name, now)?))
 }
 
 fn retire(args: &Retire) -> Outcome<()> {
-    change(&args.change, |ring, name, now| {
-        Ok(if args.compromised {
-            ring.compromise(name, now)
-        } else {
-            ring.deactivate(name, now)
-        }?)
-    })
+    let name = args.change.name;
+    if !args.compromised {
+        return change(&args.change, |ring, name, now| Ok(ring.deactivate(name, now)?));
+    }
+    change(&args.change, |ring, name, now| Ok(ring.compromise(name, now)?))?;
+    let folder = Folder::open(&args.change.vault)?;
+    let path = folder.path().display().to_string();
+    crate::show(&compromised_hint(&folder.ring()?, name, &path))
 }
 
 fn destroy(args: &Destroy) -> Outcome<()> {
     let name = args.change.name;
     let (mut folder, vault, mut ring) = open_for_change(&args.change.vault)?;
-    refuse_if_used(&vault, name, args.unused)?;
-    ring.destroy(name, UnixSeconds::now())?;
+    let path = folder.path().display().to_string();
+    destroy_unneeded(&vault, &mut ring, name, args.unused, &path)?;
     folder.change_ring(&vault, ring)?;
     crate::show(&format!(
         "{name} destroyed; destroy older copies of the ring file, and archives that carry it, too\n"
     ))
 }
 
-/// No version goes while records are sealed under it.
-pub(crate) fn refuse_if_used(vault: &FolderVault, name: KeyName, unused: bool) -> Outcome<()> {
+/// No version goes while something needs it.
+pub(crate) fn destroy_unneeded(
+    vault: &FolderVault,
+    ring: &mut KeyRing,
+    name: KeyName,
+    unused: bool,
+    folder: &str,
+) -> Outcome<()> {
+    let elsewhere = if unused {
+        Elsewhere::Unneeded
+    } else {
+        Elsewhere::Unknown
+    };
     let what = format!("destroy {name}");
-    if name.usage != KeyUse::Card {
-        if unused {
-            return Ok(());
-        }
-        return Err(Failure::usage(
-            what,
-            "who still holds something of this key cannot be counted here",
-        )
-        .hint("if nothing of it is in use any more, say so with --unused"));
+    let ledger = Ledger::new(vault.vault().clone()).blocking();
+    let LedgerError::Vault(error) = (match ledger.destroy_key(ring, name, elsewhere) {
+        Ok(()) => return Ok(()),
+        Err(error) => error,
+    }) else {
+        return Err(Failure::keys(what, "the ledger refused"));
+    };
+    let table = |needed: &str, count: String| {
+        let row = [needed.to_owned(), count];
+        Grid::new(["NEEDED BY", "COUNT"]).lines(&[row])
+    };
+    let (thing, then) = needed_by(name.usage);
+    match error {
+        VaultError::KeyNeeded { rows, .. } => Err(Failure::keys(what, error)
+            .with_lines(table(thing, rows.to_string()))
+            .hint(format!("{}{folder}{}", then.0, then.1))),
+        VaultError::KeyElsewhere { .. } => Err(Failure::usage(what, error)
+            .with_lines(table(thing, "unknown".to_owned()))
+            .hint("if nothing of it is in use any more, say so with --unused")),
+        _ => Err(Failure::vault(what, error)),
     }
-    let stats = vault
-        .stats()
-        .map_err(|error| Failure::vault(&*what, error))?;
-    match stats.by_key.get(&name) {
-        Some(&records) if records > 0 => Err(Failure::keys(
-            what,
-            format!("{records} records are sealed under it"),
-        )
-        .hint("activate another version, then `cardvault rewrap FOLDER`")),
-        _ => Ok(()),
+}
+
+/// What is under keys of this use, and the command that moves it, before and behind the folder.
+const fn needed_by(usage: KeyUse) -> (&'static str, (&'static str, &'static str)) {
+    match usage {
+        KeyUse::Card => ("records", ("`cardvault vault rewrap ", "`")),
+        KeyUse::Index => ("rows", ("`cardvault keys rotate ", " index`")),
+        KeyUse::Ledger => ("ledger rows", ("`cardvault keys rotate ", " ledger`")),
+        KeyUse::Vaultless => ("vaultless tokens", ("", "")),
+        KeyUse::Irreversible => ("irreversible tokens", ("", "")),
+        KeyUse::Journal => ("journals not yet uploaded", ("", "")),
+        KeyUse::Archive => ("archives", ("", "")),
+        _ => ("what it protects", ("", "")),
     }
 }
 
@@ -218,7 +254,7 @@ fn change(
 }
 
 /// The vault is open while its ring changes: see [`crate::folder`].
-fn open_for_change(args: &crate::args::VaultArgs) -> Outcome<(Folder, FolderVault, KeyRing)> {
+pub(crate) fn open_for_change(args: &crate::args::VaultArgs) -> Outcome<(Folder, FolderVault, KeyRing)> {
     let folder = Folder::open(args)?;
     let ring = folder.ring()?;
     show_mark(&ring);

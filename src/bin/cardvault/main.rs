@@ -17,8 +17,12 @@ mod inspect;
 mod journal;
 mod keys;
 mod ledger;
+mod letters;
 mod progress;
 mod refund;
+mod rewrap;
+mod rotate;
+mod rotation;
 mod rows;
 mod secrets;
 mod stats;
@@ -65,9 +69,9 @@ fn run(cli: Cli) -> Outcome<Exit> {
         Command::Detokenize(args) => bulk::detokenize(&args, cli.quiet),
         Command::Mask(args) => bulk::mask(&args, cli.quiet),
         Command::Inspect(args) => inspect::run(&args),
-        Command::Keys(command) => keys::run(&command),
+        Command::Keys(command) => keys::run(&command, cli.quiet),
         Command::Stats(args) => stats::stats(&args),
-        Command::Rewrap(args) => stats::rewrap(&args, cli.quiet),
+        Command::Vault(command) => rewrap::run(&command, cli.quiet),
         Command::Export(args) => archive::export(&args, cli.quiet),
         Command::Import(args) => archive::import(&args, cli.quiet),
         Command::Journal(command) => journal::run(&command),
