@@ -104,7 +104,7 @@ fn shop() -> Domain {
 }
 
 fn access() -> Access {
-    Access::new("desk-3", "refund").unwrap()
+    Access::new("desk-3", "refund", "10.0.0.7").unwrap()
 }
 
 fn card(digits: &str) -> CardRecord {
@@ -355,7 +355,24 @@ fn swapped_rows_and_columns_are_noticed() {
     let (_, other) = &both[1 - of_visa];
     let (a, b) = (good.as_bytes(), other.as_bytes());
     // Every part of the other row in the place of this one's, and the whole of it.
-    let edges = [0, 1, 2, 3, 5, 6, 14, 22, 26, 58, 59, 75, 99, 115, a.len()];
+    let edges = [
+        0,
+        1,
+        2,
+        3,
+        5,
+        6,
+        14,
+        22,
+        26,
+        30,
+        62,
+        63,
+        79,
+        103,
+        119,
+        a.len(),
+    ];
     let mut before = good.clone();
     for (place, &start) in edges.iter().enumerate() {
         for &end in &edges[place + 1..] {
@@ -387,7 +404,7 @@ fn an_index_entry_of_another_card_is_noticed() {
     let (other_store, other) = new_vault();
     other.tokenize(&shop(), &card(MASTERCARD), &how).unwrap();
     let (_, other_row) = rows(&other_store).remove(0);
-    let fingerprint = &other_row.as_bytes()[26..58];
+    let fingerprint = &other_row.as_bytes()[30..62];
     let index = [&[6][..], b"shop-1", &[0, 0, 0, 1], fingerprint].concat();
     let index = cardvault::vault::IndexKey::new(&index).unwrap();
     let writes = vec![
@@ -531,12 +548,12 @@ fn nothing_is_handed_out_that_was_not_logged() {
     let lines = LINES.0.lock().unwrap().take().unwrap();
     let expected = [
         format!(
-            r#"time=1800000000 operation=detokenize outcome=granted actor="desk-3" purpose="refund" domain="shop-1" token={token}"#
+            r#"time=1800000000 operation=detokenize outcome=granted actor="desk-3" purpose="refund" origin="10.0.0.7" domain="shop-1" token={token}"#
         ),
-        r#"time=1800000000 operation=find outcome=granted actor="desk-3" purpose="refund" domain="shop-1""#
+        r#"time=1800000000 operation=find outcome=granted actor="desk-3" purpose="refund" origin="10.0.0.7" domain="shop-1""#
             .to_owned(),
         format!(
-            r#"time=1800000000 operation=detokenize outcome=refused actor="desk-3" purpose="refund" domain="shop-2" token={token}"#
+            r#"time=1800000000 operation=detokenize outcome=refused actor="desk-3" purpose="refund" origin="10.0.0.7" domain="shop-2" token={token}"#
         ),
     ];
     assert_eq!(lines, expected);
@@ -565,8 +582,9 @@ fn an_actor_is_no_card_number() {
         "6304-0000 0000",
     ];
     for text in refused {
-        assert!(Access::new(text, "refund").is_err(), "{text}");
-        assert!(Access::new("desk-3", text).is_err(), "{text}");
+        assert!(Access::new(text, "refund", "x").is_err(), "{text}");
+        assert!(Access::new("desk-3", text, "x").is_err(), "{text}");
+        assert!(Access::new("desk-3", "refund", text).is_err(), "{text}");
     }
     let accepted = [
         "refund of 2026-11-21 23:14:38, order 1234567",
@@ -576,7 +594,7 @@ fn an_actor_is_no_card_number() {
         "62000005",
     ];
     for text in accepted {
-        assert!(Access::new(text, text).is_ok(), "{text}");
+        assert!(Access::new(text, text, text).is_ok(), "{text}");
     }
 }
 
@@ -1039,7 +1057,7 @@ fn newer_formats_are_named() {
     let token = vault.tokenize(&shop(), &card(VISA), &how).unwrap().token;
     let (key, good) = rows(&store).remove(0);
     // The row's version and the sealed record's.
-    for at in [0, 58] {
+    for at in [0, 62] {
         let mut bytes = good.as_bytes().to_vec();
         bytes[at] = 7;
         let newer = Row::new(&bytes).unwrap();
@@ -1099,7 +1117,7 @@ fn a_file_log_mends_a_torn_line_and_is_its_owners() {
         vault.find(&access(), &shop(), &card(VISA).pan).unwrap();
         vault.find(&access(), &shop(), &card(VISA).pan).unwrap();
     };
-    let line = r#"time=1800000000 operation=find outcome=granted actor="desk-3" purpose="refund" domain="shop-1""#;
+    let line = r#"time=1800000000 operation=find outcome=granted actor="desk-3" purpose="refund" origin="10.0.0.7" domain="shop-1""#;
     run();
     let text = std::fs::read_to_string(&path).unwrap();
     assert_eq!(text, format!("{line}\n{line}\n"));
@@ -1156,14 +1174,8 @@ fn golden_ring() -> KeyRing {
 #[test]
 fn rows_keys_and_guard_are_as_they_were() {
     use cardvault::token::{KeepFirst, KeepLast, VaultedFormat};
-    use cardvault::vault::{Guard, IndexKey, ROW_LEN};
-    let golden = include_str!("golden/vault.hex");
-    let golden: Vec<(&str, Vec<u8>)> = golden
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .map(|line| line.split_once(' ').unwrap())
-        .map(|(name, value)| (name, bytes(value)))
-        .collect();
+    use cardvault::vault::{IndexKey, ROW_LEN};
+    let golden = golden_rows(include_str!("golden/vault-2.hex"));
     let store = Arc::new(Memory::new());
     let log = || LineLog::new(std::io::sink());
     let vault = BlockingVault::open_with(Arc::clone(&store), golden_ring(), log(), seeded, || {
@@ -1187,7 +1199,7 @@ fn rows_keys_and_guard_are_as_they_were() {
         assert_eq!(row.as_bytes().len(), ROW_LEN);
         written.push(("row-key", key.as_bytes().to_vec()));
         written.push(("row", row.as_bytes().to_vec()));
-        let fingerprint = &row.as_bytes()[26..58];
+        let fingerprint = &row.as_bytes()[30..62];
         let index = [&[6][..], b"shop-1", &[0, 0, 0, 1], fingerprint].concat();
         let found = block_on(store.find(vec![IndexKey::new(&index).unwrap()])).unwrap();
         let named = found[0].unique.as_ref().map(|(key, _)| *key);
@@ -1199,7 +1211,75 @@ fn rows_keys_and_guard_are_as_they_were() {
         .map(|(name, value)| format!("{name} {}", hex(value)))
         .collect();
     assert_eq!(written, golden, "{}", shown.join("\n"));
-    // And what was written then is read.
+}
+
+#[test]
+fn rows_of_every_version_are_read() {
+    for golden in [
+        include_str!("golden/vault.hex"),
+        include_str!("golden/vault-2.hex"),
+    ] {
+        let (store, vault) = golden_vault(golden);
+        for number in [VISA, MASTERCARD] {
+            let found = vault.find(&access(), &shop(), &card(number).pan).unwrap();
+            let kept = vault.detokenize(&access(), &shop(), &found.tokens[0]);
+            assert!(same(&kept.unwrap(), &card(number)));
+            vault.set_expiry(&shop(), &found.tokens[0], None).unwrap();
+        }
+        // What is written anew is of today's version.
+        assert!(rows(&store).iter().all(|(_, row)| row.as_bytes()[0] == 2));
+    }
+}
+
+/// Each time a row is sealed anew its revision goes up: an older one that is put back is told.
+#[test]
+fn a_row_counts_its_revisions() {
+    let (store, vault) = golden_vault(include_str!("golden/vault.hex"));
+    let revisions = || -> Vec<u32> {
+        let revision = |row: &Row| match row.as_bytes()[0] {
+            1 => 0,
+            _ => u32::from_be_bytes(row.as_bytes()[26..30].try_into().unwrap()),
+        };
+        rows(&store).iter().map(|(_, row)| revision(row)).collect()
+    };
+    assert_eq!(revisions(), [0, 0]);
+    let renewed = CardRecord {
+        expiry: Some(Expiry::new(31, 5).unwrap()),
+        ..card(VISA)
+    };
+    let how = Tokenize::convergent();
+    let token = vault.tokenize(&shop(), &renewed, &how).unwrap().token;
+    assert_eq!(revisions().iter().sum::<u32>(), 1);
+    vault.set_expiry(&shop(), &token, None).unwrap();
+    assert_eq!(revisions().iter().sum::<u32>(), 2);
+    let mut ring = golden_ring();
+    add(&mut ring, KeyUse::Card, &mut seeded());
+    vault.set_ring(ring).unwrap();
+    assert_eq!(vault.rewrap(None, 10).unwrap().moved, 2);
+    assert_eq!(revisions().iter().sum::<u32>(), 4);
+    let fresh = vault.tokenize(&shop(), &card(VISA), &Tokenize::fresh());
+    let key = fresh.unwrap().token;
+    let new = rows(&store);
+    let (_, row) = new
+        .iter()
+        .find(|(at, _)| at.as_bytes().ends_with(tail(&key)))
+        .unwrap();
+    assert_eq!(row.as_bytes()[26..30], [0, 0, 0, 1]);
+}
+
+/// The names and values of a golden file.
+fn golden_rows(text: &str) -> Vec<(&str, Vec<u8>)> {
+    text.lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| line.split_once(' ').unwrap())
+        .map(|(name, value)| (name, bytes(value)))
+        .collect()
+}
+
+/// A vault of what a golden file holds.
+fn golden_vault(text: &str) -> (Arc<Memory>, Shared) {
+    use cardvault::vault::{Guard, IndexKey};
+    let golden = golden_rows(text);
     let store = Arc::new(Memory::new());
     let value = |at: usize| golden[at].1.as_slice();
     let mut writes = vec![Write::Guard {
@@ -1216,9 +1296,5 @@ fn rows_keys_and_guard_are_as_they_were() {
     }
     block_on(store.write(None, writes)).unwrap();
     let vault = open(&store, golden_ring()).unwrap();
-    for number in [VISA, MASTERCARD] {
-        let found = vault.find(&access(), &shop(), &card(number).pan).unwrap();
-        let kept = vault.detokenize(&access(), &shop(), &found.tokens[0]);
-        assert!(same(&kept.unwrap(), &card(number)));
-    }
+    (store, vault)
 }

@@ -79,7 +79,10 @@ impl From<VaultError> for Refusal {
             VaultError::StaleRing { .. } | VaultError::ForkedRing { .. } => {
                 cardvault_result::STALE_RING
             }
-            VaultError::IndexNotFilled { .. } => cardvault_result::INDEX_NOT_FILLED,
+            VaultError::IndexNotFilled { .. }
+            | VaultError::NotFilling
+            | VaultError::FillUnfinished { .. } => cardvault_result::INDEX_NOT_FILLED,
+            VaultError::OtherToken { .. } => cardvault_result::CONFLICT,
             VaultError::KeyNeeded { .. } | VaultError::KeyElsewhere { .. } => {
                 cardvault_result::KEY_STATE
             }
@@ -90,6 +93,7 @@ impl From<VaultError> for Refusal {
             VaultError::Token(error) => return error.into(),
             VaultError::Random(error) => return error.into(),
             VaultError::Store(error) => return error.into(),
+            VaultError::Refused(_) => cardvault_result::REFUSED_BY_POLICY,
             VaultError::Log(_) => cardvault_result::LOG_FAILED,
         }
         .into()
@@ -114,12 +118,11 @@ impl Call {
 
     fn access(
         &self,
-        actor: (*const c_char, usize),
-        purpose: (*const c_char, usize),
+        [actor, purpose, origin]: [(*const c_char, usize); 3],
     ) -> Result<Access, Refusal> {
         let refused = cardvault_result::ACCESS;
         let (actor, purpose) = (self.utf8(actor, refused)?, self.utf8(purpose, refused)?);
-        Ok(Access::new(actor, purpose)?)
+        Ok(Access::new(actor, purpose, self.utf8(origin, refused)?)?)
     }
 }
 
@@ -208,8 +211,8 @@ pub unsafe extern "C" fn cardvault_vault_tokenize(
     })
 }
 
-/// HOST ONLY. Gives the card of a token, which the caller closes. Who asks and for what stands in
-/// the access log before this returns: 1 to 64 printable characters each.
+/// HOST ONLY. Gives the card of a token, which the caller closes. Who asks, for what and from where
+/// stands in the access log before this returns: 1 to 64 printable characters each.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cardvault_vault_detokenize(
     vault: *const cardvault_vault,
@@ -217,6 +220,8 @@ pub unsafe extern "C" fn cardvault_vault_detokenize(
     actor_len: usize,
     purpose: *const c_char,
     purpose_len: usize,
+    origin: *const c_char,
+    origin_len: usize,
     domain: *const u8,
     domain_len: usize,
     token: *const c_char,
@@ -225,7 +230,12 @@ pub unsafe extern "C" fn cardvault_vault_detokenize(
 ) -> cardvault_result {
     border!(|call| {
         let place = call.place(card)?;
-        let access = call.access((actor, actor_len), (purpose, purpose_len))?;
+        let who = [
+            (actor, actor_len),
+            (purpose, purpose_len),
+            (origin, origin_len),
+        ];
+        let access = call.access(who)?;
         let domain = call.domain(domain, domain_len)?;
         let token = call.token(token, token_len)?;
         let record = call.shared(vault)?.detokenize(&access, &domain, &token)?;
@@ -242,13 +252,20 @@ pub unsafe extern "C" fn cardvault_vault_delete(
     actor_len: usize,
     purpose: *const c_char,
     purpose_len: usize,
+    origin: *const c_char,
+    origin_len: usize,
     domain: *const u8,
     domain_len: usize,
     token: *const c_char,
     token_len: usize,
 ) -> cardvault_result {
     border!(|call| {
-        let access = call.access((actor, actor_len), (purpose, purpose_len))?;
+        let who = [
+            (actor, actor_len),
+            (purpose, purpose_len),
+            (origin, origin_len),
+        ];
+        let access = call.access(who)?;
         let domain = call.domain(domain, domain_len)?;
         let token = call.token(token, token_len)?;
         call.shared(vault)?.delete(&access, &domain, &token)?;

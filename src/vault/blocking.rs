@@ -1,6 +1,7 @@
 //! The vault for callers without a runtime: each call waits on its thread.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pollster::block_on;
@@ -10,8 +11,8 @@ use super::access::{Access, AccessLog};
 use super::error::VaultError;
 use super::operations::Vault;
 use super::request::{
-    CardTokens, Checked, Elsewhere, Metadata, Needed, Rewrapped, Tokenize, Tokenized, UnderKey,
-    VaultStats,
+    CardTokens, Checked, Elsewhere, IndexDropped, IndexFill, Metadata, Needed, Rewrapped, Tokenize,
+    Tokenized, UnderKey, VaultStats,
 };
 use super::store::{RowKey, Store};
 use crate::card::{CardRecord, Pan};
@@ -99,6 +100,18 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> BlockingVault<S, R> {
         /// # Errors
         /// See [`Vault::check`].
         check(after: Option<RowKey>, limit: usize) -> Result<Checked, VaultError>;
+        /// # Errors
+        /// See [`Vault::fill_index`].
+        fill_index(limit: usize) -> Result<IndexFill, VaultError>;
+        /// # Errors
+        /// See [`Vault::fill_leaving`].
+        fill_leaving(left: u64) -> Result<(), VaultError>;
+        /// # Errors
+        /// See [`Vault::drop_index`].
+        drop_index(after: Option<RowKey>, limit: usize) -> Result<IndexDropped, VaultError>;
+        /// # Errors
+        /// See [`Vault::index_rows`].
+        index_rows() -> Result<BTreeMap<KeyName, u64>, VaultError>;
         /// # Errors
         /// See [`Vault::rewrap`].
         rewrap(after: Option<RowKey>, limit: usize) -> Result<Rewrapped, VaultError>;

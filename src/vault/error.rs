@@ -4,6 +4,7 @@
 use core::fmt;
 
 use super::access::AccessLogError;
+use super::policy::PolicyRefusal;
 use super::store::StoreError;
 use crate::keys::{KeyError, KeyName};
 use crate::seal::SealError;
@@ -63,6 +64,19 @@ pub enum VaultError {
         /// The version that the rows stand under.
         filled: u32,
     },
+    /// The ring fills no index version.
+    NotFilling,
+    /// The filling of an index version has not come to its end, or left another number of rows than
+    /// were to be left.
+    FillUnfinished {
+        /// How many rows it has left so far.
+        left: u64,
+    },
+    /// The card of this row has another token that convergent calls give.
+    OtherToken {
+        /// The other token.
+        token: Token,
+    },
     /// The key version is not destroyed: rows of the store need it.
     KeyNeeded {
         /// The version.
@@ -91,6 +105,8 @@ pub enum VaultError {
     Random(RandomError),
     /// The store failed.
     Store(StoreError),
+    /// The policy refused the access.
+    Refused(PolicyRefusal),
     /// The access could not be logged, so nothing is handed out.
     Log(AccessLogError),
 }
@@ -130,6 +146,14 @@ impl fmt::Display for VaultError {
                 f,
                 "the key ring reads index version {reads}, the vault's rows stand under {filled}"
             ),
+            Self::NotFilling => f.write_str("the key ring fills no index version"),
+            Self::FillUnfinished { left } => write!(
+                f,
+                "the index version is not filled to the end, or {left} rows are left"
+            ),
+            Self::OtherToken { .. } => {
+                f.write_str("the card has another token that convergent calls give")
+            }
             Self::KeyNeeded { name, rows } => write!(f, "{rows} rows need {name}"),
             Self::KeyElsewhere { name } => {
                 write!(f, "what lies outside of the vault may need {name}")
@@ -143,6 +167,7 @@ impl fmt::Display for VaultError {
             Self::Token(error) => error.fmt(f),
             Self::Random(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
+            Self::Refused(refusal) => refusal.fmt(f),
             Self::Log(error) => error.fmt(f),
         }
     }
@@ -166,5 +191,6 @@ from!(
     TokenizeError => Token,
     RandomError => Random,
     StoreError => Store,
+    PolicyRefusal => Refused,
     AccessLogError => Log
 );

@@ -320,7 +320,10 @@ impl Plan {
     /// Whether what went by this plan need not start again by `now`.
     fn covers(&self, now: &Self) -> bool {
         self.target == now.target
-            && now.urgent.iter().all(|version| self.urgent.contains(version))
+            && now
+                .urgent
+                .iter()
+                .all(|version| self.urgent.contains(version))
     }
 }
 
@@ -354,7 +357,12 @@ mod tests {
     fn a_cursor_is_read_as_it_was_written() {
         let mut rewrapping = Rewrapping::new(RewrapPace::FULL);
         let none = rewrapping.cursor();
-        assert_eq!(Rewrapping::resume(RewrapPace::FULL, &none).unwrap().cursor(), none);
+        assert_eq!(
+            Rewrapping::resume(RewrapPace::FULL, &none)
+                .unwrap()
+                .cursor(),
+            none
+        );
         rewrapping.plan = Some(Plan {
             target: 7,
             urgent: (1..=64).collect(),
@@ -372,7 +380,10 @@ mod tests {
         let again = Rewrapping::resume(RewrapPace::FULL, &cursor).unwrap();
         assert_eq!(again.cursor(), cursor);
         for len in 0..HEAD_LEN + 4 * MAX_KEYS {
-            assert!(Rewrapping::resume(RewrapPace::FULL, &cursor[..len]).is_err(), "{len}");
+            assert!(
+                Rewrapping::resume(RewrapPace::FULL, &cursor[..len]).is_err(),
+                "{len}"
+            );
         }
         let mut long = cursor.clone();
         long.push(9);

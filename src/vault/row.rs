@@ -4,7 +4,7 @@
 //!
 //! | bytes | field | encoding |
 //! |---|---|---|
-//! | 0 | version | 1 |
+//! | 0 | version | 2 |
 //! | 1 | flags | bit 0: the domain's one token for its card; bit 1: it expires; all others 0 |
 //! | 2 | brand | [`Brand::code`] |
 //! | 3..5 | last four digits | packed BCD |
@@ -12,10 +12,15 @@
 //! | 6..14 | created | seconds since 1970, big-endian |
 //! | 14..22 | expires | the same; 0 without its flag |
 //! | 22..26 | index version | big-endian |
-//! | 26..58 | fingerprint | of the whole number, in that index version |
-//! | 58..131 | sealed card record | see [`crate::seal`] |
+//! | 26..30 | revision | big-endian; 1 in a new row, one more each time the row is sealed anew |
+//! | 30..62 | fingerprint | of the whole number, in that index version |
+//! | 62..135 | sealed card record | see [`crate::seal`] |
 //!
-//! Bytes 0 to 26 are the clear columns; a writer that keeps 0, 6 or 8 first and 0 or 4 last digits
+//! A row of version 1 has no revision, which counts as 0, and is 131 bytes long; it is read and not
+//! written. The revision tells an older row that was put back from the newer one: see
+//! [`crate::manual::audit`].
+//!
+//! Bytes 0 to 30 are the clear columns; a writer that keeps 0, 6 or 8 first and 0 or 4 last digits
 //! writes no other shape than 0x01, 0x05, 0x61, 0x65, 0x81 or 0x85. They, the fingerprint, the domain and the token are bound
 //! to the sealed record, so that none of them can be changed or swapped unnoticed.
 //!
@@ -24,7 +29,7 @@
 #![forbid(unsafe_code)]
 
 use super::error::VaultError;
-use super::store::{IndexKey, LEDGER_SPACE, Row, RowKey, StoreError};
+use super::store::{IndexKey, Row, RowKey, StoreError};
 use crate::card::Brand;
 use crate::codec::{CodecError, Reader, Writer};
 use crate::fingerprint::FINGERPRINT_LEN;
@@ -36,9 +41,11 @@ use crate::token::{TOKEN_MAX_LEN, Token, VaultedFormat};
 /// The length of a row, in bytes.
 pub const ROW_LEN: usize = COLUMNS_LEN + FINGERPRINT_LEN + SEALED_RECORD_LEN;
 /// The length of the clear columns, in bytes.
-pub(super) const COLUMNS_LEN: usize = 26;
+pub(super) const COLUMNS_LEN: usize = 30;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+const VERSION_1: u8 = 1;
+const COLUMNS_1_LEN: usize = 26;
 const CONVERGENT: u8 = 1;
 const EXPIRES: u8 = 2;
 
@@ -52,6 +59,7 @@ pub(super) struct Columns {
     pub(super) created: UnixSeconds,
     pub(super) expires: Option<UnixSeconds>,
     pub(super) index_version: u32,
+    pub(super) revision: u32,
 }
 
 /// What a token looks like, in one byte: see the table above.
@@ -86,6 +94,7 @@ impl Columns {
         let [c0, c1, c2, c3, c4, c5, c6, c7] = self.created.0.to_be_bytes();
         let [e0, e1, e2, e3, e4, e5, e6, e7] = self.expires.map_or(0, |at| at.0).to_be_bytes();
         let [i0, i1, i2, i3] = self.index_version.to_be_bytes();
+        let [r0, r1, r2, r3] = self.revision.to_be_bytes();
         let [l0, l1] = last_four_bcd(self.last_four);
         let expires = u8::from(self.expires.is_some()) * EXPIRES;
         let flags = (u8::from(self.convergent) * CONVERGENT) | expires;
@@ -93,15 +102,13 @@ impl Columns {
         let shape = self.shape.0;
         [
             VERSION, flags, brand, l0, l1, shape, c0, c1, c2, c3, c4, c5, c6, c7, e0, e1, e2, e3,
-            e4, e5, e6, e7, i0, i1, i2, i3,
+            e4, e5, e6, e7, i0, i1, i2, i3, r0, r1, r2, r3,
         ]
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
         let mut reader = Reader::new(bytes);
-        if reader.u8()? != VERSION {
-            return Err(CodecError::Invalid { at: 0 });
-        }
+        let version = reader.u8()?;
         let flags = reader.u8()?;
         if flags & !(CONVERGENT | EXPIRES) != 0 {
             return Err(CodecError::Invalid { at: 1 });
@@ -116,6 +123,10 @@ impl Columns {
             (false, _) => return Err(CodecError::Invalid { at: 14 }),
         };
         let index_version = reader.u32()?;
+        let revision = match version {
+            VERSION_1 => 0,
+            _ => reader.u32()?,
+        };
         reader.finish()?;
         let convergent = flags & CONVERGENT != 0;
         Ok(Self {
@@ -126,7 +137,19 @@ impl Columns {
             created,
             expires,
             index_version,
+            revision,
         })
+    }
+
+    /// The revision of a row that is sealed for the first time.
+    pub(super) const FIRST_REVISION: u32 = 1;
+
+    /// These columns for the row that takes the place of this one.
+    pub(super) const fn next(self) -> Self {
+        Self {
+            revision: self.revision.saturating_add(1),
+            ..self
+        }
     }
 
     pub(super) fn is_expired(&self, now: UnixSeconds) -> bool {
@@ -139,16 +162,19 @@ impl<'a> RowParts<'a> {
     /// [`VaultError::NewerFormat`], [`VaultError::Tampered`].
     pub(super) fn read(row: &'a Row) -> Result<Self, VaultError> {
         match row.as_bytes().first() {
-            Some(&found) if found > VERSION => Err(VaultError::NewerFormat { found }),
-            _ => Self::read_version_1(row.as_bytes()).map_err(|_| VaultError::Tampered),
+            Some(&found) if found > VERSION => return Err(VaultError::NewerFormat { found }),
+            Some(&VERSION) => Self::read_parts(row.as_bytes(), COLUMNS_LEN),
+            Some(&VERSION_1) => Self::read_parts(row.as_bytes(), COLUMNS_1_LEN),
+            _ => Err(CodecError::Invalid { at: 0 }),
         }
+        .map_err(|_| VaultError::Tampered)
     }
 
-    fn read_version_1(bytes: &'a [u8]) -> Result<Self, CodecError> {
+    fn read_parts(bytes: &'a [u8], columns_len: usize) -> Result<Self, CodecError> {
         let mut reader = Reader::new(bytes);
-        let column_bytes = reader.take(COLUMNS_LEN)?;
+        let column_bytes = reader.take(columns_len)?;
         let columns = Columns::from_bytes(column_bytes)?;
-        let invalid = CodecError::Invalid { at: COLUMNS_LEN };
+        let invalid = CodecError::Invalid { at: columns_len };
         let fingerprint = reader
             .take(FINGERPRINT_LEN)?
             .try_into()
@@ -193,9 +219,9 @@ pub(super) fn row_key(domain: &Domain, token: &Token) -> Result<RowKey, StoreErr
     RowKey::new(bytes.get(..len).unwrap_or_default())
 }
 
-/// Where the vault's row keys end and the ledger's begin.
+/// Where the rows of cards end and the vault's notes and the ledger's rows begin.
 pub(super) fn vault_end() -> Result<RowKey, StoreError> {
-    RowKey::new(&[LEDGER_SPACE])
+    super::fill::notes_begin()
 }
 
 /// The domain and token that a row key names.

@@ -259,13 +259,14 @@ fn hint_of(error: VaultError) -> Option<&'static str> {
             "two copies of the key ring were changed apart: put the one that the vault knows back"
         }
         VaultError::IndexNotFilled { .. } => {
-            "this release does not fill a new index version: put the ring from before it back"
+            "fill an index version before it is activated: put the ring from before that back"
         }
         VaultError::NewerFormat { .. } => "use a newer cardvault",
         VaultError::RestoreUnfinished => {
             "run the same `cardvault import` again, or import into a new folder"
         }
         VaultError::OtherRing => "put the ring.cvk that was made with this vault back",
+        VaultError::Refused(_) => "ask who keeps the vault's policy",
         VaultError::Log(_) => {
             "see that access.log can be written: nothing is handed out without it"
         }

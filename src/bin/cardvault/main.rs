@@ -26,6 +26,7 @@ mod rotation;
 mod rows;
 mod secrets;
 mod stats;
+mod who;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

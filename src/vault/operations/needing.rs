@@ -130,11 +130,9 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     pub(crate) async fn seen_state(&self) -> Result<Arc<RingState>, VaultError> {
         for _ in 0..TRIES {
             let state = self.state()?;
-            let guard = self.store.guard().await?.ok_or(VaultError::OtherRing)?;
-            if guard == state.guard {
+            if !self.has_moved(&state).await? {
                 return Ok(state);
             }
-            self.rings.follow(&RingSeen::from_guard(&guard)?)?;
         }
         Err(VaultError::Conflict)
     }
@@ -157,12 +155,7 @@ const fn destroyable(info: &KeyInfo) -> Result<(), KeyError> {
 }
 
 /// Whether a row's record is sealed under this card version.
-fn is_under(
-    state: &RingState,
-    name: KeyName,
-    key: &RowKey,
-    row: &Row,
-) -> Result<bool, VaultError> {
+fn is_under(state: &RingState, name: KeyName, key: &RowKey, row: &Row) -> Result<bool, VaultError> {
     let (Ok((domain, _)), Ok(parts)) = (read_row_key(key), RowParts::read(row)) else {
         return Ok(false);
     };

@@ -90,7 +90,9 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             operation: Operation::List,
             domain,
             token,
+            key: Some(KeyName::new(KeyUse::Card, version)),
             granted: true,
+            refusal: None,
         };
         let mut events: Vec<_> = under
             .tokens
@@ -146,9 +148,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             }
             let found = self.store.rows(again.clone()).await?;
             let found = again.into_iter().zip(found);
-            rows = found
-                .filter_map(|(key, row)| Some((key, row?)))
-                .collect();
+            rows = found.filter_map(|(key, row)| Some((key, row?))).collect();
         }
         step.left += u64::try_from(rows.len()).unwrap_or(u64::MAX);
         Ok(step)
@@ -212,7 +212,16 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         let fingerprint = *RowParts::read(row)?.fingerprint;
         let mut random = self.random.lock().map_err(|_| VaultError::Broken)?;
         let nonces = &mut random.nonces;
-        seal_row(sealer, nonces, now, token, &fingerprint, columns, &card).map(Some)
+        seal_row(
+            sealer,
+            nonces,
+            now,
+            token,
+            &fingerprint,
+            columns.next(),
+            &card,
+        )
+        .map(Some)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::vault::row::{Columns, RowParts, build_row};
 use crate::vault::store::{Row, Store};
 
 impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
-    /// The row anew, under the active version.
+    /// The row anew, under the active version and in its next revision.
     pub(super) fn reseal(
         &self,
         state: &RingState,
@@ -29,6 +29,19 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         card: &CardRecord,
     ) -> Result<Row, VaultError> {
         let fingerprint = *RowParts::read(row)?.fingerprint;
+        self.reseal_under(state, domain, token, &fingerprint, columns, card)
+    }
+
+    /// The row of a card anew, under the active version, with this fingerprint.
+    pub(super) fn reseal_under(
+        &self,
+        state: &RingState,
+        domain: &Domain,
+        token: &Token,
+        fingerprint: &[u8; FINGERPRINT_LEN],
+        columns: Columns,
+        card: &CardRecord,
+    ) -> Result<Row, VaultError> {
         let now = (self.clock)();
         let sealer = state.domain(domain)?.sealer(&state.ring, domain, now)?;
         let mut random = self.random.lock().map_err(|_| VaultError::Broken)?;
@@ -37,8 +50,8 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             &mut random.nonces,
             now,
             token,
-            &fingerprint,
-            columns,
+            fingerprint,
+            columns.next(),
             card,
         )
     }
@@ -81,6 +94,14 @@ pub(super) fn open_row(
     };
     let card = opener.open(parts.sealed, &binding).map_err(not_opened)?;
     Ok((parts.columns, card))
+}
+
+/// Whether the ring has no key for the row's record.
+pub(super) fn lacks(state: &RingState, domain: &Domain, row: &Row) -> bool {
+    let opener = RowParts::read(row)
+        .and_then(|parts| key_id(&parts))
+        .and_then(|id| state.domain(domain)?.opener(&state.ring, domain, &id));
+    matches!(opener, Err(VaultError::Key(KeyError::UnknownKey)))
 }
 
 /// What was opened, or none if that failed for what the row is and not for what the ring or the
