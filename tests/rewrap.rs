@@ -92,7 +92,7 @@ fn card(number: usize) -> CardRecord {
 }
 
 fn access() -> Access {
-    Access::new("custodian-1", "rotation").unwrap()
+    Access::new("custodian-1", "rotation", "host-1").unwrap()
 }
 
 fn shown(record: &CardRecord) -> String {
