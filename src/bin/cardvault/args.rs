@@ -388,12 +388,8 @@ pub(crate) struct Under {
     pub(crate) vault: VaultArgs,
     /// The version, such as card-1
     pub(crate) name: KeyName,
-    /// Who asks; goes to access.log [default: $USER]
-    #[arg(long)]
-    pub(crate) actor: Option<String>,
-    /// For what; goes to access.log
-    #[arg(long)]
-    pub(crate) purpose: String,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
 }
 
 #[derive(Debug, Args)]
@@ -402,7 +398,7 @@ pub(crate) struct Rotate {
     pub(crate) vault: VaultArgs,
     /// What the key is for
     #[arg(value_name = "USE", default_value = "card", value_parser = [
-        "card", "vaultless", "irreversible", "journal", "ledger", "archive",
+        "card", "index", "vaultless", "irreversible", "journal", "ledger", "archive",
     ])]
     pub(crate) usage: String,
     #[command(flatten)]

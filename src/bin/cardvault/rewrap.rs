@@ -9,7 +9,6 @@ use cardvault::vault::{MAX_BATCH, RewrapPace, RewrapProgress, Rewrapping, VaultE
 use serde_json::{Value, json};
 
 use crate::args::{Pace, Rewrap, Under, Vault};
-use crate::bulk::access;
 use crate::desk::grid::counted;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::folder::{Folder, FolderVault, show_mark};
@@ -145,7 +144,7 @@ fn under(args: &Under) -> Outcome<Exit> {
     if name.usage != KeyUse::Card {
         return Err(Failure::usage(what, "tokens are under card keys alone"));
     }
-    let access = access(args.actor.as_deref(), &args.purpose)?;
+    let access = args.access.access()?;
     let folder = Folder::open(&args.vault)?;
     let ring = folder.ring()?;
     show_mark(&ring);
