@@ -650,8 +650,8 @@ mod vault {
     use cardvault::SystemRandom;
     use cardvault::archive::verify;
     use cardvault::vault::{
-        Access, BlockingVault, IndexKey, LineLog, Memory, PolicyRefusal, Row, RowKey, Snapshot,
-        SnapshotStore, Store, Tokenize, Vault, Write,
+        Access, BlockingVault, IndexKey, LineLog, Memory, PolicyRefusal, RewrapPace, Rewrapping,
+        Row, RowKey, Snapshot, SnapshotStore, Store, Tokenize, Vault, Write,
     };
     use pollster::block_on;
 
@@ -745,6 +745,13 @@ mod vault {
         check("VaultStats", &debug_of(&vault.stats().unwrap()));
         check("Rewrapped", &debug_of(&vault.rewrap(None, 10).unwrap()));
         check("Checked", &debug_of(&vault.check(None, 10)));
+        let under = vault.list_under(&access, 1, None, 10);
+        check("UnderKey", &debug_of(&under.unwrap()));
+        check("Needed", &debug_of(&vault.needed(KeyName::new(KeyUse::Card, 1))));
+        let mut rewrapping = Rewrapping::new(RewrapPace::FULL);
+        while block_on(rewrapping.step(vault.vault())).unwrap() {}
+        check("Rewrapping", &debug_of(&rewrapping));
+        check("a cursor", &hex(&rewrapping.cursor()));
         archives(&vault, &store, &access, &check);
         check("a vault", &debug_of(&vault));
         check("a store", &debug_of(&store));
@@ -1583,8 +1590,14 @@ const LISTED: &[&str] = &[
     "Operation",
     "Part",
     "PolicyRefusal",
+    "Elsewhere",
+    "Needed",
+    "RewrapPace",
+    "RewrapProgress",
     "Rewrapped",
+    "Rewrapping",
     "Row",
+    "UnderKey",
     "RowKey",
     "StoreError",
     "Tokenize",
