@@ -857,7 +857,7 @@ fn a_rotation_moves_records_and_goes_on_after_an_interruption() {
         .spawn()
         .unwrap();
     let cursor = bench.path("v/rotation-card");
-    while !fs::read_to_string(&cursor).is_ok_and(|text| text.len() > 150) {
+    while !fs::read_to_string(&cursor).is_ok_and(|text| text.len() > 100) {
         assert!(child.try_wait().unwrap().is_none());
         thread::sleep(Duration::from_millis(20));
     }
