@@ -19,13 +19,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use cardvault::UnixSeconds;
 use cardvault::keys::{Cryptoperiod, Domain, KeyRing, KeyUse, RingMark};
 use cardvault::token::Token;
 use cardvault::vault::{
     Access, BlockingVault, Embedded, EmbeddedOptions, LineLog, ROW_LEN, RewrapPace, Rewrapping,
     Tokenize, Vault,
 };
-use cardvault::UnixSeconds;
 use pollster::block_on;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -78,8 +78,14 @@ fn main() {
         ("detokenize", alone.detokenize, beside.detokenize),
     ] {
         let (alone, beside) = (percentiles(alone), percentiles(beside));
-        println!("{:>9.0} us p50 {:>9.0} us p99  {name}, alone", alone.0, alone.1);
-        println!("{:>9.0} us p50 {:>9.0} us p99  {name}, beside a rewrap", beside.0, beside.1);
+        println!(
+            "{:>9.0} us p50 {:>9.0} us p99  {name}, alone",
+            alone.0, alone.1
+        );
+        println!(
+            "{:>9.0} us p50 {:>9.0} us p99  {name}, beside a rewrap",
+            beside.0, beside.1
+        );
         println!("ratio of p99 {:.2} (at most 2)", beside.1 / alone.1);
     }
 }
@@ -116,7 +122,9 @@ impl Rotating {
         let store = Embedded::create(folder, &EmbeddedOptions::default()).unwrap();
         let now = UnixSeconds::now();
         let log = LineLog::new(std::io::sink());
-        let vault = block_on(Vault::open(store, ring(1, now), log)).unwrap().blocking();
+        let vault = block_on(Vault::open(store, ring(1, now), log))
+            .unwrap()
+            .blocking();
         let mut tokens = Vec::new();
         for start in (0..rows).step_by(10_000) {
             let cards: Vec<_> = (start..rows.min(start + 10_000)).map(card).collect();
@@ -187,7 +195,9 @@ fn callers(
         let tokenizing = scope.spawn(|| {
             paced(turn, Duration::from_millis(20), |_| {
                 let n = vault.next.fetch_add(1, Ordering::Relaxed);
-                let made = vault.vault.tokenize(&domain, &card(n), &Tokenize::convergent());
+                let made = vault
+                    .vault
+                    .tokenize(&domain, &card(n), &Tokenize::convergent());
                 assert!(!made.unwrap().existing);
             })
         });
@@ -228,7 +238,10 @@ struct Bare(Database);
 impl Bare {
     fn new(path: &Path, rows: u64) -> Self {
         let cache = EmbeddedOptions::default().cache;
-        let db = Database::builder().set_cache_size(cache).create(path).unwrap();
+        let db = Database::builder()
+            .set_cache_size(cache)
+            .create(path)
+            .unwrap();
         for start in (0..rows).step_by(10_000) {
             let writing = db.begin_write().unwrap();
             {

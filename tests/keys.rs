@@ -530,7 +530,10 @@ fn a_clock_that_jumps_leaves_no_period_that_is_too_long_or_too_short() {
     }
     let within = UnixSeconds(NOW.0 - CLOCK_TOLERANCE);
     ring.activate(name, within).unwrap();
-    assert_eq!(ring.info(name).unwrap().not_after(), Some(within.plus(YEAR)));
+    assert_eq!(
+        ring.info(name).unwrap().not_after(),
+        Some(within.plus(YEAR))
+    );
     assert_eq!(ring.due(NOW, 0).count(), 0);
 
     // A clock ten years ahead activates the next one; once it is set right, that is due.
@@ -539,7 +542,10 @@ fn a_clock_that_jumps_leaves_no_period_that_is_too_long_or_too_short() {
     ring.activate(next, ahead).unwrap();
     let due: Vec<_> = ring.due(NOW, 0).collect();
     assert_eq!(due.len(), 1, "{due:?}");
-    assert_eq!((due[0].name, due[0].action, due[0].at), (next, DueAction::Replace, NOW));
+    assert_eq!(
+        (due[0].name, due[0].action, due[0].at),
+        (next, DueAction::Replace, NOW)
+    );
     // And its successor has a period by the right time.
     let third = ring.add(KeyUse::Card, year, NOW, &mut rng).unwrap();
     ring.activate(third, NOW).unwrap();

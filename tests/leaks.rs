@@ -644,7 +644,7 @@ fn sealed_rings_show_nothing() {
 
 #[cfg(feature = "vault")]
 mod vault {
-    use std::io::Write as _;
+    use std::io::{self, Write as _};
     use std::sync::{Arc, Mutex};
 
     use cardvault::SystemRandom;
@@ -700,6 +700,33 @@ mod vault {
         check("Item", &debug_of(&block_on(snapshot.next(10))));
     }
 
+    /// A step that leaves a row.
+    fn index_fills(record: &CardRecord, domain: &Domain, check: &dyn Fn(&str, &str)) {
+        let mut ring = ring_with(ROOT, NOW);
+        let period = Cryptoperiod::default_of(KeyUse::Index);
+        let name = ring.add(KeyUse::Index, period, NOW, &mut rng()).unwrap();
+        ring.begin_filling(name).unwrap();
+        let store = Arc::new(Memory::new());
+        let log = LineLog::new(io::sink());
+        let vault = Vault::open_with(Arc::clone(&store), ring, log, || SystemRandom, || NOW);
+        let vault = block_on(vault).unwrap().blocking();
+        vault.tokenize(domain, record, &Tokenize::fresh()).unwrap();
+        let (token, expected) = block_on(store.scan(None, None, 1)).unwrap().remove(0);
+        let mut bytes = expected.as_bytes().to_vec();
+        bytes[100] ^= 1;
+        let row = cardvault::vault::Row::new(&bytes).unwrap();
+        let write = cardvault::vault::Write::Replace {
+            token,
+            expected,
+            row,
+        };
+        block_on(store.write(None, vec![write])).unwrap();
+        let step = vault.fill_index(10).unwrap();
+        assert_eq!(step.left.len(), 1);
+        check("IndexFill", &debug_of(&step));
+        check("LeftRow", &debug_of(&step.left[0]));
+    }
+
     #[test]
     fn the_vault_shows_nothing() {
         let (number, key) = (Forbidden::number(DIGITS), Forbidden::key(&ROOT));
@@ -735,7 +762,7 @@ mod vault {
             );
             check(
                 "Metadata",
-                &debug_of(&vault.metadata(&domain, &given.token)),
+                &debug_of(&vault.metadata(&access, &domain, &given.token)),
             );
         }
         check(
@@ -747,11 +774,16 @@ mod vault {
         check("Checked", &debug_of(&vault.check(None, 10)));
         let under = vault.list_under(&access, 1, None, 10);
         check("UnderKey", &debug_of(&under.unwrap()));
-        check("Needed", &debug_of(&vault.needed(KeyName::new(KeyUse::Card, 1))));
+        check(
+            "Needed",
+            &debug_of(&vault.needed(KeyName::new(KeyUse::Card, 1))),
+        );
         let mut rewrapping = Rewrapping::new(RewrapPace::FULL);
         while block_on(rewrapping.step(vault.vault())).unwrap() {}
         check("Rewrapping", &debug_of(&rewrapping));
         check("a cursor", &hex(&rewrapping.cursor()));
+        check("IndexDropped", &debug_of(&vault.drop_index(None, 10)));
+        index_fills(&record, &domain, &check);
         archives(&vault, &store, &access, &check);
         check("a vault", &debug_of(&vault));
         check("a store", &debug_of(&store));
@@ -820,7 +852,6 @@ mod vault {
         for refusal in [
             PolicyRefusal::NotGranted,
             PolicyRefusal::BudgetUsedUp { renews: NOW },
-            PolicyRefusal::TooFast { renews: NOW },
         ] {
             check("PolicyRefusal", &error_of(&refusal));
         }
@@ -1576,12 +1607,18 @@ const LISTED: &[&str] = &[
     "AccessError",
     "AccessEvent",
     "AccessLogError",
+    "AccessPolicy",
     "BlockingVault",
+    "Budget",
     "CardTokens",
     "Embedded",
     "EmbeddedOptions",
     "Found",
+    "Grant",
     "Guard",
+    "IndexDropped",
+    "IndexFill",
+    "LeftRow",
     "IndexKey",
     "FileLog",
     "LineLog",
@@ -1589,6 +1626,8 @@ const LISTED: &[&str] = &[
     "Metadata",
     "Operation",
     "Part",
+    "PolicyError",
+    "PolicyFault",
     "PolicyRefusal",
     "Elsewhere",
     "Needed",
@@ -1599,6 +1638,7 @@ const LISTED: &[&str] = &[
     "Row",
     "UnderKey",
     "RowKey",
+    "Spent",
     "StoreError",
     "Tokenize",
     "Tokenized",

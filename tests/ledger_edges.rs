@@ -842,7 +842,9 @@ fn rows_are_bound_anew_and_the_old_key_can_be_destroyed() {
         let first = KeyName::new(KeyUse::Ledger, 1);
         let needed = ledger.needed(first).unwrap().rows.unwrap();
         let counted = all_rows(&*store);
-        let counted = counted.iter().filter(|(_, row)| row.as_bytes()[2..6] == [0, 0, 0, 1]);
+        let counted = counted
+            .iter()
+            .filter(|(_, row)| row.as_bytes()[2..6] == [0, 0, 0, 1]);
         assert_eq!(needed, counted.count() as u64);
         let refused = ledger.destroy_key(&mut at_hand, first, Elsewhere::Unneeded);
         let refusal = VaultError::KeyNeeded {

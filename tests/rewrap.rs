@@ -114,13 +114,21 @@ fn vault_of(versions: &[u8]) -> (Arc<Memory>, Shared, Vec<Token>) {
     let last = versions.iter().copied().max().unwrap_or(1);
     for version in 1..=last {
         let vault = open(&store, ring(version)).unwrap();
-        for (n, _) in versions.iter().enumerate().filter(|(_, of)| **of == version) {
+        for (n, _) in versions
+            .iter()
+            .enumerate()
+            .filter(|(_, of)| **of == version)
+        {
             let token = vault.tokenize(&domain(n % 3), &card(n), &Tokenize::convergent());
             tokens[n] = Some(token.unwrap().token);
         }
     }
     let vault = open(&store, ring(last)).unwrap();
-    (store, vault, tokens.into_iter().map(Option::unwrap).collect())
+    (
+        store,
+        vault,
+        tokens.into_iter().map(Option::unwrap).collect(),
+    )
 }
 
 fn whole<S: Store>(vault: &Shared<S>) -> Rewrapping {
@@ -252,7 +260,7 @@ proptest! {
         for ((shop, token), (mask, expires)) in &there {
             let record = vault.detokenize(&access(), &domain(*shop), token).unwrap();
             prop_assert_eq!(&shown(&record), mask);
-            let metadata = vault.metadata(&domain(*shop), token).unwrap();
+            let metadata = vault.metadata(&access(), &domain(*shop), token).unwrap();
             prop_assert_eq!(metadata.expires, *expires);
         }
         prop_assert_eq!(vault.stats().unwrap().tokens, there.len() as u64);
@@ -313,8 +321,14 @@ fn rows_that_change_within_a_step_keep_their_change() {
     let vault = open(&hooked, ring(2)).unwrap();
     let step = vault.rewrap(None, 10).unwrap();
     assert_eq!((step.seen, step.moved, step.left), (5, 2, 0));
-    assert_eq!(vault.metadata(&domain(0), &tokens[0]).unwrap().expires, expires);
-    assert_eq!(vault.exists(&domain(1), &tokens[1]), Ok(false));
+    assert_eq!(
+        vault
+            .metadata(&access(), &domain(0), &tokens[0])
+            .unwrap()
+            .expires,
+        expires
+    );
+    assert_eq!(vault.exists(&access(), &domain(1), &tokens[1]), Ok(false));
     assert_eq!(by_key(&vault), ["card-2:4"]);
 }
 
@@ -416,7 +430,10 @@ fn of_two_rotations_at_once_one_wins_and_nothing_is_lost() {
         assert_eq!(ends[loser], Err(VaultError::ForkedRing { generation: 17 }));
         // The loser writes nothing any more, and the winner has all.
         let stale = vaults[loser].tokenize(&domain(0), &card(1), &Tokenize::fresh());
-        assert!(matches!(stale, Err(VaultError::StaleRing { .. })), "{stale:?}");
+        assert!(
+            matches!(stale, Err(VaultError::StaleRing { .. })),
+            "{stale:?}"
+        );
         assert_eq!(by_key(&vaults[winner]), ["card-2:30"]);
         for (n, token) in tokens.iter().enumerate() {
             let record = vaults[winner].detokenize(&access(), &domain(n % 3), token);
@@ -451,7 +468,10 @@ fn a_key_is_destroyed_when_nothing_needs_it() {
     assert_eq!(unknown, Err(KeyError::UnknownVersion { name }.into()));
     // Rings that are not the one in use.
     let stale = destroy(&vault, &mut ring(1), "card-1");
-    assert!(matches!(stale, Err(VaultError::StaleRing { .. })), "{stale:?}");
+    assert!(
+        matches!(stale, Err(VaultError::StaleRing { .. })),
+        "{stale:?}"
+    );
     // Out of use in a ring that no other writer knows of.
     let mut ahead = ring(2);
     ahead.deactivate(key("card-2"), NOW).unwrap();
@@ -513,13 +533,20 @@ fn what_is_under_a_version_is_listed_and_logged_first() {
     assert_eq!(listed, wanted);
     let lines = LOG.0.lock().unwrap().take().unwrap();
     for (domain, token) in &wanted {
-        let named = format!("domain=\"{domain}\" token={token}");
+        let named = format!("domain=\"{domain}\" token={token} key=card-1");
         let named = lines.iter().filter(|line| line.ends_with(&named));
         assert_eq!(named.count(), 1, "{lines:?}");
     }
-    assert!(lines.iter().all(|line| line.contains("operation=list outcome=granted")));
+    assert!(
+        lines
+            .iter()
+            .all(|line| line.contains("operation=list outcome=granted"))
+    );
     let refused = vault.list_under(&access(), 1, None, 10).err();
     assert!(matches!(refused, Some(VaultError::Log(_))));
     let unknown = vault.list_under(&access(), 7, None, 10).err();
-    assert!(matches!(unknown, Some(VaultError::Key(KeyError::UnknownVersion { .. }))));
+    assert!(matches!(
+        unknown,
+        Some(VaultError::Key(KeyError::UnknownVersion { .. }))
+    ));
 }

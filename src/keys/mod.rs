@@ -50,8 +50,7 @@ pub use error::KeyError;
 pub use name::{KeyName, KeyNameError, KeyUse};
 pub use ring::{
     CLOCK_TOLERANCE, Cryptoperiod, Due, DueAction, IndexVersions, KeyInfo, KeyRing, MAX_KEYS,
-    RING_ID_LEN, RingId,
-    RingMark, VAULTLESS_GENERATIONS, VAULTLESS_RESIDUES,
+    RING_ID_LEN, RingId, RingMark, VAULTLESS_GENERATIONS, VAULTLESS_RESIDUES,
 };
 pub use state::KeyState;
 

@@ -8,6 +8,10 @@ pub mod promises {}
 #[doc = include_str!("choices.md")]
 pub mod choices {}
 
+#[cfg(feature = "vault")]
+#[doc = include_str!("access.md")]
+pub mod access {}
+
 #[doc = include_str!("archive.md")]
 pub mod archive {}
 
@@ -25,6 +29,10 @@ pub mod ledger {}
 
 #[doc = include_str!("store.md")]
 pub mod store {}
+
+#[cfg(feature = "vault")]
+#[doc = include_str!("rotation.md")]
+pub mod rotation {}
 
 #[doc = include_str!("c.md")]
 pub mod c {}

@@ -11,7 +11,7 @@ use crate::formats::{Shape, Vaultless};
 use crate::journal::args::Journal;
 use crate::ledger::args::Ledger;
 use crate::refund::args::Refund;
-use crate::who::AccessArgs;
+use crate::who::{AccessArgs, KeyAccessArgs};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -69,6 +69,9 @@ pub(crate) enum Command {
     /// List and change the keys of a vault
     #[command(subcommand)]
     Keys(Keys),
+    /// Show what a policy says of who may do what
+    #[command(subcommand)]
+    Policy(crate::policy::Policy),
     /// Count what a vault holds
     Stats(Stats),
     /// Move a vault's records from retired keys to the active one; list what is under a key
@@ -305,6 +308,8 @@ pub(crate) struct Add {
     /// Days in which it opens data, from its activation
     #[arg(long, value_name = "DAYS", requires = "seal_days")]
     pub(crate) open_days: Option<u32>,
+    #[command(flatten)]
+    pub(crate) access: KeyAccessArgs,
 }
 
 #[derive(Debug, Args)]
@@ -313,6 +318,8 @@ pub(crate) struct Change {
     pub(crate) vault: VaultArgs,
     /// The version, such as card-2
     pub(crate) name: KeyName,
+    #[command(flatten)]
+    pub(crate) access: KeyAccessArgs,
 }
 
 #[derive(Debug, Args)]
@@ -380,6 +387,8 @@ pub(crate) struct Rewrap {
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) access: KeyAccessArgs,
 }
 
 #[derive(Debug, Args)]
@@ -406,6 +415,8 @@ pub(crate) struct Rotate {
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) access: KeyAccessArgs,
 }
 
 fn delimiter(text: &str) -> Result<u8, String> {

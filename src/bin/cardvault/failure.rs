@@ -230,7 +230,9 @@ impl From<KeyError> for Failure {
             KeyError::NoActive { usage } => failure.hint(format!(
                 "`cardvault keys add FOLDER {usage}`, then `keys activate`"
             )),
-            KeyError::Clock { .. } => failure.hint("set the clock; `cardvault keys list` shows the times"),
+            KeyError::Clock { .. } => {
+                failure.hint("set the clock; `cardvault keys list` shows the times")
+            }
             KeyError::UnknownVersion { .. } => {
                 failure.hint("`cardvault keys list` shows the versions")
             }

@@ -1,5 +1,5 @@
-//! A vault's folder: `vault.redb`, the sealed key ring in `ring.cvk`, `access.log`, and once a
-//! terminal's journal was begun `journals`.
+//! A vault's folder: `vault.redb`, the sealed key ring in `ring.cvk`, `access.log`, `policy.toml` if
+//! somebody put one there, and once a terminal's journal was begun `journals`.
 //!
 //! A change of the ring writes the new ring file first and tells the vault after it. The vault's
 //! guard remembers the newest generation it has seen and takes any newer one, so a cut between
@@ -26,6 +26,7 @@ use cardvault::vault::{
 use crate::args::{Unlock, VaultArgs};
 use crate::failure::{Failure, Outcome};
 use crate::files::{Draft, Readers, owner_folder};
+use crate::policy::enforce;
 use crate::secrets::Protector;
 
 const RING_FILE: &str = "ring.cvk";
@@ -195,9 +196,12 @@ impl Folder {
         FileLog::open(&path).map_err(Failure::at(&path))
     }
 
-    /// The vault in `store`, which is this folder's.
+    /// The vault in `store`, which is this folder's, under the folder's policy.
     pub(crate) fn vault_in(&self, store: Embedded, ring: KeyRing) -> Outcome<FolderVault> {
-        BlockingVault::open(store, ring, self.log()?).map_err(|error| self.failure(error))
+        let vault = BlockingVault::open(store, ring, self.log()?);
+        let vault = vault.map_err(|error| self.failure(error))?;
+        enforce(&self.path, &self.path.join(LOG_FILE), &vault)?;
+        Ok(vault)
     }
 
     fn store_ring(&mut self, ring: &KeyRing, cost: Argon2Cost) -> Outcome<()> {

@@ -4,7 +4,7 @@
 
 use cardvault::keys::{Cryptoperiod, DueAction, Kek, KeyInfo, KeyName, KeyRing, KeyUse};
 use cardvault::ledger::{Ledger, LedgerError};
-use cardvault::vault::{Elsewhere, VaultError};
+use cardvault::vault::{Elsewhere, Operation, VaultError};
 use cardvault::{SystemRandom, UnixSeconds};
 use serde_json::{Value, json};
 
@@ -16,6 +16,7 @@ use crate::folder::{Folder, FolderVault, show_mark};
 use crate::rewrap::compromised_hint;
 use crate::rotate;
 use crate::secrets::{draw_components, read_component};
+use crate::who::KeyAccessArgs;
 
 const DAY: u64 = 24 * 60 * 60;
 
@@ -138,6 +139,7 @@ fn add(args: &Add) -> Outcome<()> {
     };
     let (mut folder, vault, mut ring) = open_for_change(&args.vault)?;
     let name = ring.add(usage, period, UnixSeconds::now(), &mut SystemRandom)?;
+    record(&vault, &args.access, Operation::AddKey, name)?;
     let info = *ring.info(name)?;
     folder.change_ring(&vault, ring)?;
     crate::show(&format!("{name} {} {}\n", info.state, info.check_value))
@@ -151,15 +153,21 @@ pub(crate) fn usage(what: &str, name: &str) -> Outcome<KeyUse> {
 }
 
 fn activate(args: &Change) -> Outcome<()> {
-    change(args, |ring, name, now| Ok(ring.activate(name, now)?))
+    change(args, Operation::ActivateKey, |ring, name, now| {
+        Ok(ring.activate(name, now)?)
+    })
 }
 
 fn retire(args: &Retire) -> Outcome<()> {
     let name = args.change.name;
     if !args.compromised {
-        return change(&args.change, |ring, name, now| Ok(ring.deactivate(name, now)?));
+        return change(&args.change, Operation::RetireKey, |ring, name, now| {
+            Ok(ring.deactivate(name, now)?)
+        });
     }
-    change(&args.change, |ring, name, now| Ok(ring.compromise(name, now)?))?;
+    change(&args.change, Operation::CompromiseKey, |ring, name, now| {
+        Ok(ring.compromise(name, now)?)
+    })?;
     let folder = Folder::open(&args.change.vault)?;
     let path = folder.path().display().to_string();
     crate::show(&compromised_hint(&folder.ring()?, name, &path))
@@ -170,6 +178,7 @@ fn destroy(args: &Destroy) -> Outcome<()> {
     let (mut folder, vault, mut ring) = open_for_change(&args.change.vault)?;
     let path = folder.path().display().to_string();
     destroy_unneeded(&vault, &mut ring, name, args.unused, &path)?;
+    record(&vault, &args.change.access, Operation::DestroyKey, name)?;
     folder.change_ring(&vault, ring)?;
     crate::show(&format!(
         "{name} destroyed; destroy older copies of the ring file, and archives that carry it, too\n"
@@ -244,17 +253,34 @@ fn components(args: &Components) -> Outcome<()> {
 
 fn change(
     args: &Change,
+    operation: Operation,
     how: impl FnOnce(&mut KeyRing, KeyName, UnixSeconds) -> Outcome<()>,
 ) -> Outcome<()> {
     let (mut folder, vault, mut ring) = open_for_change(&args.vault)?;
     how(&mut ring, args.name, UnixSeconds::now())?;
     let state = ring.info(args.name)?.state;
+    record(&vault, &args.access, operation, args.name)?;
     folder.change_ring(&vault, ring)?;
     crate::show(&format!("{} {state}\n", args.name))
 }
 
+/// Asks the policy, and logs what is about to be done with a key.
+pub(crate) fn record(
+    vault: &FolderVault,
+    who: &KeyAccessArgs,
+    operation: Operation,
+    name: KeyName,
+) -> Outcome<()> {
+    let access = who.access(operation.as_str())?;
+    vault
+        .record(&access, operation, None, Some(name))
+        .map_err(|error| Failure::vault(operation.as_str(), error))
+}
+
 /// The vault is open while its ring changes: see [`crate::folder`].
-pub(crate) fn open_for_change(args: &crate::args::VaultArgs) -> Outcome<(Folder, FolderVault, KeyRing)> {
+pub(crate) fn open_for_change(
+    args: &crate::args::VaultArgs,
+) -> Outcome<(Folder, FolderVault, KeyRing)> {
     let folder = Folder::open(args)?;
     let ring = folder.ring()?;
     show_mark(&ring);

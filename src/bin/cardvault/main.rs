@@ -18,6 +18,7 @@ mod journal;
 mod keys;
 mod ledger;
 mod letters;
+mod policy;
 mod progress;
 mod refund;
 mod rewrap;
@@ -71,6 +72,7 @@ fn run(cli: Cli) -> Outcome<Exit> {
         Command::Mask(args) => bulk::mask(&args, cli.quiet),
         Command::Inspect(args) => inspect::run(&args),
         Command::Keys(command) => keys::run(&command, cli.quiet),
+        Command::Policy(command) => policy::run(&command),
         Command::Stats(args) => stats::stats(&args),
         Command::Vault(command) => rewrap::run(&command, cli.quiet),
         Command::Export(args) => archive::export(&args, cli.quiet),

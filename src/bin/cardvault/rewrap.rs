@@ -5,13 +5,14 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use cardvault::keys::{KeyName, KeyRing, KeyUse};
-use cardvault::vault::{MAX_BATCH, RewrapPace, RewrapProgress, Rewrapping, VaultError};
+use cardvault::vault::{MAX_BATCH, Operation, RewrapPace, RewrapProgress, Rewrapping, VaultError};
 use serde_json::{Value, json};
 
 use crate::args::{Pace, Rewrap, Under, Vault};
 use crate::desk::grid::counted;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::folder::{Folder, FolderVault, show_mark};
+use crate::keys::record;
 use crate::progress::{Unit, progress};
 use crate::rotation::Rotation;
 
@@ -34,6 +35,7 @@ fn rewrap(args: &Rewrap, quiet: bool) -> Outcome<Exit> {
     let name = ring.active(KeyUse::Card)?.name;
     let rotation = Rotation::open(&folder, KeyUse::Card)?;
     let vault = folder.vault(ring)?;
+    record(&vault, &args.access, Operation::Rewrap, name)?;
     let limit = args.limit.unwrap_or(u64::MAX);
     let (progress, is_done) = move_records(&vault, rotation, name, &args.pace, limit, quiet)?;
     if args.json {
@@ -65,7 +67,9 @@ pub(crate) fn move_records(
     let failed = |error: VaultError| {
         Failure::vault("rewrap", error).or_hint("run the same command again: it goes on from here")
     };
-    let pace = pace.rate.map_or(RewrapPace::FULL, |rate| RewrapPace::FULL.at_most(rate));
+    let pace = pace
+        .rate
+        .map_or(RewrapPace::FULL, |rate| RewrapPace::FULL.at_most(rate));
     let unfinished = rotation.unfinished.as_ref();
     let mut rewrapping = unfinished
         .filter(|unfinished| unfinished.name == name)
@@ -108,10 +112,7 @@ pub(crate) fn move_records(
 
 pub(crate) fn moved_text(progress: &RewrapProgress, name: KeyName) -> String {
     let rows = counted(progress.seen, "row");
-    let mut text = format!(
-        "{rows} seen, {} sealed anew under {name}\n",
-        progress.moved
-    );
+    let mut text = format!("{rows} seen, {} sealed anew under {name}\n", progress.moved);
     if progress.left > 0 {
         text.push_str(&format!("{} left\n", progress.left));
     }
@@ -133,7 +134,10 @@ pub(crate) fn all_moved(progress: &RewrapProgress) -> Outcome<Exit> {
     }
     Err(Failure::keys(
         "rewrap",
-        format!("{} do not open and were left", counted(progress.left, "record")),
+        format!(
+            "{} do not open and were left",
+            counted(progress.left, "record")
+        ),
     )
     .hint("`cardvault stats` counts what no key opens; `cardvault import` of a backup restores it"))
 }

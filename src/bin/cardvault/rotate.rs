@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use cardvault::keys::{Cryptoperiod, KeyName, KeyRing, KeyState, KeyUse};
 use cardvault::ledger::{BlockingLedger, Ledger, LedgerError, MAX_PAGE};
-use cardvault::vault::{Embedded, MAX_BATCH, RewrapPace, RewrapProgress, Rewrapping};
+use cardvault::vault::{Embedded, MAX_BATCH, Operation, RewrapPace, RewrapProgress, Rewrapping};
 use cardvault::{SystemRandom, UnixSeconds};
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ use crate::args::{Pace, Rotate};
 use crate::desk::grid::counted;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::folder::{Folder, FolderVault};
-use crate::keys::{open_for_change, usage};
+use crate::keys::{open_for_change, record, usage};
 use crate::progress::{Unit, progress};
 use crate::rewrap::{all_moved, move_records, moved_json, moved_text};
 use crate::rotation::Rotation;
@@ -23,25 +23,33 @@ pub(crate) fn run(args: &Rotate, quiet: bool) -> Outcome<Exit> {
     let usage = usage("keys rotate", &args.usage)?;
     let (mut folder, vault, ring) = open_for_change(&args.vault)?;
     let rotation = Rotation::open(&folder, usage)?;
-    let unfinished = rotation.unfinished.as_ref().map(|unfinished| unfinished.name);
+    let unfinished = rotation
+        .unfinished
+        .as_ref()
+        .map(|unfinished| unfinished.name);
     let in_use = |name: &KeyName| {
         let info = ring.info(*name);
         info.is_ok_and(|info| info.filling || info.state == KeyState::Active)
     };
     let name = match unfinished.filter(in_use) {
         Some(name) => name,
-        None => begin(&mut folder, &vault, ring, usage, &rotation)?,
+        None => begin(&mut folder, &vault, ring, usage, &rotation, args)?,
     };
     if usage == KeyUse::Index {
-        fill(&mut folder, &vault, name, &args.pace, quiet)?;
+        fill(&mut folder, &vault, name, args, quiet)?;
     }
     let ring = folder.ring()?;
     if !args.json {
-        let how = if unfinished == Some(name) { " again" } else { "" };
+        let how = if unfinished == Some(name) {
+            " again"
+        } else {
+            ""
+        };
         crate::show(&format!("{name} is active{how}\n"))?;
     }
     let moved = match usage {
         KeyUse::Card => {
+            record(&vault, &args.access, Operation::Rewrap, name)?;
             let rotation = Rotation::open(&folder, usage)?;
             Some(move_records(&vault, rotation, name, &args.pace, u64::MAX, quiet)?.0)
         }
@@ -64,6 +72,7 @@ fn begin(
     mut ring: KeyRing,
     usage: KeyUse,
     rotation: &Rotation,
+    args: &Rotate,
 ) -> Outcome<KeyName> {
     let filling = ring.versions().find(|info| info.filling);
     if let Some(name) = filling.map(|info| info.name)
@@ -74,10 +83,12 @@ fn begin(
     let now = UnixSeconds::now();
     let period = Cryptoperiod::default_of(usage);
     let name = ring.add(usage, period, now, &mut SystemRandom)?;
+    record(vault, &args.access, Operation::AddKey, name)?;
     if usage == KeyUse::Index {
         ring.begin_filling(name)?;
     } else {
         ring.activate(name, now)?;
+        record(vault, &args.access, Operation::ActivateKey, name)?;
     }
     rotation.keep(name, &Rewrapping::new(RewrapPace::FULL).cursor())?;
     folder.change_ring(vault, ring)?;
@@ -89,7 +100,7 @@ fn fill(
     folder: &mut Folder,
     vault: &FolderVault,
     name: KeyName,
-    pace: &Pace,
+    args: &Rotate,
     quiet: bool,
 ) -> Outcome<()> {
     let mut ring = folder.ring()?;
@@ -100,7 +111,7 @@ fn fill(
     let rows = vault.count().map_err(failed)?;
     let bar = progress(Some(rows), Unit::Rows, "filling", quiet);
     let mut left = 0;
-    let filled = pace.each(MAX_BATCH, |limit| {
+    let filled = args.pace.each(MAX_BATCH, |limit| {
         let step = vault.fill_index(limit).map_err(failed)?;
         bar.set_position(step.seen_in_all);
         left = step.left_in_all;
@@ -113,9 +124,12 @@ fn fill(
             "index",
             format!("{} cannot be put under {name}", counted(left, "row")),
         )
-        .hint("`cardvault stats` counts what no key opens; restore it or delete its tokens first"));
+        .hint(
+            "`cardvault stats` counts what no key opens; restore it or delete its tokens first",
+        ));
     }
     ring.activate(name, UnixSeconds::now())?;
+    record(vault, &args.access, Operation::ActivateKey, name)?;
     folder.change_ring(vault, ring)
 }
 

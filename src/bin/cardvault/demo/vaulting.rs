@@ -12,8 +12,8 @@ use cardvault::card::{CardRecord, Pan};
 use cardvault::keys::{Cryptoperiod, Domain, KeyName, KeyUse};
 use cardvault::token::Token;
 use cardvault::vault::{
-    Access, BlockingVault, Embedded, EmbeddedOptions, FILE_NAME, RewrapPace, Rewrapping,
-    Tokenize, Tokenized, VaultError,
+    Access, BlockingVault, Embedded, EmbeddedOptions, FILE_NAME, RewrapPace, Rewrapping, Tokenize,
+    Tokenized, VaultError,
 };
 
 use super::cards::{SHOWN, UNIONPAY_FAILS_LUHN};
