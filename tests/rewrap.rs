@@ -140,11 +140,15 @@ fn whole<S: Store>(vault: &Shared<S>) -> Rewrapping {
     rewrapping
 }
 
+type Hook = Box<dyn Fn(&[Write]) + Send + Sync>;
+/// A vault that a hook is given once it is there.
+type Later<S> = Mutex<Option<Arc<Vault<Arc<S>, SystemRandom>>>>;
+
 /// A store that does something before each write, and gives at most `page` rows a scan.
 struct Hooked {
     store: Arc<Memory>,
     page: usize,
-    before: Box<dyn Fn(&[Write]) + Send + Sync>,
+    before: Hook,
 }
 
 impl Store for Hooked {
@@ -224,9 +228,10 @@ proptest! {
         let mut events = events.into_iter();
         while block_on(rewrapping.step(vault.vault())).unwrap() {
             match events.next() {
-                Some(Between::Delete(n)) if n < tokens.len() => {
-                    if there.remove(&(n % 3, tokens[n])).is_some() {
-                        vault.delete(&access(), &domain(n % 3), &tokens[n]).unwrap();
+                Some(Between::Delete(n)) => {
+                    let token = tokens.get(n).filter(|token| there.remove(&(n % 3, **token)).is_some());
+                    if let Some(token) = token {
+                        vault.delete(&access(), &domain(n % 3), token).unwrap();
                     }
                 }
                 Some(Between::Expire(n)) if n < tokens.len() => {
@@ -335,7 +340,7 @@ fn rows_that_change_within_a_step_keep_their_change() {
 #[test]
 fn a_ring_that_changes_within_a_step_takes_its_rows_along() {
     let (store, other, _) = vault_of(&[1, 1, 1, 2]);
-    let vault: Arc<Mutex<Option<Arc<Vault<Arc<Hooked>, SystemRandom>>>>> = Arc::default();
+    let vault: Arc<Later<Hooked>> = Arc::default();
     let (hand, times) = (Arc::clone(&vault), AtomicUsize::new(0));
     let hooked = Arc::new(Hooked {
         store,
@@ -411,10 +416,10 @@ fn of_two_rotations_at_once_one_wins_and_nothing_is_lost() {
         let (store, _, tokens) = vault_of(&[1; 30]);
         let vaults = [0, 1].map(|_| open(&store, ring(1)).unwrap());
         let start = Barrier::new(2);
-        let rotate = |(n, vault): (usize, &Shared)| {
+        let rotate = |(n, vault): (u8, &Shared)| {
             let mut ring = ring(1);
             // Each draws a key of its own.
-            add(&mut ring, KeyUse::Card, &mut rng(100 + 2 * round + n as u8));
+            add(&mut ring, KeyUse::Card, &mut rng(100 + 2 * round + n));
             start.wait();
             vault.set_ring(ring)?;
             Ok(whole(vault).progress().moved)
