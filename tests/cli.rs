@@ -1060,3 +1060,87 @@ fn keys_of_other_uses_rotate() {
     );
     assert_eq!(bench.read("again"), bench.read("tokens"));
 }
+
+#[test]
+fn a_purge_is_tried_dry_confirmed_done_and_ends_with_the_key() {
+    let bench = Bench::new();
+    let input = cards(30);
+    let expired = ["tokenize", "v", "-", "--valid-days", "0"];
+    let gone = bench.output(&expired, &input);
+    let kept = bench.output(&["tokenize", "v", "-", "--domain", "kept"], &input);
+    let held = bench.output(&[&expired[..], &["--domain", "held"]].concat(), &input);
+    let purge = ["vault", "purge", "v", "--policy", "policy.toml"];
+    bench.fails(4, "policy.toml", &purge);
+    bench.write("policy.toml", "[default]\nexpired_day = 1\n");
+    bench.fails(
+        4,
+        "line 2: no such setting here; there are age_days,",
+        &purge,
+    );
+    bench.write("policy.toml", "[default]\nexpired_days = 0\n");
+    bench.write(
+        "holds.toml",
+        "[[hold]]\ndomain = \"held\"\nreason = \"case 7\"\n",
+    );
+    let purge = [&purge[..], &["--hold", "holds.toml"]].concat();
+    let with = |more: &[&'static str]| [&purge[..], more].concat();
+    let dry = bench.output(&with(&["--dry-run"]), "");
+    assert_eq!(
+        dry,
+        "DOMAIN   OUTCOME   WHY      TOKENS\n\
+         default  would go  expired  30\n\
+         held     stays     held     30\n\
+         kept     stays     not due  30\n\
+         30 tokens would go\n"
+    );
+    assert!(!bench.read("v/access.log").contains("operation=purge"));
+    // No token is older than today, so that none speaks for the clock.
+    bench.fails(3, "no token speaks for that", &purge);
+    bench.fails(3, "another day", &with(&["--today", "2020-01-01"]));
+    bench.fails(3, "card-1: it is active", &with(&["--destroy", "card-1"]));
+    bench.fails(2, "card keys", &with(&["--destroy", "index-1"]));
+    bench.output(&["keys", "add", "v", "card"], "");
+    bench.output(&["keys", "activate", "v", "card-2"], "");
+    // Whichever of two days it is, should midnight pass meanwhile.
+    let today = |more: &[&str]| {
+        let days = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap()
+            .as_secs()
+            / 86_400;
+        let day = cardvault::payment::Date::from_days(u32::try_from(days).unwrap()).unwrap();
+        let day = day.to_string();
+        let arguments = [&purge[..], &["--today", &day], more].concat();
+        bench.output(&arguments, "")
+    };
+    let done = today(&["--destroy", "card-1", "--actor", "officer"]);
+    assert!(done.contains("default  gone   expired  30\n"), "{done}");
+    assert!(done.contains("30 tokens purged\n60 records sealed anew, card-1 destroyed\n"));
+    let log = bench.read("v/access.log");
+    let purged: Vec<_> = log
+        .lines()
+        .filter(|line| line.contains("operation=purge"))
+        .collect();
+    assert_eq!(purged.len(), 30);
+    for (line, token) in purged.iter().zip({
+        let mut tokens: Vec<_> = gone.lines().collect();
+        tokens.sort_unstable();
+        tokens
+    }) {
+        assert!(line.contains("actor=\"officer\" purpose=\"retention\""));
+        assert!(gone.contains(&line[line.len() - token.len()..]));
+    }
+    // Run twice: nothing more to do.
+    let again: serde_json::Value =
+        serde_json::from_str(&today(&["--destroy", "card-1", "--json"])).unwrap();
+    assert_eq!(
+        (&again["going"], &again["sealed_anew"]),
+        (&0.into(), &serde_json::Value::Null)
+    );
+    let detokenize = ["detokenize", "v", "--purpose", "test", "--domain"];
+    for (domain, tokens) in [("kept", &kept)] {
+        let arguments = [&detokenize[..], &[domain]].concat();
+        assert_eq!(bench.output(&arguments, tokens), input);
+    }
+    assert!(held.lines().count() == 30 && bench.output(&["stats", "v"], "").contains("60"));
+}

@@ -650,8 +650,9 @@ mod vault {
     use cardvault::SystemRandom;
     use cardvault::archive::verify;
     use cardvault::vault::{
-        Access, BlockingVault, IndexKey, LineLog, Memory, PolicyRefusal, RewrapPace, Rewrapping,
-        Row, RowKey, Snapshot, SnapshotStore, Store, Tokenize, Vault, Write,
+        Access, BlockingVault, IndexKey, KeepRule, LineLog, Memory, PolicyRefusal, Retention,
+        RewrapPace, Rewrapping, Row, RowKey, Snapshot, SnapshotStore, Store, Tokenize, Vault,
+        Write,
     };
     use pollster::block_on;
 
@@ -727,6 +728,44 @@ mod vault {
         check("LeftRow", &debug_of(&step.left[0]));
     }
 
+    /// Rules, a survey and a purge under which nothing goes yet.
+    fn retention(vault: &BlockingVault<Arc<Memory>>, access: &Access, check: &impl Fn(&str, &str)) {
+        let rule = KeepRule {
+            age_days: Some(1),
+            ..KeepRule::FOREVER
+        };
+        check("KeepRule", &debug_of(&rule));
+        let retention = Retention::new(rule).unwrap();
+        check("Retention", &debug_of(&retention));
+        let mut survey = vault.survey(retention).unwrap();
+        let unfinished = survey.clone().approve(None).unwrap_err();
+        check("RetentionError", &error_of(&unfinished));
+        vault.survey_step(&mut survey, 100).unwrap();
+        check("Survey", &debug_of(&survey));
+        check("PurgeTally", &debug_of(survey.tally()));
+        for (_, verdict, _) in survey.tally().counts() {
+            check("Verdict", &prints(&verdict));
+        }
+        let approved = survey.approve(None).unwrap();
+        check("ApprovedPurge", &debug_of(&approved));
+        let purged = vault.purge(access, &approved, None, 100).unwrap();
+        check("Purged", &debug_of(&purged));
+        #[cfg(feature = "policy")]
+        for text in [
+            format!("[default]\nage_days = {DIGITS}\n"),
+            format!("[default]\n{DIGITS} = 1\n"),
+            format!("[default]\nkeep = \"{DIGITS}\"\n"),
+            format!(
+                "[default]\nage_days = 1\n[[hold]]\nreason=\"x\"\ndomain=\"a\"\ntoken=\"{DIGITS}\""
+            ),
+            DIGITS.to_owned(),
+        ] {
+            let error = Retention::from_toml(&text).unwrap_err();
+            check("RetentionFileError", &error_of(&error));
+            check("RetentionFault", &debug_of(&error.fault));
+        }
+    }
+
     #[test]
     fn the_vault_shows_nothing() {
         let (number, key) = (Forbidden::number(DIGITS), Forbidden::key(&ROOT));
@@ -784,6 +823,7 @@ mod vault {
         check("a cursor", &hex(&rewrapping.cursor()));
         check("IndexDropped", &debug_of(&vault.drop_index(None, 10)));
         index_fills(&record, &domain, &check);
+        retention(&vault, &access, &check);
         archives(&vault, &store, &access, &check);
         check("a vault", &debug_of(&vault));
         check("a store", &debug_of(&store));
@@ -1633,8 +1673,18 @@ const LISTED: &[&str] = &[
     "Needed",
     "RewrapPace",
     "RewrapProgress",
-    "Rewrapped",
     "Rewrapping",
+    "ApprovedPurge",
+    "KeepRule",
+    "PurgeTally",
+    "Purged",
+    "Retention",
+    "RetentionError",
+    "RetentionFault",
+    "RetentionFileError",
+    "Rewrapped",
+    "Survey",
+    "Verdict",
     "Row",
     "UnderKey",
     "RowKey",

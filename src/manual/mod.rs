@@ -27,6 +27,10 @@ pub mod firmware {}
 #[doc = include_str!("ledger.md")]
 pub mod ledger {}
 
+#[doc = include_str!("retention.md")]
+#[cfg(feature = "vault")]
+pub mod retention {}
+
 #[doc = include_str!("store.md")]
 pub mod store {}
 

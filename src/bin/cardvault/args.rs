@@ -18,7 +18,7 @@ Exit codes:
   0  done
   1  the answer is no: lines were rejected, the refund rules refused, a journal has a fault or
      entries that could not be applied, a reconciliation found differences, a watch something to
-     see, or the demo a clear number
+     see, a purge tokens that it could not judge, or the demo a clear number
   2  wrong usage; nothing was done
   3  the vault, the key ring or a key refused; or the demo did not go as told
   4  a file could not be read or written, or is not in its format
@@ -74,7 +74,7 @@ pub(crate) enum Command {
     Policy(crate::policy::Policy),
     /// Count what a vault holds
     Stats(Stats),
-    /// Move a vault's records from retired keys to the active one; list what is under a key
+    /// Work on all records of a vault: move them to the active key, list or purge them
     #[command(subcommand)]
     Vault(Vault),
     /// Write the whole vault, its ledger included, to one sealed file: a backup; it is logged
@@ -365,6 +365,8 @@ pub(crate) enum Vault {
     Rewrap(Rewrap),
     /// List domain and token of each record under a card key, as CSV; it is logged
     Under(Under),
+    /// Take out the tokens that a retention policy no longer keeps; each is logged
+    Purge(crate::purge::Purge),
 }
 
 /// How fast records are moved.

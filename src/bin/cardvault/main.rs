@@ -20,6 +20,7 @@ mod ledger;
 mod letters;
 mod policy;
 mod progress;
+mod purge;
 mod refund;
 mod rewrap;
 mod rotate;

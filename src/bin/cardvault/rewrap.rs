@@ -1,4 +1,4 @@
-//! `vault rewrap` and `vault under`: records of retired keys, moved and listed.
+//! `vault`: records of retired keys, moved and listed; `vault purge` is in [`crate::purge`].
 #![forbid(unsafe_code)]
 
 use std::ops::ControlFlow;
@@ -14,6 +14,7 @@ use crate::failure::{Exit, Failure, Outcome};
 use crate::folder::{Folder, FolderVault, show_mark};
 use crate::keys::record;
 use crate::progress::{Unit, progress};
+use crate::purge;
 use crate::rotation::Rotation;
 
 /// How often the place is kept from which an interrupted run goes on.
@@ -25,6 +26,7 @@ pub(crate) fn run(command: &Vault, quiet: bool) -> Outcome<Exit> {
     match command {
         Vault::Rewrap(args) => rewrap(args, quiet),
         Vault::Under(args) => under(args),
+        Vault::Purge(args) => purge::run(args, quiet),
     }
 }
 

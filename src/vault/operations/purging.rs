@@ -184,7 +184,8 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         Ok(going)
     }
 
-    /// Puts one back that was taken out while a payment of it was recorded.
+    /// Puts one back that was taken out while a payment of it was recorded. It is sealed anew: its
+    /// revision tells it from the row that went.
     pub(crate) async fn put_back(
         &self,
         access: &Access,
@@ -194,33 +195,39 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             domain,
             token,
             key,
-            row,
+            row: gone,
             ..
         } = candidate;
-        let columns = RowParts::read(row)?.columns;
-        let (mut row, mut unique) = (row.clone(), columns.convergent);
+        let mut convergent = RowParts::read(gone)?.columns.convergent;
         for _ in 0..TRIES {
             let state = self.state()?;
+            let opened = match open_row(&state, domain, token, gone) {
+                // No key opens it: it goes back as it was.
+                Err(VaultError::Key(KeyError::UnknownKey)) => None,
+                opened => Some(opened?),
+            };
+            let row = match opened {
+                None => gone.clone(),
+                Some((columns, card)) => {
+                    let columns = Columns {
+                        convergent,
+                        ..columns
+                    };
+                    self.reseal(&state, domain, token, gone, columns, &card)?
+                }
+            };
             let insert = Write::Insert {
                 token: *key,
-                index: indexed_under(&state, domain, token, &row)?,
-                row: row.clone(),
-                unique,
+                index: indexed_under(&state, domain, token, gone)?,
+                row,
+                unique: convergent,
             };
             match self.write(&state, vec![insert]).await?.as_deref() {
                 Some([WriteOutcome::Inserted | WriteOutcome::TokenTaken]) => {
                     return self.log_purge(access, [candidate], false);
                 }
                 // The card has another token meanwhile: this one is one of its others now.
-                Some([WriteOutcome::Exists { .. }]) => {
-                    let (columns, card) = open_row(&state, domain, token, &row)?;
-                    let columns = Columns {
-                        convergent: false,
-                        ..columns
-                    };
-                    row = self.reseal(&state, domain, token, &row, columns, &card)?;
-                    unique = false;
-                }
+                Some([WriteOutcome::Exists { .. }]) => convergent = false,
                 _ => {}
             }
         }
@@ -329,6 +336,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     }
 }
 
+/// Seconds of a day.
 const SECONDS_A_DAY: u64 = 24 * 60 * 60;
 
 /// Those that go, and those that stay.

@@ -339,6 +339,16 @@ reason = "case 2026-17"
     }
 
     #[test]
+    fn the_example_of_the_manual_is_read() {
+        let page = include_str!("../../manual/retention.md");
+        let (_, example) = page.split_once("```toml\n").unwrap();
+        let (example, _) = example.split_once("```").unwrap();
+        let retention = Retention::from_toml(example).unwrap();
+        assert!(retention.needs_ledger());
+        assert_eq!(retention.held.len(), 2);
+    }
+
+    #[test]
     fn faults_are_named_with_their_line_and_nothing_is_repeated() {
         let base = "[default]\nage_days = 5\n";
         let texts = [
