@@ -23,7 +23,7 @@ use crate::desk::moment::utc;
 use crate::desk::{date_argument, failure};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::folder::{Folder, FolderVault, show_mark};
-use crate::keys::refuse_if_used;
+use crate::keys::destroy_unneeded;
 use crate::progress::{Unit, progress};
 use crate::who::WhoArgs;
 
@@ -203,9 +203,9 @@ fn destroy_version(
         }
     }
     bar.finish_and_clear();
-    refuse_if_used(vault, name, false)?;
     let mut ring = folder.ring()?;
-    ring.destroy(name, UnixSeconds::now())?;
+    let path = folder.path().display().to_string();
+    destroy_unneeded(vault, &mut ring, name, false, &path)?;
     folder.change_ring(vault, ring)?;
     Ok(moved)
 }
