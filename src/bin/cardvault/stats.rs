@@ -8,21 +8,18 @@ use std::fs;
 use cardvault::UnixSeconds;
 use cardvault::keys::{KeyName, KeyRing};
 use cardvault::ledger::{Ledger, LedgerStats};
-use cardvault::vault::{FILE_NAME, MAX_BATCH, RowKey, VaultStats};
+use cardvault::vault::{FILE_NAME, VaultStats};
 use serde_json::{Map, Value, json};
 
-use crate::args::{Rewrap, Stats};
+use crate::args::Stats;
 use crate::desk::grid::facts;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::folder::{Folder, show_mark};
 use crate::listing;
-use crate::progress::{Unit, progress};
 use crate::table::{Cell, Look, Side, Table, Tone, bar, bytes, percent, thousands};
 
 /// So many domains have a line of their own in the table.
 const DOMAINS: usize = 10;
-/// Off a terminal a rewrap says after so many rows where it stands.
-const REPORT_ROWS: u64 = 1_000_000;
 
 pub(crate) fn stats(args: &Stats) -> Outcome<Exit> {
     let folder = Folder::open(&args.vault)?;
@@ -206,104 +203,9 @@ impl Counts {
     }
 }
 
-pub(crate) fn rewrap(args: &Rewrap, quiet: bool) -> Outcome<Exit> {
-    let mut after = args.after.as_deref().map(read_cursor).transpose()?;
-    let folder = Folder::open(&args.vault)?;
-    let ring = folder.ring()?;
-    show_mark(&ring);
-    let vault = folder.vault(ring)?;
-    let rows = vault
-        .count()
-        .map_err(|error| Failure::vault("rewrap", error))?;
-    let bar = progress(Some(rows), Unit::Rows, "", quiet);
-    let limit = args.limit.unwrap_or(u64::MAX);
-    let (mut seen, mut moved, mut left) = (0, 0, 0);
-    let mut reported = 0;
-    while seen < limit {
-        let step = usize::try_from(limit - seen)
-            .unwrap_or(MAX_BATCH)
-            .min(MAX_BATCH);
-        let step = vault.rewrap(after, step).map_err(|error| {
-            let failure = Failure::vault("rewrap", error);
-            match &after {
-                Some(row) => failure.hint(format!("go on with --after {}", cursor(row))),
-                None => failure,
-            }
-        })?;
-        seen += step.seen;
-        moved += step.moved;
-        left += step.left;
-        after = step.cursor;
-        bar.set_position(seen);
-        let Some(row) = &after else { break };
-        if bar.is_hidden() && !quiet && seen - reported >= REPORT_ROWS {
-            reported = seen;
-            crate::say(&format!("{seen} rows; this far: --after {}", cursor(row)));
-        }
-    }
-    bar.finish_and_clear();
-    let mut text = format!("rows {seen}\nsealed anew {moved}\nleft {left}\n");
-    if let Some(row) = &after {
-        text.push_str(&format!("go on with --after {}\n", cursor(row)));
-    }
-    crate::show(&text)?;
-    if left > 0 {
-        return Err(Failure::keys(
-            "rewrap",
-            format!("{left} records could not be opened, or changed meanwhile"),
-        )
-        .hint("run it again; `cardvault stats` counts what no key opens"));
-    }
-    Ok(Exit::Done)
-}
-
-fn cursor(row: &RowKey) -> String {
-    letters(row.as_bytes())
-}
-
-fn read_cursor(text: &str) -> Outcome<RowKey> {
-    let row = from_letters(text).and_then(|bytes| RowKey::new(&bytes).ok());
-    row.ok_or_else(|| Failure::usage("--after", "not a cursor that rewrap printed"))
-}
-
-/// Bytes as letters `a` to `p`, one for four bits: no digits, so that none of it can be taken for
-/// a card number.
-pub(crate) fn letters(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 0xf])
-        .map(|nibble| char::from(b'a' + nibble))
-        .collect()
-}
-
-pub(crate) fn from_letters(text: &str) -> Option<Vec<u8>> {
-    let nibble = |letter: u8| match letter {
-        b'a'..=b'p' => Some(letter - b'a'),
-        _ => None,
-    };
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    if !rest.is_empty() {
-        return None;
-    }
-    pairs
-        .iter()
-        .map(|&[high, low]| Some((nibble(high)? << 4) | nibble(low)?))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_cursor_is_read_as_it_was_printed() {
-        let row = RowKey::new(&[0, 1, 0x7f, 0xff, b'4']).unwrap();
-        assert_eq!(cursor(&row), "aaabhpppde");
-        assert_eq!(read_cursor("aaabhpppde").unwrap(), row);
-        for bad in ["", "a", "aq", "AA", "41", "aaabhpppd"] {
-            assert!(read_cursor(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn what_a_vault_holds_in_a_table_and_as_json() {
