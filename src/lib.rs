@@ -10,6 +10,7 @@
 //! | find a card again without storing it | [`fingerprint`] |
 //! | stand in for a card number | [`token`] |
 //! | keep cards durably behind tokens | `vault` (feature `vault`) |
+//! | keep cards no longer than needed | `vault::Retention` (feature `vault`) |
 //! | record payments, refund them and reconcile | `ledger` (feature `vault`), [`refund`] |
 //! | back both up in one sealed file, and restore them | `archive` (feature `vault`) |
 //! | read and write what a payment is made of | [`payment`] |
