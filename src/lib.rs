@@ -66,6 +66,7 @@
 //! | `vault` | the vault, the ledger beside it and archives of both; a store in memory |
 //! | `embedded` | the durable store on disk |
 //! | `postgres` | the store on PostgreSQL, for many processes |
+//! | `tls` | with `cli`: the command speaks TLS to PostgreSQL |
 //! | `capi` | the functions of the C header; with `embedded` also the vault's |
 //! | `cli` | the command `cardvault` |
 #![cfg_attr(not(any(feature = "std", test)), no_std)]

@@ -231,7 +231,7 @@ fn record(
 
 /// The vault is open while its ring changes: see [`crate::folder`].
 fn open_for_change(args: &crate::args::VaultArgs) -> Outcome<(Folder, FolderVault, KeyRing)> {
-    let folder = Folder::open(args)?;
+    let folder = Folder::open_to_change(args)?;
     let ring = folder.ring()?;
     show_mark(&ring);
     let vault = folder.vault(folder.ring()?)?;

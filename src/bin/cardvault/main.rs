@@ -25,6 +25,7 @@ mod refund;
 mod rows;
 mod secrets;
 mod stats;
+mod store;
 mod table;
 mod who;
 

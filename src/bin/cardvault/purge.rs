@@ -68,7 +68,10 @@ pub(crate) struct Purge {
 pub(crate) fn run(args: &Purge, quiet: bool) -> Outcome<Exit> {
     let access = args.who.access(&args.purpose)?;
     let retention = read_policy(args)?;
-    let mut folder = Folder::open(&args.vault)?;
+    let mut folder = match args.destroy {
+        Some(_) => Folder::open_to_change(&args.vault)?,
+        None => Folder::open(&args.vault)?,
+    };
     let ring = folder.ring()?;
     show_mark(&ring);
     let destroy = match args.destroy {

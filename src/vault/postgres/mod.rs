@@ -13,15 +13,18 @@
 
 mod fault;
 mod options;
+mod password;
 mod reading;
 mod schema;
 mod snapshot;
 mod writing;
 
 use core::fmt;
+use core::future::{Future as _, poll_fn};
+use core::pin::pin;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use deadpool_postgres::Pool;
 use tokio::runtime::{Builder, Runtime};
@@ -42,6 +45,8 @@ use super::telemetry::{self, Call};
 
 /// Threads that carry the bytes of all connections.
 const CARRIERS: usize = 2;
+/// How often the runtime wakes up without need.
+const TICK: Duration = Duration::from_secs(1);
 
 /// A [`Store`] in a schema of a PostgreSQL database, for many processes at a time.
 ///
@@ -94,6 +99,7 @@ impl Postgres {
             .enable_all()
             .build()
             .map_err(|error| StoreError::Io(error.kind()))?;
+        runtime.spawn(tick());
         let pool = options.pool()?;
         let shared = Arc::new(Shared {
             pool,
@@ -121,7 +127,7 @@ impl Postgres {
         })
     }
 
-    /// Runs a read on the store's own runtime.
+    /// Asks, with the timers and sockets of the store's own runtime.
     async fn read<Q: Read>(
         &self,
         call: Call,
@@ -129,10 +135,14 @@ impl Postgres {
         query: Q,
     ) -> Result<Q::Output, StoreError> {
         let runtime = self.runtime.as_ref().ok_or(StoreError::Closed)?;
-        let shared = Arc::clone(&self.shared);
         let read = async move {
-            let task = runtime.spawn(async move { shared.retry(&query).await });
-            task.await.unwrap_or(Err(StoreError::Closed))
+            let mut asking = pin!(self.shared.retry(&query));
+            // In the caller's task: a hop to another thread and back is as long as a short read.
+            poll_fn(|context| {
+                let _inside = runtime.enter();
+                asking.as_mut().poll(context)
+            })
+            .await
         };
         telemetry::watch(call, None, items, read).await
     }
@@ -227,6 +237,14 @@ impl Store for Postgres {
 
     async fn count(&self) -> Result<u64, StoreError> {
         self.read(Call::StoreCount, 1, Count).await
+    }
+}
+
+/// Wakes up now and then. A time-out that ends later than the runtime's next one is set without
+/// waking the thread that waits for bytes.
+async fn tick() {
+    loop {
+        sleep(TICK).await;
     }
 }
 
