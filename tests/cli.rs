@@ -133,7 +133,7 @@ fn a_csv_file_there_and_back() {
 #[test]
 fn a_folders_policy_is_kept() {
     let bench = Bench::new();
-    let tokens = bench.output(&["tokenize", "v"], &cards(3));
+    let tokens = bench.output(&["tokenize", "v"], cards(3));
     bench.write(
         "v/policy.toml",
         r#"
@@ -177,7 +177,7 @@ tokenize does not say whether a card was known
     );
     assert!(errors(&more).contains("the budget is used up; it renews at "));
     // Vaultless tokens are under it too.
-    let vaultless = bench.output(&["tokenize", "v", "--vaultless", "0:4"], &cards(1));
+    let vaultless = bench.output(&["tokenize", "v", "--vaultless", "0:4"], cards(1));
     let spent = [&desk[..], &["--vaultless", "0:4"]].concat();
     assert_eq!(code(&bench.run(&spent, &vaultless)), 1);
     let other = [&open[..], &["desk-4"]].concat();
