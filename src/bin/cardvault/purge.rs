@@ -11,7 +11,7 @@ use cardvault::keys::{KeyName, KeyRing, KeyState, KeyUse};
 use cardvault::ledger::{BlockingLedger, Ledger};
 use cardvault::payment::Date;
 use cardvault::vault::{
-    Access, ApprovedPurge, Elsewhere, Embedded, MAX_BATCH, Operation, PurgeTally, Retention,
+    Access, ApprovedPurge, Elsewhere, MAX_BATCH, Operation, PurgeTally, Retention,
     RetentionFileError, Survey, VaultError, Verdict,
 };
 use clap::Args;
@@ -24,6 +24,7 @@ use crate::desk::{date_argument, failure};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::folder::{Folder, FolderVault, show_mark};
 use crate::progress::{Unit, progress};
+use crate::store::FolderStore;
 use crate::who::WhoArgs;
 
 /// The policy's name in a vault's folder.
@@ -151,7 +152,7 @@ fn is_to_be_destroyed(ring: &KeyRing, name: KeyName) -> Outcome<bool> {
 }
 
 fn survey(
-    ledger: &BlockingLedger<Embedded>,
+    ledger: &BlockingLedger<FolderStore>,
     retention: Retention,
     rows: u64,
     quiet: bool,
@@ -168,7 +169,7 @@ fn survey(
 }
 
 fn purge(
-    ledger: &BlockingLedger<Embedded>,
+    ledger: &BlockingLedger<FolderStore>,
     access: &Access,
     approved: &ApprovedPurge,
     rows: u64,
