@@ -90,6 +90,7 @@ pub mod manual;
 pub mod payment;
 pub mod refund;
 pub mod seal;
+mod ratchet;
 mod secret;
 mod time;
 pub mod token;

@@ -41,7 +41,7 @@ pub use ceremony::{
 pub use check::{CHECK_VALUE_LEN, CheckValue, CheckValueError};
 pub use commitment::RING_COMMITMENT_LEN;
 pub use derived::{
-    ArchiveKey, ArchiveReadingKey, FingerprintKey, IrreversibleKey, JournalKey, JournalReadingKey,
+    ArchiveKey, ArchiveReadingKey, AuditKey, AuditVerifyingKey, FingerprintKey, IrreversibleKey, JournalKey, JournalReadingKey,
     KEY_ID_LEN, KeyId, LedgerCheckingKey, LedgerKey, OpeningKey, RetiredFingerprintKey, SealingKey,
     VaultlessKey, VaultlessOpeningKey,
 };
