@@ -41,7 +41,7 @@
 //! let card = CardRecord::new(Pan::parse(b"4111 1111 1111 1111")?);
 //! let token = vault.tokenize(&shop, &card, &Tokenize::convergent())?.token;
 //!
-//! let access = Access::new("refund-desk", "refund of voucher 000123")?;
+//! let access = Access::new("refund-desk", "refund of voucher 000123", "desk-3")?;
 //! let card = vault.detokenize(&access, &shop, &token)?;
 //! assert_eq!(card.pan.mask().as_str(), "411111******1111");
 //! # Ok(())

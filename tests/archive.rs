@@ -613,7 +613,7 @@ fn an_export_is_logged_before_its_first_byte() {
     let vault = vault.unwrap();
     let export = vault.export(&access(), None).unwrap();
     let line = "time=1800000000 operation=export outcome=granted actor=\"backup\" \
-                purpose=\"nightly\" domain=*";
+                purpose=\"nightly\" origin=\"host-1\" domain=*";
     assert_eq!(*LINES.0.lock().unwrap(), Some(vec![line.to_owned()]));
     drop(export);
     let refused = vault.export(&access(), Some(b"no ring"));

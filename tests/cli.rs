@@ -433,12 +433,19 @@ fn a_ring_that_was_written_before_the_vault_knew_is_taken() {
 fn a_backup_and_its_restore() {
     let bench = Bench::new();
     bench.output(&["tokenize", "v", "-o", "tokens"], cards(2000));
-    let export = ["export", "v", "--purpose", "nightly", "-o"];
+    let export = [
+        "export",
+        "v",
+        "--origin=host-1",
+        "--purpose",
+        "nightly",
+        "-o",
+    ];
     let exported = bench.run(&[&export[..], &["b.cva"]].concat(), "");
     assert_eq!(code(&exported), 0, "{}", errors(&exported));
     assert!(errors(&exported).contains(": 2000 rows"));
     let log = bench.read("v/access.log");
-    let line = "operation=export outcome=granted actor=\"tester\" purpose=\"nightly\" domain=*";
+    let line = "operation=export outcome=granted actor=\"tester\" purpose=\"nightly\" origin=\"host-1\" domain=*";
     assert!(log.contains(line), "{log}");
     let quiet = bench.run(&[&export[..], &["-", "-q"]].concat(), "");
     assert!(quiet.stdout.starts_with(b"CVARCH\r\n"));

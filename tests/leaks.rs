@@ -650,8 +650,8 @@ mod vault {
     use cardvault::SystemRandom;
     use cardvault::archive::verify;
     use cardvault::vault::{
-        Access, BlockingVault, IndexKey, LineLog, Memory, Row, RowKey, Snapshot, SnapshotStore,
-        Store, Tokenize, Vault, Write,
+        Access, BlockingVault, IndexKey, LineLog, Memory, PolicyRefusal, Row, RowKey, Snapshot,
+        SnapshotStore, Store, Tokenize, Vault, Write,
     };
     use pollster::block_on;
 
@@ -718,7 +718,7 @@ mod vault {
         let domain: Domain = "merchant-7".parse().unwrap();
         let pan = common::pan(DIGITS);
         let record = CardRecord::new(pan.clone());
-        let access = Access::new("desk-3", "refund").unwrap();
+        let access = Access::new("desk-3", "refund", "10.0.0.7").unwrap();
         let format = VaultedFormat::new(KeepFirst::None, KeepLast::None, 16).unwrap();
         for how in [
             Tokenize::convergent(),
@@ -808,8 +808,15 @@ mod vault {
         );
         check(
             "AccessError",
-            &error_of(&Access::new(&long, "refund").unwrap_err()),
+            &error_of(&Access::new(&long, "refund", "10.0.0.7").unwrap_err()),
         );
+        for refusal in [
+            PolicyRefusal::NotGranted,
+            PolicyRefusal::BudgetUsedUp { renews: NOW },
+            PolicyRefusal::TooFast { renews: NOW },
+        ] {
+            check("PolicyRefusal", &error_of(&refusal));
+        }
 
         lines.clone().flush().unwrap();
         let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
@@ -1237,7 +1244,7 @@ mod ledger {
 
     /// Payments of one card: recorded, imported, in doubt, asked for, disputed.
     fn work(ledger: &Desk, domain: &Domain) {
-        let access = Access::new("desk-3", "refund").unwrap();
+        let access = Access::new("desk-3", "refund", "10.0.0.7").unwrap();
         let record = CardRecord::new(common::pan(DIGITS));
         let vault = ledger.ledger().vault();
         let given = block_on(vault.tokenize(domain, &record, &Tokenize::convergent())).unwrap();
@@ -1575,6 +1582,7 @@ const LISTED: &[&str] = &[
     "Metadata",
     "Operation",
     "Part",
+    "PolicyRefusal",
     "Rewrapped",
     "Row",
     "RowKey",

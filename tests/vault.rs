@@ -104,7 +104,7 @@ fn shop() -> Domain {
 }
 
 fn access() -> Access {
-    Access::new("desk-3", "refund").unwrap()
+    Access::new("desk-3", "refund", "10.0.0.7").unwrap()
 }
 
 fn card(digits: &str) -> CardRecord {
@@ -531,12 +531,12 @@ fn nothing_is_handed_out_that_was_not_logged() {
     let lines = LINES.0.lock().unwrap().take().unwrap();
     let expected = [
         format!(
-            r#"time=1800000000 operation=detokenize outcome=granted actor="desk-3" purpose="refund" domain="shop-1" token={token}"#
+            r#"time=1800000000 operation=detokenize outcome=granted actor="desk-3" purpose="refund" origin="10.0.0.7" domain="shop-1" token={token}"#
         ),
-        r#"time=1800000000 operation=find outcome=granted actor="desk-3" purpose="refund" domain="shop-1""#
+        r#"time=1800000000 operation=find outcome=granted actor="desk-3" purpose="refund" origin="10.0.0.7" domain="shop-1""#
             .to_owned(),
         format!(
-            r#"time=1800000000 operation=detokenize outcome=refused actor="desk-3" purpose="refund" domain="shop-2" token={token}"#
+            r#"time=1800000000 operation=detokenize outcome=refused actor="desk-3" purpose="refund" origin="10.0.0.7" domain="shop-2" token={token}"#
         ),
     ];
     assert_eq!(lines, expected);
@@ -565,8 +565,9 @@ fn an_actor_is_no_card_number() {
         "6304-0000 0000",
     ];
     for text in refused {
-        assert!(Access::new(text, "refund").is_err(), "{text}");
-        assert!(Access::new("desk-3", text).is_err(), "{text}");
+        assert!(Access::new(text, "refund", "x").is_err(), "{text}");
+        assert!(Access::new("desk-3", text, "x").is_err(), "{text}");
+        assert!(Access::new("desk-3", "refund", text).is_err(), "{text}");
     }
     let accepted = [
         "refund of 2026-11-21 23:14:38, order 1234567",
@@ -576,7 +577,7 @@ fn an_actor_is_no_card_number() {
         "62000005",
     ];
     for text in accepted {
-        assert!(Access::new(text, text).is_ok(), "{text}");
+        assert!(Access::new(text, text, text).is_ok(), "{text}");
     }
 }
 
@@ -1099,7 +1100,7 @@ fn a_file_log_mends_a_torn_line_and_is_its_owners() {
         vault.find(&access(), &shop(), &card(VISA).pan).unwrap();
         vault.find(&access(), &shop(), &card(VISA).pan).unwrap();
     };
-    let line = r#"time=1800000000 operation=find outcome=granted actor="desk-3" purpose="refund" domain="shop-1""#;
+    let line = r#"time=1800000000 operation=find outcome=granted actor="desk-3" purpose="refund" origin="10.0.0.7" domain="shop-1""#;
     run();
     let text = std::fs::read_to_string(&path).unwrap();
     assert_eq!(text, format!("{line}\n{line}\n"));

@@ -267,7 +267,7 @@ fn cards_that_leave_the_vault_leave_no_trace_in_freed_memory() {
     let log = LineLog::new(std::io::sink());
     let vault = BlockingVault::open(Memory::new(), ring, log).unwrap();
     let domain = Domain::new(b"merchant-7").unwrap();
-    let access = Access::new("desk-3", "refund").unwrap();
+    let access = Access::new("desk-3", "refund", "10.0.0.7").unwrap();
     let card = CardRecord::new(common::pan(DIGITS));
     let how = Tokenize::convergent();
     let cards = [card.clone(), card.clone()];

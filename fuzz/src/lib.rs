@@ -285,7 +285,7 @@ pub fn vault(data: &[u8]) {
     let store = Shared::default();
     let vault = open(&store).expect("a new vault");
     let domain = Domain::new(b"merchant-7").expect("a domain");
-    let access = Access::new("fuzz", "row").expect("an access");
+    let access = Access::new("fuzz", "row", "fuzz").expect("an access");
     let pan = Pan::parse(b"4111111111111111").expect("a card");
     let card = CardRecord::new(pan.clone());
     let how = Tokenize::convergent();
@@ -356,7 +356,7 @@ pub fn archive(data: &[u8]) {
     let items: Vec<_> = data.chunks(9).filter_map(item).collect();
     let writes = items.into_iter().take(1000).map(Write::Put).collect();
     pollster::block_on(store.write(None, writes)).expect("put");
-    let access = Access::new("fuzz", "archive").expect("an access");
+    let access = Access::new("fuzz", "archive", "fuzz").expect("an access");
     let mut export = vault.export(&access, None).expect("an export");
     let mut good = Vec::new();
     while let Some(bytes) = export.next().expect("a part of it") {

@@ -30,7 +30,7 @@
 //! # let log = LineLog::new(std::io::sink());
 //! let vault = Vault::open(Memory::new(), ring(), log).await?;
 //! # let token = vault.tokenize(&shop, &card, &Tokenize::convergent()).await?.token;
-//! let access = Access::new("backup", "nightly")?;
+//! let access = Access::new("backup", "nightly", "host-1")?;
 //! let mut export = vault.export(&access, None).await?;
 //! let mut file = Vec::new();
 //! while let Some(bytes) = export.next().await? {

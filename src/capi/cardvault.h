@@ -441,12 +441,14 @@ enum cardvault_result
     CARDVAULT_RESULT_STALE_RING = 178,
     // The vault's rows do not stand under the index version that the ring reads.
     CARDVAULT_RESULT_INDEX_NOT_FILLED = 179,
-    // Actor or purpose is not 1 to 64 printable characters, or looks like a card number.
+    // Actor, purpose or origin is not 1 to 64 printable characters, or looks like a card number.
     CARDVAULT_RESULT_ACCESS = 180,
     // The access log could not be written.
     CARDVAULT_RESULT_LOG_FAILED = 181,
     // A path is not UTF-8.
     CARDVAULT_RESULT_PATH = 182,
+    // The vault's policy refuses this.
+    CARDVAULT_RESULT_REFUSED_BY_POLICY = 183,
     // Another process has the store open.
     CARDVAULT_RESULT_STORE_OPEN = 190,
     // There is a store already.
@@ -1255,13 +1257,15 @@ cardvault_result cardvault_vault_tokenize(const struct cardvault_vault *vault,
                                           size_t out_len,
                                           uint8_t *existing);
 
-// HOST ONLY. Gives the card of a token, which the caller closes. Who asks and for what stands in
-// the access log before this returns: 1 to 64 printable characters each.
+// HOST ONLY. Gives the card of a token, which the caller closes. Who asks, for what and from where
+// stands in the access log before this returns: 1 to 64 printable characters each.
 cardvault_result cardvault_vault_detokenize(const struct cardvault_vault *vault,
                                             const char *actor,
                                             size_t actor_len,
                                             const char *purpose,
                                             size_t purpose_len,
+                                            const char *origin,
+                                            size_t origin_len,
                                             const uint8_t *domain,
                                             size_t domain_len,
                                             const char *token,
@@ -1274,6 +1278,8 @@ cardvault_result cardvault_vault_delete(const struct cardvault_vault *vault,
                                         size_t actor_len,
                                         const char *purpose,
                                         size_t purpose_len,
+                                        const char *origin,
+                                        size_t origin_len,
                                         const uint8_t *domain,
                                         size_t domain_len,
                                         const char *token,

@@ -217,12 +217,14 @@ pub enum cardvault_result {
     STALE_RING = 178,
     /// The vault's rows do not stand under the index version that the ring reads.
     INDEX_NOT_FILLED = 179,
-    /// Actor or purpose is not 1 to 64 printable characters, or looks like a card number.
+    /// Actor, purpose or origin is not 1 to 64 printable characters, or looks like a card number.
     ACCESS = 180,
     /// The access log could not be written.
     LOG_FAILED = 181,
     /// A path is not UTF-8.
     PATH = 182,
+    /// The vault's policy refuses this.
+    REFUSED_BY_POLICY = 183,
     /// Another process has the store open.
     STORE_OPEN = 190,
     /// There is a store already.
@@ -501,7 +503,7 @@ plain! {
     CodecError => STATE,
 }
 
-const TEXTS: [(cardvault_result, &CStr); 111] = [
+const TEXTS: [(cardvault_result, &CStr); 112] = [
     (R::OK, c"it was done"),
     (R::NULL_POINTER, c"a pointer is null that must not be"),
     (
@@ -693,10 +695,11 @@ const TEXTS: [(cardvault_result, &CStr); 111] = [
     ),
     (
         R::ACCESS,
-        c"actor or purpose is not 1 to 64 printable characters, or looks like a card number",
+        c"actor, purpose or origin is not 1 to 64 printable characters, or looks like a card number",
     ),
     (R::LOG_FAILED, c"the access log could not be written"),
     (R::PATH, c"a path is not UTF-8"),
+    (R::REFUSED_BY_POLICY, c"the vault's policy refuses this"),
     (R::STORE_OPEN, c"another process has the store open"),
     (R::STORE_EXISTS, c"there is a store already"),
     (R::STORE_FULL, c"no room is left on the medium"),

@@ -87,6 +87,7 @@ impl From<VaultError> for Refusal {
             VaultError::Token(error) => return error.into(),
             VaultError::Random(error) => return error.into(),
             VaultError::Store(error) => return error.into(),
+            VaultError::Refused(_) => cardvault_result::REFUSED_BY_POLICY,
             VaultError::Log(_) => cardvault_result::LOG_FAILED,
         }
         .into()
@@ -111,12 +112,11 @@ impl Call {
 
     fn access(
         &self,
-        actor: (*const c_char, usize),
-        purpose: (*const c_char, usize),
+        [actor, purpose, origin]: [(*const c_char, usize); 3],
     ) -> Result<Access, Refusal> {
         let refused = cardvault_result::ACCESS;
         let (actor, purpose) = (self.utf8(actor, refused)?, self.utf8(purpose, refused)?);
-        Ok(Access::new(actor, purpose)?)
+        Ok(Access::new(actor, purpose, self.utf8(origin, refused)?)?)
     }
 }
 
@@ -205,8 +205,8 @@ pub unsafe extern "C" fn cardvault_vault_tokenize(
     })
 }
 
-/// HOST ONLY. Gives the card of a token, which the caller closes. Who asks and for what stands in
-/// the access log before this returns: 1 to 64 printable characters each.
+/// HOST ONLY. Gives the card of a token, which the caller closes. Who asks, for what and from where
+/// stands in the access log before this returns: 1 to 64 printable characters each.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cardvault_vault_detokenize(
     vault: *const cardvault_vault,
@@ -214,6 +214,8 @@ pub unsafe extern "C" fn cardvault_vault_detokenize(
     actor_len: usize,
     purpose: *const c_char,
     purpose_len: usize,
+    origin: *const c_char,
+    origin_len: usize,
     domain: *const u8,
     domain_len: usize,
     token: *const c_char,
@@ -222,7 +224,12 @@ pub unsafe extern "C" fn cardvault_vault_detokenize(
 ) -> cardvault_result {
     border!(|call| {
         let place = call.place(card)?;
-        let access = call.access((actor, actor_len), (purpose, purpose_len))?;
+        let who = [
+            (actor, actor_len),
+            (purpose, purpose_len),
+            (origin, origin_len),
+        ];
+        let access = call.access(who)?;
         let domain = call.domain(domain, domain_len)?;
         let token = call.token(token, token_len)?;
         let record = call.shared(vault)?.detokenize(&access, &domain, &token)?;
@@ -239,13 +246,20 @@ pub unsafe extern "C" fn cardvault_vault_delete(
     actor_len: usize,
     purpose: *const c_char,
     purpose_len: usize,
+    origin: *const c_char,
+    origin_len: usize,
     domain: *const u8,
     domain_len: usize,
     token: *const c_char,
     token_len: usize,
 ) -> cardvault_result {
     border!(|call| {
-        let access = call.access((actor, actor_len), (purpose, purpose_len))?;
+        let who = [
+            (actor, actor_len),
+            (purpose, purpose_len),
+            (origin, origin_len),
+        ];
+        let access = call.access(who)?;
         let domain = call.domain(domain, domain_len)?;
         let token = call.token(token, token_len)?;
         call.shared(vault)?.delete(&access, &domain, &token)?;

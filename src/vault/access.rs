@@ -8,41 +8,49 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use crate::card::{Brand, Pan};
-use crate::keys::Domain;
+use crate::keys::{Domain, KeyName};
 use crate::time::UnixSeconds;
 use crate::token::Token;
+use crate::vault::policy::PolicyRefusal;
 
-/// The longest actor and the longest purpose, in bytes.
+/// The longest actor, purpose and origin, in bytes.
 pub const ACCESS_TEXT_MAX: usize = 64;
 
 /// From this many digits in a row on a text is refused, whatever they are.
 const REFUSED_DIGITS: usize = 13;
 
-/// Who asks and for what, as asserted by the host program (PCI DSS v4.0.1, 10.2.2).
+/// Who asks, for what and from where, as asserted by the host program: the vault believes it (PCI
+/// DSS v4.0.1, 10.2.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
     actor: String,
     purpose: String,
+    origin: String,
 }
 
 impl Access {
-    /// `actor` and `purpose` have 1 to [`ACCESS_TEXT_MAX`] bytes of printable ASCII, and hold
-    /// nothing that looks like a card number: no run of 13 or more digits, single spaces and dashes
-    /// between them not counted, and no run of 8 to 12 digits that passes the Luhn check and is of
-    /// a known brand. Dates, times and short order numbers are fine.
+    /// `actor`, `purpose` and `origin` (the host, address or terminal that the request came from)
+    /// have 1 to [`ACCESS_TEXT_MAX`] bytes of printable ASCII each, and hold nothing that looks like a
+    /// card number: no run of 13 or more digits, single spaces and dashes between them not
+    /// counted, and no run of 8 to 12 digits that passes the Luhn check and is of a known brand.
+    /// Dates, times, addresses and short order numbers are fine.
     ///
     /// # Errors
     /// [`AccessError`] names the part that is not like that.
-    pub fn new(actor: &str, purpose: &str) -> Result<Self, AccessError> {
+    pub fn new(actor: &str, purpose: &str, origin: &str) -> Result<Self, AccessError> {
         if !is_plain(actor) {
             return Err(AccessError::Actor);
         }
         if !is_plain(purpose) {
             return Err(AccessError::Purpose);
         }
+        if !is_plain(origin) {
+            return Err(AccessError::Origin);
+        }
         Ok(Self {
             actor: actor.to_owned(),
             purpose: purpose.to_owned(),
+            origin: origin.to_owned(),
         })
     }
 
@@ -56,6 +64,12 @@ impl Access {
     #[must_use]
     pub fn purpose(&self) -> &str {
         &self.purpose
+    }
+
+    /// From where.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
     }
 }
 
@@ -98,23 +112,71 @@ fn is_card_number(digits: &[u8]) -> bool {
 pub enum Operation {
     /// A card number for a token.
     Detokenize,
-    /// The tokens of a card.
+    /// The masked card number for a token.
+    Masked,
+    /// The tokens of a card, or whether a token stands for it.
     Find,
+    /// How many tokens there are, or whether there is one.
+    Count,
     /// Removal of a token.
     Delete,
+    /// Removal of what a retention policy no longer keeps.
+    Purge,
     /// An archive of the whole store.
     Export,
+    /// Records sealed anew under the active key.
+    Rewrap,
+    /// A new key version.
+    AddKey,
+    /// A key version put to use.
+    ActivateKey,
+    /// A key version taken out of use.
+    RetireKey,
+    /// A key version marked as compromised.
+    CompromiseKey,
+    /// A key version destroyed.
+    DestroyKey,
+    /// A policy taken on.
+    Policy,
 }
 
 impl Operation {
+    /// All operations.
+    pub const ALL: [Self; 14] = [
+        Self::Detokenize,
+        Self::Masked,
+        Self::Find,
+        Self::Count,
+        Self::Delete,
+        Self::Purge,
+        Self::Export,
+        Self::Rewrap,
+        Self::AddKey,
+        Self::ActivateKey,
+        Self::RetireKey,
+        Self::CompromiseKey,
+        Self::DestroyKey,
+        Self::Policy,
+    ];
+
     /// The operation's name.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Detokenize => "detokenize",
+            Self::Masked => "masked",
             Self::Find => "find",
+            Self::Count => "count",
             Self::Delete => "delete",
+            Self::Purge => "purge",
             Self::Export => "export",
+            Self::Rewrap => "rewrap",
+            Self::AddKey => "add-key",
+            Self::ActivateKey => "activate-key",
+            Self::RetireKey => "retire-key",
+            Self::CompromiseKey => "compromise-key",
+            Self::DestroyKey => "destroy-key",
+            Self::Policy => "policy",
         }
     }
 }
@@ -124,7 +186,7 @@ impl Operation {
 pub struct AccessEvent<'a> {
     /// When.
     pub time: UnixSeconds,
-    /// Who, and for what.
+    /// Who, for what, and from where.
     pub access: &'a Access,
     /// What was asked.
     pub operation: Operation,
@@ -132,8 +194,12 @@ pub struct AccessEvent<'a> {
     pub domain: Option<&'a Domain>,
     /// The token that was named or found; none where a card was not found.
     pub token: Option<Token>,
+    /// The key version that was named, if any.
+    pub key: Option<KeyName>,
     /// Whether it was granted.
     pub granted: bool,
+    /// Why the policy refused it, if that did.
+    pub refusal: Option<PolicyRefusal>,
 }
 
 impl fmt::Display for AccessEvent<'_> {
@@ -141,19 +207,26 @@ impl fmt::Display for AccessEvent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "time={} operation={} outcome={} actor={:?} purpose={:?}",
+            "time={} operation={} outcome={} actor={:?} purpose={:?} origin={:?}",
             self.time.0,
             self.operation.as_str(),
             if self.granted { "granted" } else { "refused" },
             self.access.actor,
             self.access.purpose,
+            self.access.origin,
         )?;
         match self.domain {
             Some(domain) => write!(f, " domain={:?}", domain.to_string())?,
             None => f.write_str(" domain=*")?,
         }
-        match self.token {
-            Some(token) => write!(f, " token={token}"),
+        if let Some(token) = self.token {
+            write!(f, " token={token}")?;
+        }
+        if let Some(key) = self.key {
+            write!(f, " key={key}")?;
+        }
+        match self.refusal {
+            Some(refusal) => write!(f, " refusal={}", refusal.as_str()),
             None => Ok(()),
         }
     }
@@ -286,6 +359,8 @@ pub enum AccessError {
     Actor,
     /// The purpose is empty, too long, not printable ASCII, or looks like a card number.
     Purpose,
+    /// The origin is empty, too long, not printable ASCII, or looks like a card number.
+    Origin,
 }
 
 impl fmt::Display for AccessError {
@@ -293,6 +368,7 @@ impl fmt::Display for AccessError {
         let part = match self {
             Self::Actor => "actor",
             Self::Purpose => "purpose",
+            Self::Origin => "origin",
         };
         write!(
             f,

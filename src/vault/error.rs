@@ -4,6 +4,7 @@
 use core::fmt;
 
 use super::access::AccessLogError;
+use super::policy::PolicyRefusal;
 use super::store::StoreError;
 use crate::keys::KeyError;
 use crate::seal::SealError;
@@ -78,6 +79,8 @@ pub enum VaultError {
     Random(RandomError),
     /// The store failed.
     Store(StoreError),
+    /// The policy refused the access.
+    Refused(PolicyRefusal),
     /// The access could not be logged, so nothing is handed out.
     Log(AccessLogError),
 }
@@ -126,6 +129,7 @@ impl fmt::Display for VaultError {
             Self::Token(error) => error.fmt(f),
             Self::Random(error) => error.fmt(f),
             Self::Store(error) => error.fmt(f),
+            Self::Refused(refusal) => refusal.fmt(f),
             Self::Log(error) => error.fmt(f),
         }
     }
@@ -149,5 +153,6 @@ from!(
     TokenizeError => Token,
     RandomError => Random,
     StoreError => Store,
+    PolicyRefusal => Refused,
     AccessLogError => Log
 );

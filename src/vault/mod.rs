@@ -16,6 +16,7 @@ mod error;
 mod guard;
 mod memory;
 mod operations;
+mod policy;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(any(feature = "embedded", feature = "postgres"))]
@@ -39,6 +40,7 @@ pub(crate) use getrandom::SysRng;
 pub(crate) use guard::{admitted, is_restoring, restoring};
 pub use memory::{Memory, MemorySnapshot};
 pub use operations::Vault;
+pub use policy::PolicyRefusal;
 #[cfg(feature = "postgres")]
 pub use postgres::{Postgres, PostgresOptions, PostgresSnapshot};
 #[cfg(any(feature = "embedded", feature = "postgres"))]

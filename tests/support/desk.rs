@@ -64,7 +64,7 @@ pub(crate) fn ledger_of<S: Store>(vault: &BlockingVault<S>) -> BlockingLedger<S>
 }
 
 pub(crate) fn access() -> Access {
-    Access::new("backup", "nightly").unwrap()
+    Access::new("backup", "nightly", "host-1").unwrap()
 }
 
 pub(crate) fn card(n: u64) -> CardRecord {

@@ -11,13 +11,13 @@ use cardvault::vault::MAX_BATCH;
 use clap::Args;
 
 use crate::args::{Unlock, VaultArgs};
-use crate::bulk::access;
 use crate::desk::grid::{counted, facts};
 use crate::desk::moment::utc;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::files::{Output, Readers};
 use crate::folder::{Folder, FolderVault, read_ring, show_mark};
 use crate::progress::{Unit, progress};
+use crate::who::AccessArgs;
 
 #[derive(Debug, Args)]
 pub(crate) struct Export {
@@ -26,12 +26,8 @@ pub(crate) struct Export {
     /// The archive; - is standard output
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: PathBuf,
-    /// Who asks; goes to access.log [default: $USER]
-    #[arg(long)]
-    pub(crate) actor: Option<String>,
-    /// For what; goes to access.log
-    #[arg(long)]
-    pub(crate) purpose: String,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
     /// Leave the sealed key ring out: a restore then needs a copy of ring.cvk
     #[arg(long)]
     pub(crate) without_ring: bool,
@@ -55,7 +51,7 @@ pub(crate) struct Import {
 }
 
 pub(crate) fn export(args: &Export, quiet: bool) -> Outcome<Exit> {
-    let access = access(args.actor.as_deref(), &args.purpose)?;
+    let access = args.access.access()?;
     let folder = Folder::open(&args.vault)?;
     let ring = folder.ring()?;
     show_mark(&ring);

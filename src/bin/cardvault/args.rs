@@ -10,6 +10,7 @@ use crate::formats::{Shape, Vaultless};
 use crate::journal::args::Journal;
 use crate::ledger::args::Ledger;
 use crate::refund::args::Refund;
+use crate::who::AccessArgs;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -210,12 +211,8 @@ pub(crate) struct Detokenize {
     /// The domain that the tokens belong to
     #[arg(long, default_value = "default")]
     pub(crate) domain: Domain,
-    /// Who asks; goes to access.log [default: $USER]
-    #[arg(long)]
-    pub(crate) actor: Option<String>,
-    /// For what; goes to access.log
-    #[arg(long)]
-    pub(crate) purpose: String,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
     /// Tokens are vaultless ones that keep so many first and last digits. Nothing authenticates
     /// them: check what comes out against a fingerprint or a payment
     #[arg(long, value_name = "FIRST:LAST")]

@@ -245,6 +245,7 @@ fn hint_of(error: VaultError) -> Option<&'static str> {
             "run the same `cardvault import` again, or import into a new folder"
         }
         VaultError::OtherRing => "put the ring.cvk that was made with this vault back",
+        VaultError::Refused(_) => "ask who keeps the vault's policy",
         VaultError::Log(_) => {
             "see that access.log can be written: nothing is handed out without it"
         }

@@ -22,6 +22,7 @@ mod refund;
 mod rows;
 mod secrets;
 mod stats;
+mod who;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

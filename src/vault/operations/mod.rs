@@ -138,7 +138,9 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             operation: Operation::Export,
             domain: None,
             token: None,
+            key: None,
             granted,
+            refusal: None,
         };
         Ok(self.log.record(&[event])?)
     }
@@ -201,7 +203,9 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             operation,
             domain: Some(domain),
             token,
+            key: None,
             granted,
+            refusal: None,
         }
     }
 

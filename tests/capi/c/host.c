@@ -414,15 +414,15 @@ static void check_vault(const char *folder) {
     CHECK((uint8_t)token[CARDVAULT_TOKEN_TEXT_SIZE] == CANARY);
     CHECK_IS(cardvault_vault_tokenize(&vault, domain, 10, &card, 0, 0, 0, 0, token, sizeof token, &existing), OK);
     CHECK(existing == 1);
-    CHECK_IS(cardvault_vault_detokenize(&vault, "", 0, "x", 1, domain, 10, token, strlen(token), &back), ACCESS);
-    CHECK_IS(cardvault_vault_detokenize(&vault, "a", 1, "4111111111111111", 16, domain, 10, token, strlen(token), &back), ACCESS);
-    CHECK_IS(cardvault_vault_detokenize(&vault, "a", 1, "x", 1, fleet, 7, token, strlen(token), &back), UNKNOWN_TOKEN);
-    CHECK_IS(cardvault_vault_detokenize(&vault, "a", 1, "x", 1, domain, 10, token, strlen(token), &back), OK);
+    CHECK_IS(cardvault_vault_detokenize(&vault, "", 0, "x", 1, "h", 1, domain, 10, token, strlen(token), &back), ACCESS);
+    CHECK_IS(cardvault_vault_detokenize(&vault, "a", 1, "4111111111111111", 16, "h", 1, domain, 10, token, strlen(token), &back), ACCESS);
+    CHECK_IS(cardvault_vault_detokenize(&vault, "a", 1, "x", 1, "h", 1, fleet, 7, token, strlen(token), &back), UNKNOWN_TOKEN);
+    CHECK_IS(cardvault_vault_detokenize(&vault, "a", 1, "x", 1, "h", 1, domain, 10, token, strlen(token), &back), OK);
     CHECK_IS(cardvault_card_close(&back), OK);
 
     /* Closed and opened again, by another ring, and by the same one. */
     CHECK_IS(cardvault_vault_close(&vault), OK);
-    CHECK_IS(cardvault_vault_detokenize(&vault, "a", 1, "x", 1, domain, 10, token, strlen(token), &back), NOT_OPEN);
+    CHECK_IS(cardvault_vault_detokenize(&vault, "a", 1, "x", 1, "h", 1, domain, 10, token, strlen(token), &back), NOT_OPEN);
     CHECK_IS(cardvault_vault_close(&vault), NOT_OPEN);
     make_ring(random_file);
     CHECK_IS(cardvault_vault_open(&vault, folder, folder_len, log, log_len, &ring, 0), OTHER_RING);
@@ -435,12 +435,12 @@ static void check_vault(const char *folder) {
     CHECK_IS(cardvault_opener_open(&opener, &ring, domain, 10, sealed, sizeof sealed), OK);
     CHECK_IS(cardvault_vault_open(&vault, folder, folder_len, log, log_len, &ring, CARDVAULT_VAULT_CREATE), OK);
     run_threads();
-    CHECK_IS(cardvault_vault_delete(&vault, "a", 1, "x", 1, domain, 10, token, strlen(token)), OK);
-    CHECK_IS(cardvault_vault_detokenize(&vault, "a", 1, "x", 1, domain, 10, token, strlen(token), &back), UNKNOWN_TOKEN);
+    CHECK_IS(cardvault_vault_delete(&vault, "a", 1, "x", 1, "h", 1, domain, 10, token, strlen(token)), OK);
+    CHECK_IS(cardvault_vault_detokenize(&vault, "a", 1, "x", 1, "h", 1, domain, 10, token, strlen(token), &back), UNKNOWN_TOKEN);
     CHECK_IS(cardvault_vault_tokenize(&vault, domain, 10, &card, CARDVAULT_TOKENIZE_CARD_SHAPED, 6, 4, 0, token, sizeof token, NULL), OK);
     CHECK(strlen(token) == 16 && strncmp(token, "411111", 6) == 0);
     CHECK_IS(cardvault_vault_tokenize(&vault, domain, 10, &card, CARDVAULT_TOKENIZE_FRESH, 0, 0, 1, token, sizeof token, NULL), OK);
-    CHECK_IS(cardvault_vault_detokenize(&vault, "a", 1, "x", 1, domain, 10, token, strlen(token), &back), EXPIRED);
+    CHECK_IS(cardvault_vault_detokenize(&vault, "a", 1, "x", 1, "h", 1, domain, 10, token, strlen(token), &back), EXPIRED);
     CHECK_IS(cardvault_vault_close(&vault), OK);
     CHECK_IS(cardvault_fingerprinter_close(&fingerprinter), OK);
     CHECK_IS(cardvault_sealer_close(&shared_sealer), OK);

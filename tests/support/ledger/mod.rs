@@ -57,7 +57,7 @@ pub(crate) fn shop() -> Domain {
 }
 
 pub(crate) fn access() -> Access {
-    Access::new("desk-3", "refund").unwrap()
+    Access::new("desk-3", "refund", "10.0.0.7").unwrap()
 }
 
 pub(crate) fn card(digits: &str) -> CardRecord {

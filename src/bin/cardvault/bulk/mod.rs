@@ -19,7 +19,7 @@ use std::thread;
 use cardvault::UnixSeconds;
 use cardvault::card::MaskBin;
 use cardvault::token::{Irreversible, Vaultless, VaultlessOpener};
-use cardvault::vault::{self, Access};
+use cardvault::vault;
 use zeroize::{Zeroize, Zeroizing};
 
 use self::layout::Layout;
@@ -31,7 +31,6 @@ use self::work::{
     Answers, Decrypting, Encrypting, Hashing, Masking, Opening, Reading, Vaulting, Work,
 };
 use crate::args::{Detokenize, FileArgs, Mask, Tokenize};
-use crate::desk::actor;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::files::{Output, Readers};
 use crate::folder::{Folder, show_mark};
@@ -80,7 +79,7 @@ pub(crate) fn tokenize(args: &Tokenize, quiet: bool) -> Outcome<Exit> {
 }
 
 pub(crate) fn detokenize(args: &Detokenize, quiet: bool) -> Outcome<Exit> {
-    let access = access(args.actor.as_deref(), &args.purpose)?;
+    let access = args.access.access()?;
     let folder = Folder::open(&args.vault)?;
     let ring = folder.ring()?;
     show_mark(&ring);
@@ -107,12 +106,6 @@ pub(crate) fn detokenize(args: &Detokenize, quiet: bool) -> Outcome<Exit> {
         access,
     };
     run(&args.files, &work, Readers::Owner, quiet)
-}
-
-/// Who asks and for what, as it goes to the access log.
-pub(crate) fn access(actor: Option<&str>, purpose: &str) -> Outcome<Access> {
-    let actor = self::actor(actor)?;
-    Access::new(&actor, purpose).map_err(|error| Failure::usage("access", error))
 }
 
 pub(crate) fn mask(args: &Mask, quiet: bool) -> Outcome<Exit> {

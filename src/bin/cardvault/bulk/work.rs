@@ -326,7 +326,9 @@ impl<L: AccessLog> Work for Decrypting<L> {
                 operation: Operation::Detokenize,
                 domain: Some(&self.domain),
                 token: Some(*token),
+                key: None,
                 granted: result.is_ok(),
+                refusal: None,
             })
             .collect();
         let logged = self.log.record(&events);

@@ -54,7 +54,7 @@ pub(super) type Said = Result<Requested, Refusal>;
 
 impl<'a> Desk<'a> {
     pub(super) fn open(host: &'a Host, centre: &'a mut Centre) -> Outcome<Self> {
-        let access = Access::new("refund-desk", "refunds of the day");
+        let access = Access::new("refund-desk", "refunds of the day", "demo");
         let access = access.map_err(failed("access"))?;
         Ok(Self {
             host,

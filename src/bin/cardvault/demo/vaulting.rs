@@ -83,7 +83,7 @@ pub(super) fn vault(paper: &Paper, folder: &Folder, shop: &Domain, out: &Path) -
         Ok(_) => told(false, "a token is of one shop")?,
         Err(error) => paper.line(&format!("   the same token in shop-2: refused: {error}"))?,
     }
-    match Access::new("refund-desk", "card 4508750015741019") {
+    match Access::new("refund-desk", "card 4508750015741019", "demo") {
         Ok(_) => told(false, "no card number in a purpose")?,
         Err(error) => paper.line(&format!(
             "   a card number as the purpose: refused: {error}"
@@ -187,7 +187,7 @@ pub(super) fn rotation(
 }
 
 fn access(actor: &str, purpose: &str) -> Outcome<Access> {
-    Access::new(actor, purpose).map_err(|error| Failure::usage("access", error))
+    Access::new(actor, purpose, "demo").map_err(|error| Failure::usage("access", error))
 }
 
 fn by_key(vault: &FolderVault) -> Outcome<String> {

@@ -11,8 +11,9 @@ use cardvault::vault::Access;
 use clap::Args;
 
 use super::show::{Payments, is_payment};
-use super::{AccessArgs, Desk, DeskArgs, date_argument, failure, read_card};
+use super::{Desk, DeskArgs, date_argument, failure, read_card};
 use crate::failure::{Failure, Outcome};
+use crate::who::CardAccessArgs;
 
 /// The payment, by one of: its name, voucher + terminal + batch, reference number + date, order
 /// number, token, or the card in a file.
@@ -71,7 +72,7 @@ pub(crate) struct LookArgs {
     #[command(flatten)]
     pub(crate) which: Which,
     #[command(flatten)]
-    pub(crate) access: AccessArgs,
+    pub(crate) access: CardAccessArgs,
 }
 
 /// An open ledger with what is looked for in it.

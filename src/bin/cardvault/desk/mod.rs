@@ -7,7 +7,6 @@ pub(crate) mod lookup;
 pub(crate) mod moment;
 pub(crate) mod show;
 
-use std::env;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,7 +15,7 @@ use cardvault::UnixSeconds;
 use cardvault::card::Pan;
 use cardvault::keys::Domain;
 use cardvault::ledger::{BlockingLedger, Cursor, Ledger, LedgerError, MAX_PAGE, Page};
-use cardvault::vault::{Access, Embedded};
+use cardvault::vault::Embedded;
 use clap::Args;
 
 use self::moment::{Clock, Moment, day};
@@ -51,38 +50,6 @@ pub(crate) struct ClockArgs {
         allow_hyphen_values = true
     )]
     pub(crate) utc_offset: Clock,
-}
-
-/// Who asks for card data and why; goes to access.log. Asked for only where a card is presented.
-#[derive(Debug, Args)]
-pub(crate) struct AccessArgs {
-    /// Who presents or looks for a card; goes to access.log [default: $USER]
-    #[arg(long)]
-    pub(crate) actor: Option<String>,
-    /// For what; goes to access.log
-    #[arg(long)]
-    pub(crate) purpose: Option<String>,
-}
-
-impl AccessArgs {
-    pub(crate) fn access(&self) -> Outcome<Access> {
-        let actor = actor(self.actor.as_deref())?;
-        let purpose = self.purpose.as_ref().ok_or_else(|| {
-            Failure::usage("purpose", "what is the card looked at for?")
-                .hint("give --purpose TEXT: it goes to access.log")
-        })?;
-        Access::new(&actor, purpose).map_err(|error| Failure::usage("access", error))
-    }
-}
-
-/// Who asks, as it was given or as the system knows.
-pub(crate) fn actor(given: Option<&str>) -> Outcome<String> {
-    match given {
-        Some(actor) => Ok(actor.to_owned()),
-        None => env::var("USER").map_err(|_| {
-            Failure::usage("actor", "who asks?").hint("give --actor NAME: it goes to access.log")
-        }),
-    }
 }
 
 /// A range of time.

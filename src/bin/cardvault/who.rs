@@ -1,0 +1,85 @@
+//! Who asks, for what and from where: what goes to access.log with each access.
+#![forbid(unsafe_code)]
+
+use std::{env, fs};
+
+use cardvault::vault::Access;
+use clap::Args;
+
+use crate::failure::{Failure, Outcome};
+
+/// Who asks and from where.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Access")]
+pub(crate) struct WhoArgs {
+    /// Who asks; goes to access.log [default: $USER]
+    #[arg(long, value_name = "NAME")]
+    actor: Option<String>,
+    /// From where: a host, an address, a terminal; goes to access.log [default: this host's name]
+    #[arg(long, value_name = "PLACE")]
+    origin: Option<String>,
+}
+
+impl WhoArgs {
+    /// The access for this purpose.
+    pub(crate) fn access(&self, purpose: &str) -> Outcome<Access> {
+        let actor = match &self.actor {
+            Some(actor) => actor.to_owned(),
+            None => env::var("USER").map_err(|_| {
+                Failure::usage("actor", "who asks?")
+                    .hint("give --actor NAME: it goes to access.log")
+            })?,
+        };
+        let failed = |error| Failure::usage("access", error);
+        if let Some(origin) = &self.origin {
+            return Access::new(&actor, purpose, origin).map_err(failed);
+        }
+        // A host may have a name that no access takes.
+        Access::new(&actor, purpose, host().trim())
+            .or_else(|_| Access::new(&actor, purpose, "command"))
+            .map_err(failed)
+    }
+}
+
+/// Who asks, from where, and for what.
+#[derive(Debug, Args)]
+pub(crate) struct AccessArgs {
+    #[command(flatten)]
+    who: WhoArgs,
+    /// For what; goes to access.log
+    #[arg(long, value_name = "TEXT", help_heading = "Access")]
+    purpose: String,
+}
+
+impl AccessArgs {
+    pub(crate) fn access(&self) -> Outcome<Access> {
+        self.who.access(&self.purpose)
+    }
+}
+
+/// The same for commands that look at card data only when a card is presented.
+#[derive(Debug, Args)]
+pub(crate) struct CardAccessArgs {
+    #[command(flatten)]
+    who: WhoArgs,
+    /// For what a card is presented or looked for; goes to access.log
+    #[arg(long, value_name = "TEXT", help_heading = "Access")]
+    purpose: Option<String>,
+}
+
+impl CardAccessArgs {
+    pub(crate) fn access(&self) -> Outcome<Access> {
+        let purpose = self.purpose.as_ref().ok_or_else(|| {
+            Failure::usage("purpose", "what is the card looked at for?")
+                .hint("give --purpose TEXT: it goes to access.log")
+        })?;
+        self.who.access(purpose)
+    }
+}
+
+/// The host's name; empty if it cannot be found out.
+fn host() -> String {
+    let files = ["/proc/sys/kernel/hostname", "/etc/hostname"];
+    let mut names = files.iter().map(fs::read_to_string);
+    names.find_map(Result::ok).unwrap_or_default()
+}

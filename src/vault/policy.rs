@@ -1,0 +1,56 @@
+//! Who may do what.
+#![forbid(unsafe_code)]
+
+use core::fmt;
+
+use crate::time::UnixSeconds;
+
+/// Why a policy refused an access. Nothing was read or changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PolicyRefusal {
+    /// The policy does not grant this operation to this actor, for this purpose, in this domain.
+    NotGranted,
+    /// The actor has used up a budget.
+    BudgetUsedUp {
+        /// From when on some of it is there again.
+        renews: UnixSeconds,
+    },
+    /// The actor's look-ups come faster than the policy grants.
+    TooFast {
+        /// From when on the next one is granted.
+        renews: UnixSeconds,
+    },
+}
+
+impl PolicyRefusal {
+    /// The refusal's name, as it stands in the access log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotGranted => "not-granted",
+            Self::BudgetUsedUp { .. } => "budget-used-up",
+            Self::TooFast { .. } => "too-fast",
+        }
+    }
+}
+
+impl fmt::Display for PolicyRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotGranted => f.write_str("the policy does not grant this"),
+            Self::BudgetUsedUp { renews } => write!(
+                f,
+                "the budget is used up; it renews at {} (Unix seconds)",
+                renews.0
+            ),
+            Self::TooFast { renews } => write!(
+                f,
+                "too many look-ups; the next is granted at {} (Unix seconds)",
+                renews.0
+            ),
+        }
+    }
+}
+
+impl core::error::Error for PolicyRefusal {}
