@@ -76,6 +76,8 @@ extern crate alloc;
 
 #[cfg(feature = "vault")]
 pub mod archive;
+#[cfg(feature = "vault")]
+pub mod audit;
 #[cfg(feature = "capi")]
 pub mod capi;
 pub mod card;

@@ -11,6 +11,9 @@ pub mod choices {}
 #[doc = include_str!("archive.md")]
 pub mod archive {}
 
+#[doc = include_str!("audit.md")]
+pub mod audit {}
+
 #[doc = include_str!("journal.md")]
 pub mod journal {}
 

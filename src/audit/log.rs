@@ -1,0 +1,403 @@
+//! The writer of an audit log.
+#![forbid(unsafe_code)]
+
+use core::fmt;
+use std::path::Path;
+use std::sync::{Condvar, Mutex};
+
+use super::error::AuditError;
+use super::event::bodies;
+use super::frame::{FileHead, Frame, Kind, MIN_FRAME};
+use super::medium::{Folder, Medium, file_name};
+use super::search::next_genuine;
+use super::state::State;
+use super::writer::{Position, Writer, WriterKey};
+use crate::time::UnixSeconds;
+use crate::vault::{AccessEvent, AccessLog, AccessLogError};
+
+/// The longest file of a log, in bytes.
+pub const MAX_AUDIT_FILE: u64 = 16 << 20;
+/// After how many bytes the state is saved again.
+pub const DEFAULT_UNSAVED: u64 = 1 << 20;
+
+/// How a log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuditOptions {
+    /// From this many bytes on another file is begun; at least 1 and at most [`MAX_AUDIT_FILE`].
+    pub file_len: u64,
+    /// After this many bytes the state is saved again: who takes the disk can forge at most what
+    /// was written since, and an opening reads it again.
+    pub unsaved: u64,
+    /// The clock of openings and endings.
+    pub clock: fn() -> UnixSeconds,
+}
+
+impl Default for AuditOptions {
+    fn default() -> Self {
+        Self {
+            file_len: MAX_AUDIT_FILE,
+            unsaved: DEFAULT_UNSAVED,
+            clock: UnixSeconds::now,
+        }
+    }
+}
+
+/// A tamper-evident access log in a folder of its own: a chain of frames, each under a key that is
+/// gone once the next one is written. See [`crate::manual::audit`].
+///
+/// One process writes it. Calls that meet share one write and one sync. When it is dropped it says
+/// in the log that it ended.
+#[derive(Debug)]
+pub struct AuditLog(Group<Folder>);
+
+impl AuditLog {
+    /// Begins a log in a new or empty folder. The key is used up: only who has the base key can
+    /// make it again.
+    ///
+    /// # Errors
+    /// [`AuditError::Exists`], [`AuditError::AlreadyOpen`], [`AuditError::Io`].
+    pub fn create(
+        folder: &Path,
+        key: WriterKey,
+        options: &AuditOptions,
+    ) -> Result<Self, AuditError> {
+        let core = Core::create(Folder::create(folder)?, &key, options)?;
+        drop(key);
+        Ok(Self(Group::new(core)))
+    }
+
+    /// Goes on with the log in `folder`. No key is needed: the state there has it. What a cut left
+    /// unfinished is dropped, and the log says so.
+    ///
+    /// # Errors
+    /// [`AuditError::NoLog`], [`AuditError::AlreadyOpen`], [`AuditError::State`] and
+    /// [`AuditError::Damaged`] if the log is not what its writer left there, [`AuditError::Io`].
+    pub fn open(folder: &Path, options: &AuditOptions) -> Result<Self, AuditError> {
+        let core = Core::open(Folder::open(folder)?, options)?;
+        Ok(Self(Group::new(core)))
+    }
+
+    /// Whose log it is.
+    #[must_use]
+    pub const fn writer(&self) -> &Writer {
+        &self.0.writer
+    }
+
+    /// Ends the log in order, as dropping it does, and says whether that is on disk.
+    ///
+    /// # Errors
+    /// [`AuditError::Io`], [`AuditError::Poisoned`].
+    pub fn close(self) -> Result<(), AuditError> {
+        self.0.close()
+    }
+}
+
+impl AccessLog for AuditLog {
+    fn record(&self, events: &[AccessEvent<'_>]) -> Result<(), AccessLogError> {
+        self.0.record(events)
+    }
+}
+
+/// Callers that meet are written together: one of them writes for all that wait.
+pub(super) struct Group<M: Medium> {
+    writer: Writer,
+    clock: fn() -> UnixSeconds,
+    shared: Mutex<Shared<M>>,
+    turn: Condvar,
+}
+
+struct Shared<M: Medium> {
+    /// Away while somebody writes, and for good after a failure.
+    core: Option<Core<M>>,
+    /// Bodies to be written, and how many ever were to be.
+    queue: Vec<Vec<u8>>,
+    queued: u64,
+    /// How many are durable.
+    done: u64,
+    failed: bool,
+}
+
+impl<M: Medium> Group<M> {
+    pub(super) fn new(core: Core<M>) -> Self {
+        Self {
+            writer: core.state.writer.clone(),
+            clock: core.options.clock,
+            shared: Mutex::new(Shared {
+                core: Some(core),
+                queue: Vec::new(),
+                queued: 0,
+                done: 0,
+                failed: false,
+            }),
+            turn: Condvar::new(),
+        }
+    }
+
+    pub(super) fn record(&self, events: &[AccessEvent<'_>]) -> Result<(), AccessLogError> {
+        let mut bodies = bodies(events);
+        let count = u64::try_from(bodies.len()).map_err(|_| AccessLogError)?;
+        let mut shared = self.shared.lock().map_err(|_| AccessLogError)?;
+        shared.queue.append(&mut bodies);
+        shared.queued += count;
+        let mine = shared.queued;
+        loop {
+            if shared.done >= mine {
+                return Ok(());
+            }
+            if shared.failed {
+                return Err(AccessLogError);
+            }
+            let Some(mut core) = shared.core.take() else {
+                shared = self.turn.wait(shared).map_err(|_| AccessLogError)?;
+                continue;
+            };
+            let work = core::mem::take(&mut shared.queue);
+            let until = shared.queued;
+            drop(shared);
+            let written = core.write(Kind::Events, (self.clock)(), &work);
+            shared = self.shared.lock().map_err(|_| AccessLogError)?;
+            match written {
+                Ok(()) => {
+                    shared.core = Some(core);
+                    shared.done = until;
+                }
+                Err(_) => shared.failed = true,
+            }
+            self.turn.notify_all();
+        }
+    }
+
+    pub(super) fn close(&self) -> Result<(), AuditError> {
+        let mut shared = self.shared.lock().map_err(|_| AuditError::Poisoned)?;
+        let core = shared.core.take().ok_or(AuditError::Poisoned);
+        shared.failed = true;
+        drop(shared);
+        core?.close()
+    }
+}
+
+impl<M: Medium> Drop for Group<M> {
+    fn drop(&mut self) {
+        // Nobody can be told; the next opening says that the log was not ended.
+        let _ = self.close();
+    }
+}
+
+impl<M: Medium> fmt::Debug for Group<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group")
+            .field("writer", &self.writer)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The one who writes.
+pub(super) struct Core<M> {
+    medium: M,
+    state: State,
+    options: AuditOptions,
+    /// How many bytes were written since the state was saved.
+    unsaved: u64,
+}
+
+impl<M: Medium> Core<M> {
+    pub(super) fn create(
+        mut medium: M,
+        key: &WriterKey,
+        options: &AuditOptions,
+    ) -> Result<Self, AuditError> {
+        // A cut may have left the state's file, or half a state, and nothing behind it.
+        let begun = match State::load(&mut medium) {
+            Ok(_) => true,
+            Err(AuditError::State | AuditError::NoLog) => {
+                medium.read(&file_name(0), 0)?.is_some()
+            }
+            Err(error) => return Err(error),
+        };
+        if begun {
+            return Err(AuditError::Exists);
+        }
+        let mut state = State {
+            writer: key.writer().clone(),
+            id: key.id(),
+            saves: 0,
+            position: Position::begin(key),
+            file: 0,
+            len: 0,
+        };
+        state.save(&mut medium)?;
+        medium.sync_names()?;
+        Self::opened(medium, state, options, 0, 0)
+    }
+
+    pub(super) fn open(mut medium: M, options: &AuditOptions) -> Result<Self, AuditError> {
+        let mut state = State::load(&mut medium)?;
+        let dropped = state.walk(&mut medium)?;
+        // Frames may have stood in what was dropped. Their keys are not used again.
+        let frames = dropped.div_ceil(MIN_FRAME as u64);
+        state.position.skip(frames)?;
+        Self::opened(medium, state, options, dropped, frames)
+    }
+
+    fn opened(
+        medium: M,
+        state: State,
+        options: &AuditOptions,
+        dropped: u64,
+        frames: u64,
+    ) -> Result<Self, AuditError> {
+        let mut core = Self {
+            medium,
+            state,
+            options: *options,
+            unsaved: 0,
+        };
+        let body = [dropped.to_be_bytes(), frames.to_be_bytes()].concat();
+        core.write(Kind::Opened, (options.clock)(), &[body])?;
+        Ok(core)
+    }
+
+    /// Writes a frame for each body, and makes them durable.
+    pub(super) fn write(
+        &mut self,
+        kind: Kind,
+        time: UnixSeconds,
+        bodies: &[Vec<u8>],
+    ) -> Result<(), AuditError> {
+        let most = self.options.file_len.clamp(1, MAX_AUDIT_FILE);
+        let mut bytes = Vec::new();
+        let mut first = true;
+        for body in bodies {
+            let frame = (MIN_FRAME + body.len()) as u64;
+            let len = self.state.len + bytes.len() as u64;
+            if self.state.len + bytes.len() as u64 > 0 && len + frame > most {
+                self.append(&bytes)?;
+                bytes.clear();
+                first = true;
+                self.state.file = self.state.file.checked_add(1).ok_or(AuditError::Over)?;
+                self.state.len = 0;
+            }
+            if self.state.len == 0 && bytes.is_empty() {
+                let head = FileHead {
+                    writer: self.state.writer.clone(),
+                    id: self.state.id,
+                    file: self.state.file,
+                    first: self.state.position.count,
+                };
+                bytes = head.to_bytes()?;
+            }
+            self.state.position.put(&mut bytes, (kind, first), time, body)?;
+            first = false;
+        }
+        self.append(&bytes)?;
+        if self.unsaved >= self.options.unsaved {
+            self.save()?;
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<(), AuditError> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let name = file_name(self.state.file);
+        self.medium.write(&name, self.state.len, bytes)?;
+        self.medium.sync(&name)?;
+        if self.state.len == 0 {
+            self.medium.sync_names()?;
+        }
+        self.state.len += bytes.len() as u64;
+        self.unsaved += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn save(&mut self) -> Result<(), AuditError> {
+        self.state.save(&mut self.medium)?;
+        self.unsaved = 0;
+        Ok(())
+    }
+
+    fn close(mut self) -> Result<(), AuditError> {
+        self.write(Kind::Closed, (self.options.clock)(), &[Vec::new()])?;
+        self.save()
+    }
+}
+
+impl State {
+    /// Steps over the frames behind the saved state, to the end of the log. Cuts off what is not
+    /// whole there, and says how many bytes that were.
+    fn walk(&mut self, medium: &mut impl Medium) -> Result<u64, AuditError> {
+        loop {
+            let name = file_name(self.file);
+            let bytes = medium.read(&name, 0)?.unwrap_or_default();
+            let mut at = usize::try_from(self.len).map_err(|_| AuditError::Over)?;
+            let damaged = |at: usize| AuditError::Damaged {
+                file: self.file,
+                at: at as u64,
+            };
+            if bytes.len() < at {
+                return Err(damaged(bytes.len()));
+            }
+            let head = FileHead::read(&bytes);
+            let is_head = |(head, _): &(FileHead, usize)| {
+                head.id == self.id && head.file == self.file && head.writer == self.writer
+            };
+            let head = head.ok().filter(is_head);
+            match &head {
+                Some((head, len)) if at == 0 => {
+                    if head.first != self.position.count {
+                        return Err(damaged(0));
+                    }
+                    at = *len;
+                }
+                None if at > 0 => return Err(damaged(0)),
+                _ => {}
+            }
+            if head.is_some() {
+                while let Ok(frame) = Frame::read(bytes.get(at..).unwrap_or_default()) {
+                    if !self.position.take(&frame) {
+                        break;
+                    }
+                    at += frame.len();
+                }
+            }
+            let next = self.file.checked_add(1).ok_or(AuditError::Over)?;
+            let more = medium.read(&file_name(next), 0)?.is_some();
+            self.len = at as u64;
+            if at == bytes.len() && head.is_some() && more {
+                self.file = next;
+                self.len = 0;
+                continue;
+            }
+            if more {
+                return Err(damaged(at));
+            }
+            let rest = bytes.get(at..).unwrap_or_default();
+            if rest.is_empty() {
+                return Ok(0);
+            }
+            // A file's head is written along with its first frame.
+            let unfinished = usize::from(at == 0);
+            if writes_in(rest, &self.position)? > unfinished {
+                return Err(damaged(at));
+            }
+            medium.cut(&name, self.len)?;
+            medium.sync(&name)?;
+            return Ok(rest.len() as u64);
+        }
+    }
+}
+
+/// How many writes begin in what is not whole. An unfinished write has nothing genuine behind it
+/// but frames of its own.
+fn writes_in(rest: &[u8], position: &Position) -> Result<usize, AuditError> {
+    let (mut at, mut from, mut writes) = (0, position.copy(), 0);
+    while let Some(found) = next_genuine(rest.get(at..).unwrap_or_default(), &from)? {
+        writes += usize::from(found.first);
+        // Past its first byte.
+        at += found.at + 1;
+        from = found.position;
+        from.skip(1)?;
+    }
+    Ok(writes)
+}

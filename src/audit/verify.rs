@@ -1,0 +1,419 @@
+//! Verifying the logs of a folder: every frame, its order, its place against checkpoints.
+#![forbid(unsafe_code)]
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use subtle::ConstantTimeEq;
+
+use super::error::AuditError;
+use super::event::{LoggedEvent, read_body};
+use super::finding::{Finding, Place, Severity};
+use super::frame::{FileHead, Frame, Kind};
+use super::log::MAX_AUDIT_FILE;
+use super::medium::{file_name, files_in};
+use super::search::next_genuine;
+use super::writer::{Position, WRITER_ID_LEN, Writer, WriterKey};
+use crate::codec::CodecError;
+use crate::keys::KeyRing;
+use crate::ratchet::PROOF_LEN;
+use crate::time::UnixSeconds;
+
+/// How far a gap may reach that is still stepped over, in frames.
+const MAX_GAP: u64 = 1 << 24;
+
+/// What a log was when somebody looked: goes into a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogPosition {
+    /// Whose log.
+    pub writer: Writer,
+    /// The id at the head of its files.
+    pub id: [u8; WRITER_ID_LEN],
+    /// How many frames it has.
+    pub frames: u64,
+    /// Stands for all of them.
+    pub proof: [u8; PROOF_LEN],
+}
+
+/// What is told while logs are verified.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Told<'a> {
+    /// An access, in a genuine frame.
+    Event(&'a Writer, LoggedEvent),
+    /// A finding.
+    Finding(Finding),
+}
+
+/// How much was verified.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// The logs, as they are: those without a fault of their own.
+    pub positions: Vec<LogPosition>,
+    /// How many logs there are.
+    pub logs: u64,
+    /// How many genuine frames they have.
+    pub frames: u64,
+    /// How many accesses those hold.
+    pub events: u64,
+    /// How many findings are faults.
+    pub faults: u64,
+    /// How many are notes.
+    pub notes: u64,
+}
+
+/// Verifies every log in the folders below `folder`, and `folder` itself if it is one, with the
+/// base keys of `ring`, against the positions of checkpoints. Hands events, in each log's order,
+/// and findings to `sink`. Reads one file at a time.
+///
+/// # Errors
+/// [`AuditError::Io`] if a file cannot be read. What is wrong with a log is no error but a finding.
+pub fn verify(
+    folder: &Path,
+    ring: &KeyRing,
+    against: &[LogPosition],
+    sink: &mut dyn FnMut(Told<'_>),
+) -> Result<Verified, AuditError> {
+    let mut verified = Verified::default();
+    let mut seen: Vec<Writer> = Vec::new();
+    for path in log_folders(folder)? {
+        let mut reading = Reading {
+            ring,
+            against,
+            verified: &mut verified,
+            sink,
+        };
+        seen.extend(reading.log(&path)?);
+    }
+    for known in against {
+        if !seen.contains(&known.writer) {
+            let finding = Finding::LogMissing {
+                writer: known.writer.clone(),
+                seen: known.frames,
+            };
+            tell(&mut verified, sink, finding);
+        }
+    }
+    Ok(verified)
+}
+
+/// The folders that hold files of a log, in the order of their names.
+fn log_folders(folder: &Path) -> Result<Vec<PathBuf>, AuditError> {
+    let mut folders = vec![folder.to_owned()];
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            folders.push(entry.path());
+        }
+    }
+    folders.sort();
+    let mut logs = Vec::new();
+    for folder in folders {
+        if !files_in(&folder)?.is_empty() {
+            logs.push(folder);
+        }
+    }
+    Ok(logs)
+}
+
+fn tell(verified: &mut Verified, sink: &mut dyn FnMut(Told<'_>), finding: Finding) {
+    match finding.severity() {
+        Severity::Fault => verified.faults += 1,
+        Severity::Note => verified.notes += 1,
+    }
+    sink(Told::Finding(finding));
+}
+
+struct Reading<'a> {
+    ring: &'a KeyRing,
+    against: &'a [LogPosition],
+    verified: &'a mut Verified,
+    sink: &'a mut dyn FnMut(Told<'_>),
+}
+
+/// One log while it is read.
+struct Log {
+    writer: Writer,
+    id: [u8; WRITER_ID_LEN],
+    key: WriterKey,
+    position: Position,
+    /// Whether the aggregate is that of all frames up to here.
+    whole: bool,
+    closed: bool,
+    time: UnixSeconds,
+    file: u32,
+}
+
+impl Log {
+    fn place(&self, at: usize) -> Place {
+        Place {
+            writer: self.writer.clone(),
+            file: self.file,
+            at: at as u64,
+            sequence: self.position.count,
+        }
+    }
+}
+
+impl Reading<'_> {
+    fn finding(&mut self, finding: Finding) {
+        tell(self.verified, self.sink, finding);
+    }
+
+    /// One log; whose it is, if that can be told.
+    fn log(&mut self, path: &Path) -> Result<Option<Writer>, AuditError> {
+        self.verified.logs += 1;
+        let files = files_in(path)?;
+        let Some(head) = first_head(path, &files)? else {
+            let folder = path.file_name().unwrap_or(path.as_os_str());
+            self.finding(Finding::Unreadable {
+                folder: folder.to_string_lossy().into_owned(),
+            });
+            return Ok(None);
+        };
+        let writer = head.writer;
+        let Ok(key) = writer.key(self.ring) else {
+            self.finding(Finding::NoKey {
+                writer: writer.clone(),
+            });
+            return Ok(Some(writer));
+        };
+        let mut log = Log {
+            writer: writer.clone(),
+            id: key.id(),
+            position: Position::begin(&key),
+            key,
+            whole: true,
+            closed: true,
+            time: UnixSeconds(0),
+            file: 0,
+        };
+        let faults = self.verified.faults;
+        self.compare(&log);
+        let last = files.last().copied();
+        for file in files {
+            if let Some(missing) = file.checked_sub(log.file).filter(|missing| *missing > 0) {
+                let place = log.place(0);
+                self.finding(Finding::FilesMissing {
+                    place,
+                    files: missing,
+                });
+                log.whole = false;
+                log.file = file;
+            }
+            let bytes = read_file(&path.join(file_name(file)))?;
+            if !self.file(&mut log, &bytes, Some(file) == last)? {
+                break;
+            }
+            log.file = log.file.saturating_add(1);
+        }
+        let frames = log.position.count;
+        for known in self.against {
+            if known.writer == log.writer && known.frames > frames {
+                self.finding(Finding::Truncated {
+                    writer: log.writer.clone(),
+                    frames,
+                    seen: known.frames,
+                });
+            }
+        }
+        if self.verified.faults == faults {
+            self.verified.positions.push(LogPosition {
+                writer: writer.clone(),
+                id: log.id,
+                frames,
+                proof: log.position.proof(),
+            });
+        }
+        Ok(Some(writer))
+    }
+
+    /// One file of a log. Whether the chain can be followed behind it.
+    fn file(&mut self, log: &mut Log, bytes: &[u8], is_last: bool) -> Result<bool, AuditError> {
+        let head = FileHead::read(bytes).ok();
+        let good = head.as_ref().filter(|(head, _)| {
+            head.writer == log.writer && head.id == log.id && head.file == log.file
+        });
+        let mut at = good.map_or(0, |(_, len)| *len);
+        match good {
+            Some((head, _)) if head.first == log.position.count => {}
+            Some((head, _)) if head.first > log.position.count => {
+                let frames = head.first - log.position.count;
+                let place = log.place(0);
+                self.finding(Finding::Missing { place, frames });
+                if frames > MAX_GAP {
+                    return Ok(false);
+                }
+                log.position.skip(frames)?;
+                log.whole = false;
+            }
+            _ => {
+                let place = log.place(0);
+                self.finding(Finding::Head { place });
+            }
+        }
+        while at < bytes.len() {
+            let rest = bytes.get(at..).unwrap_or_default();
+            let frame = Frame::read(rest).ok();
+            if let Some(frame) = &frame {
+                let before = log.position.count;
+                if log.position.take(frame) {
+                    self.genuine(log, frame, at, before);
+                    at += frame.len();
+                    continue;
+                }
+            }
+            at += self.fault(log, rest, at, frame.as_ref(), is_last)?;
+        }
+        Ok(true)
+    }
+
+    /// Bytes that are not the frame that belongs there; how many to go on behind.
+    fn fault(
+        &mut self,
+        log: &mut Log,
+        rest: &[u8],
+        at: usize,
+        frame: Option<&Frame<'_>>,
+        is_last: bool,
+    ) -> Result<usize, AuditError> {
+        let place = log.place(at);
+        // One that was here before, and is genuine?
+        if let Some(frame) = frame
+            && frame.sequence < log.position.count
+            && self.is_genuine(log, frame)?
+        {
+            let found = frame.sequence;
+            self.finding(Finding::OutOfPlace { place, found });
+            return Ok(frame.len());
+        }
+        let Some(found) = next_genuine(rest, &log.position)? else {
+            let bytes = rest.len() as u64;
+            self.finding(if is_last {
+                Finding::Unfinished { place, bytes }
+            } else {
+                Finding::Damaged { place, bytes }
+            });
+            log.whole = false;
+            return Ok(rest.len());
+        };
+        if found.at > 0 {
+            let bytes = found.at as u64;
+            self.finding(Finding::Damaged { place, bytes });
+        }
+        let gap = found.position.count - log.position.count;
+        let explained = found.at == 0
+            && frame.is_some_and(|frame| {
+                frame.kind == Kind::Opened && frame.dropped().is_ok_and(|(_, frames)| frames == gap)
+            });
+        if gap > 0 && !explained {
+            let place = log.place(at);
+            self.finding(Finding::Missing { place, frames: gap });
+        }
+        if explained {
+            // The aggregate goes on over the frames that were never there.
+            log.position.skip(gap)?;
+            self.compare(log);
+        } else {
+            log.position = found.position;
+            log.whole = false;
+        }
+        Ok(found.at)
+    }
+
+    /// Whether a frame of an earlier place is one of the log's.
+    fn is_genuine(&self, log: &Log, frame: &Frame<'_>) -> Result<bool, AuditError> {
+        let mut position = Position::begin(&log.key);
+        if frame.sequence > MAX_GAP {
+            return Ok(false);
+        }
+        position.skip(frame.sequence)?;
+        Ok(position.take(frame))
+    }
+
+    fn genuine(&mut self, log: &mut Log, frame: &Frame<'_>, at: usize, sequence: u64) {
+        let place = || Place {
+            sequence,
+            ..log.place(at)
+        };
+        let place = place();
+        self.verified.frames += 1;
+        if frame.time < log.time {
+            let seconds = log.time.0 - frame.time.0;
+            let place = place.clone();
+            self.finding(Finding::ClockBack { place, seconds });
+        }
+        log.time = frame.time;
+        let read = match frame.kind {
+            Kind::Events => {
+                let (events, sink) = (&mut self.verified.events, &mut *self.sink);
+                read_body(frame.body, &mut |event| {
+                    *events += 1;
+                    sink(Told::Event(&log.writer, event));
+                })
+            }
+            Kind::Opened => self.opened(log, frame, &place),
+            Kind::Closed if frame.body.is_empty() => Ok(()),
+            Kind::Closed => Err(CodecError::Trailing { at: 0 }),
+        };
+        log.closed = frame.kind == Kind::Closed;
+        if read.is_err() {
+            self.finding(Finding::Content { place });
+        }
+        self.compare(log);
+    }
+
+    fn opened(
+        &mut self,
+        log: &Log,
+        frame: &Frame<'_>,
+        place: &Place,
+    ) -> Result<(), CodecError> {
+        let (bytes, _) = frame.dropped()?;
+        if bytes > 0 {
+            let place = place.clone();
+            self.finding(Finding::Dropped { place, bytes });
+        } else if !log.closed {
+            let place = place.clone();
+            self.finding(Finding::NotClosed { place });
+        }
+        Ok(())
+    }
+
+    /// Compares the place that was reached with those of checkpoints.
+    fn compare(&mut self, log: &Log) {
+        let against = self.against;
+        for known in against {
+            if known.writer != log.writer || known.frames != log.position.count {
+                continue;
+            }
+            let same = known.proof.ct_eq(&log.position.proof());
+            if !log.whole || !bool::from(same) {
+                self.finding(Finding::Rewritten {
+                    writer: known.writer.clone(),
+                    seen: known.frames,
+                });
+            }
+        }
+    }
+}
+
+/// The first head that can be read.
+fn first_head(path: &Path, files: &[u32]) -> Result<Option<FileHead>, AuditError> {
+    for file in files {
+        let bytes = read_file(&path.join(file_name(*file)))?;
+        if let Ok((head, _)) = FileHead::read(&bytes) {
+            return Ok(Some(head));
+        }
+    }
+    Ok(None)
+}
+
+/// The file, as far as a writer may have written.
+fn read_file(path: &Path) -> Result<Vec<u8>, AuditError> {
+    let mut bytes = Vec::new();
+    let file = File::open(path)?;
+    file.take(MAX_AUDIT_FILE + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
