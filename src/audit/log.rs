@@ -21,7 +21,7 @@ pub const MAX_AUDIT_FILE: u64 = 16 << 20;
 pub const DEFAULT_UNSAVED: u64 = 1 << 20;
 
 /// How a log is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct AuditOptions {
     /// From this many bytes on another file is begun; at least 1 and at most [`MAX_AUDIT_FILE`].
     pub file_len: u64,

@@ -7,21 +7,28 @@
 //! a checkpoint: see [`crate::manual::audit`].
 #![forbid(unsafe_code)]
 
+mod checkpoint;
 mod error;
 mod event;
 mod finding;
 mod frame;
 mod log;
 mod medium;
+mod rows;
 mod search;
 mod state;
 mod verify;
 mod writer;
 
+pub use checkpoint::{
+    Checkpoint, CheckpointHeader, CheckpointItem, CheckpointTotals, CheckpointWriter,
+    MAX_CHECKPOINT_PART, ROW_DIGEST_LEN, RowEntry,
+};
 pub use error::AuditError;
 pub use event::LoggedEvent;
 pub use finding::{Finding, Place, RowFault, RowFinding, Severity};
 pub use frame::MAX_FRAME;
 pub use log::{AuditLog, AuditOptions, DEFAULT_UNSAVED, MAX_AUDIT_FILE};
+pub use rows::{CLOCK_SLACK, Compared, compare_rows, write_checkpoint};
 pub use verify::{LogPosition, Told, Verified, verify};
 pub use writer::{WRITER_ID_LEN, WRITER_MAX_LEN, Writer, WriterKey};

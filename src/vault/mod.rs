@@ -48,6 +48,7 @@ pub use queue::{MAX_GROUP, MAX_QUEUED};
 pub use request::{CardTokens, Checked, Metadata, Rewrapped, Tokenize, Tokenized, VaultStats};
 pub(crate) use ring_state::RingState;
 pub use row::ROW_LEN;
+pub(crate) use row::{read_row_key, row_facts, row_key, vault_end};
 pub use store::{
     Found, Guard, IndexKey, Item, LEDGER_SPACE, MAX_ALL, MAX_BATCH, MAX_FOUND, MAX_GUARD,
     MAX_INDEX_KEYS, MAX_KEY, MAX_ROW, Part, Row, RowKey, Snapshot, SnapshotStore, Store,
