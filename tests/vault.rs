@@ -355,7 +355,24 @@ fn swapped_rows_and_columns_are_noticed() {
     let (_, other) = &both[1 - of_visa];
     let (a, b) = (good.as_bytes(), other.as_bytes());
     // Every part of the other row in the place of this one's, and the whole of it.
-    let edges = [0, 1, 2, 3, 5, 6, 14, 22, 26, 30, 62, 63, 79, 103, 119, a.len()];
+    let edges = [
+        0,
+        1,
+        2,
+        3,
+        5,
+        6,
+        14,
+        22,
+        26,
+        30,
+        62,
+        63,
+        79,
+        103,
+        119,
+        a.len(),
+    ];
     let mut before = good.clone();
     for (place, &start) in edges.iter().enumerate() {
         for &end in &edges[place + 1..] {

@@ -224,7 +224,10 @@ impl Macs {
     }
 
     fn next(&mut self, head: &[u8], text: &[u8]) -> [u8; MAC_LEN] {
-        self.last = mac(&self.key, &[&self.last, &self.part.to_be_bytes(), head, text]);
+        self.last = mac(
+            &self.key,
+            &[&self.last, &self.part.to_be_bytes(), head, text],
+        );
         self.part += 1;
         self.last
     }

@@ -117,10 +117,7 @@ fn put_part(out: &mut Vec<u8>, part: &[u8]) {
 }
 
 /// Hands each event of a body to `sink`.
-pub(super) fn read_body(
-    body: &[u8],
-    sink: &mut dyn FnMut(LoggedEvent),
-) -> Result<(), CodecError> {
+pub(super) fn read_body(body: &[u8], sink: &mut dyn FnMut(LoggedEvent)) -> Result<(), CodecError> {
     let mut reader = Reader::new(body);
     let mut before: Option<LoggedEvent> = None;
     if body.is_empty() {

@@ -180,7 +180,10 @@ impl fmt::Display for Place {
             at,
             sequence,
         } = self;
-        write!(f, "{writer}, frame {sequence}, file {file:08}.cva byte {at}")
+        write!(
+            f,
+            "{writer}, frame {sequence}, file {file:08}.cva byte {at}"
+        )
     }
 }
 
@@ -188,7 +191,10 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Damaged { place, bytes } => {
-                write!(f, "{place}: {bytes} bytes are no frame of this writer: changed or put in")
+                write!(
+                    f,
+                    "{place}: {bytes} bytes are no frame of this writer: changed or put in"
+                )
             }
             Self::Unfinished { place, bytes } => write!(
                 f,
@@ -222,10 +228,16 @@ impl fmt::Display for Finding {
                 "{writer}: the log is gone; the checkpoint saw {seen} frames of it"
             ),
             Self::NoKey { writer } => {
-                write!(f, "{writer}: the key ring has no key that verifies this log")
+                write!(
+                    f,
+                    "{writer}: the key ring has no key that verifies this log"
+                )
             }
             Self::Unreadable { folder } => {
-                write!(f, "{folder}: no head of a file can be read: not a log, or changed")
+                write!(
+                    f,
+                    "{folder}: no head of a file can be read: not a log, or changed"
+                )
             }
             Self::ClockBack { place, seconds } => {
                 write!(f, "{place}: the clock went back by {seconds} s")
@@ -307,7 +319,10 @@ impl fmt::Display for RowFinding {
                 "rolled back: revision {revision}, the checkpoint saw {seen}"
             ),
             RowFault::Changed { revision } => {
-                write!(f, "changed by hand: revision {revision} is not the one seen")
+                write!(
+                    f,
+                    "changed by hand: revision {revision} is not the one seen"
+                )
             }
             RowFault::Unreadable => f.write_str("is no row of this version"),
         }

@@ -209,9 +209,7 @@ impl<M: Medium> Core<M> {
         // A cut may have left the state's file, or half a state, and nothing behind it.
         let begun = match State::load(&mut medium) {
             Ok(_) => true,
-            Err(AuditError::State | AuditError::NoLog) => {
-                medium.read(&file_name(0), 0)?.is_some()
-            }
+            Err(AuditError::State | AuditError::NoLog) => medium.read(&file_name(0), 0)?.is_some(),
             Err(error) => return Err(error),
         };
         if begun {
@@ -286,7 +284,9 @@ impl<M: Medium> Core<M> {
                 };
                 bytes = head.to_bytes()?;
             }
-            self.state.position.put(&mut bytes, (kind, first), time, body)?;
+            self.state
+                .position
+                .put(&mut bytes, (kind, first), time, body)?;
             first = false;
         }
         self.append(&bytes)?;

@@ -127,7 +127,7 @@ fn judge(
     let Some((revision, created)) = row_facts(row) else {
         return Some(RowFault::Unreadable);
     };
-    if let Some(deleted) = gone.filter(|at| *at > created) {
+    if let Some(deleted) = gone.filter(|at| *at >= created) {
         return Some(RowFault::Back { deleted });
     }
     let Some(seen) = seen else {

@@ -31,7 +31,9 @@ pub(super) fn next_genuine(bytes: &[u8], from: &Position) -> Result<Option<Found
         let Some(steps) = frame.sequence.checked_sub(from.count) else {
             continue;
         };
-        let price = steps.saturating_mul(STEP).saturating_add(frame.len() as u64);
+        let price = steps
+            .saturating_mul(STEP)
+            .saturating_add(frame.len() as u64);
         if price > BUDGET - cost {
             continue;
         }

@@ -20,8 +20,10 @@ use crate::keys::KeyRing;
 use crate::ratchet::PROOF_LEN;
 use crate::time::UnixSeconds;
 
-/// How far a gap may reach that is still stepped over, in frames.
-const MAX_GAP: u64 = 1 << 24;
+/// How far a gap between files may reach that is still stepped over, in frames.
+const MAX_GAP: u64 = 1 << 26;
+/// How many steps a log may cost to tell frames that were moved from damaged ones.
+const MAX_STEPS: u64 = 1 << 24;
 
 /// What a log was when somebody looked: goes into a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,6 +145,7 @@ struct Log {
     closed: bool,
     time: UnixSeconds,
     file: u32,
+    steps_left: u64,
 }
 
 impl Log {
@@ -188,6 +191,7 @@ impl Reading<'_> {
             closed: true,
             time: UnixSeconds(0),
             file: 0,
+            steps_left: MAX_STEPS,
         };
         let faults = self.verified.faults;
         self.compare(&log);
@@ -203,9 +207,7 @@ impl Reading<'_> {
                 log.file = file;
             }
             let bytes = read_file(&path.join(file_name(file)))?;
-            if !self.file(&mut log, &bytes, Some(file) == last)? {
-                break;
-            }
+            self.file(&mut log, &bytes, Some(file) == last)?;
             log.file = log.file.saturating_add(1);
         }
         let frames = log.position.count;
@@ -229,26 +231,24 @@ impl Reading<'_> {
         Ok(Some(writer))
     }
 
-    /// One file of a log. Whether the chain can be followed behind it.
-    fn file(&mut self, log: &mut Log, bytes: &[u8], is_last: bool) -> Result<bool, AuditError> {
+    /// One file of a log.
+    fn file(&mut self, log: &mut Log, bytes: &[u8], is_last: bool) -> Result<(), AuditError> {
         let head = FileHead::read(bytes).ok();
         let good = head.as_ref().filter(|(head, _)| {
             head.writer == log.writer && head.id == log.id && head.file == log.file
         });
         let mut at = good.map_or(0, |(_, len)| *len);
-        match good {
-            Some((head, _)) if head.first == log.position.count => {}
-            Some((head, _)) if head.first > log.position.count => {
-                let frames = head.first - log.position.count;
+        let first = good.map(|(head, _)| head.first);
+        let jumped = jump(log, first, bytes.get(at..).unwrap_or_default())?;
+        match jumped {
+            Some((_, 0)) => {}
+            Some((position, frames)) => {
                 let place = log.place(0);
                 self.finding(Finding::Missing { place, frames });
-                if frames > MAX_GAP {
-                    return Ok(false);
-                }
-                log.position.skip(frames)?;
+                log.position = position;
                 log.whole = false;
             }
-            _ => {
+            None => {
                 let place = log.place(0);
                 self.finding(Finding::Head { place });
             }
@@ -266,7 +266,7 @@ impl Reading<'_> {
             }
             at += self.fault(log, rest, at, frame.as_ref(), is_last)?;
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Bytes that are not the frame that belongs there; how many to go on behind.
@@ -282,7 +282,7 @@ impl Reading<'_> {
         // One that was here before, and is genuine?
         if let Some(frame) = frame
             && frame.sequence < log.position.count
-            && self.is_genuine(log, frame)?
+            && is_genuine(log, frame)?
         {
             let found = frame.sequence;
             self.finding(Finding::OutOfPlace { place, found });
@@ -303,10 +303,7 @@ impl Reading<'_> {
             self.finding(Finding::Damaged { place, bytes });
         }
         let gap = found.position.count - log.position.count;
-        let explained = found.at == 0
-            && frame.is_some_and(|frame| {
-                frame.kind == Kind::Opened && frame.dropped().is_ok_and(|(_, frames)| frames == gap)
-            });
+        let explained = found.at == 0 && frame.is_some_and(|frame| is_explained(frame, gap));
         if gap > 0 && !explained {
             let place = log.place(at);
             self.finding(Finding::Missing { place, frames: gap });
@@ -320,16 +317,6 @@ impl Reading<'_> {
             log.whole = false;
         }
         Ok(found.at)
-    }
-
-    /// Whether a frame of an earlier place is one of the log's.
-    fn is_genuine(&self, log: &Log, frame: &Frame<'_>) -> Result<bool, AuditError> {
-        let mut position = Position::begin(&log.key);
-        if frame.sequence > MAX_GAP {
-            return Ok(false);
-        }
-        position.skip(frame.sequence)?;
-        Ok(position.take(frame))
     }
 
     fn genuine(&mut self, log: &mut Log, frame: &Frame<'_>, at: usize, sequence: u64) {
@@ -364,12 +351,7 @@ impl Reading<'_> {
         self.compare(log);
     }
 
-    fn opened(
-        &mut self,
-        log: &Log,
-        frame: &Frame<'_>,
-        place: &Place,
-    ) -> Result<(), CodecError> {
+    fn opened(&mut self, log: &Log, frame: &Frame<'_>, place: &Place) -> Result<(), CodecError> {
         let (bytes, _) = frame.dropped()?;
         if bytes > 0 {
             let place = place.clone();
@@ -397,6 +379,48 @@ impl Reading<'_> {
             }
         }
     }
+}
+
+/// Where a file begins in the chain, by its head and its first frame, and how many frames lie
+/// before that; none if the head says otherwise than the frame.
+fn jump(
+    log: &Log,
+    first: Option<u64>,
+    frames: &[u8],
+) -> Result<Option<(Position, u64)>, AuditError> {
+    let mut position = log.position.copy();
+    let Some(gap) = first.and_then(|first| first.checked_sub(position.count)) else {
+        return Ok(None);
+    };
+    if gap == 0 {
+        return Ok(Some((position, 0)));
+    }
+    let Ok(frame) = Frame::read(frames) else {
+        return Ok(None);
+    };
+    if Some(frame.sequence) != first || gap > MAX_GAP || is_explained(&frame, gap) {
+        // The frame itself tells of the gap.
+        return Ok(is_explained(&frame, gap).then_some((position, 0)));
+    }
+    position.skip(gap)?;
+    let genuine = position.copy().take(&frame);
+    Ok(genuine.then_some((position, gap)))
+}
+
+/// Whether an opening says that it dropped so many frames.
+fn is_explained(frame: &Frame<'_>, gap: u64) -> bool {
+    frame.kind == Kind::Opened && frame.dropped().is_ok_and(|(_, frames)| frames == gap)
+}
+
+/// Whether a frame of an earlier place is one of the log's.
+fn is_genuine(log: &mut Log, frame: &Frame<'_>) -> Result<bool, AuditError> {
+    let Some(left) = log.steps_left.checked_sub(frame.sequence) else {
+        return Ok(false);
+    };
+    log.steps_left = left;
+    let mut position = Position::begin(&log.key);
+    position.skip(frame.sequence)?;
+    Ok(position.take(frame))
 }
 
 /// The first head that can be read.

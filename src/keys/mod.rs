@@ -41,9 +41,9 @@ pub use ceremony::{
 pub use check::{CHECK_VALUE_LEN, CheckValue, CheckValueError};
 pub use commitment::RING_COMMITMENT_LEN;
 pub use derived::{
-    ArchiveKey, ArchiveReadingKey, AuditKey, AuditVerifyingKey, FingerprintKey, IrreversibleKey, JournalKey, JournalReadingKey,
-    KEY_ID_LEN, KeyId, LedgerCheckingKey, LedgerKey, OpeningKey, RetiredFingerprintKey, SealingKey,
-    VaultlessKey, VaultlessOpeningKey,
+    ArchiveKey, ArchiveReadingKey, AuditKey, AuditVerifyingKey, FingerprintKey, IrreversibleKey,
+    JournalKey, JournalReadingKey, KEY_ID_LEN, KeyId, LedgerCheckingKey, LedgerKey, OpeningKey,
+    RetiredFingerprintKey, SealingKey, VaultlessKey, VaultlessOpeningKey,
 };
 pub use domain::{DOMAIN_MAX_LEN, Domain, DomainError};
 pub use error::KeyError;

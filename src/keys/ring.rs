@@ -9,9 +9,10 @@ use zeroize::Zeroize;
 
 use super::check::{CHECK_VALUE_LEN, CheckValue};
 use super::derived::{
-    ArchiveKey, ArchiveReadingKey, AuditKey, AuditVerifyingKey, Derived, FingerprintKey, IrreversibleKey, JournalKey,
-    JournalReadingKey, KeyId, LedgerCheckingKey, LedgerKey, OpeningKey, RetiredFingerprintKey,
-    SealingKey, VaultlessKey, VaultlessOpeningKey, derive, derive_root_check,
+    ArchiveKey, ArchiveReadingKey, AuditKey, AuditVerifyingKey, Derived, FingerprintKey,
+    IrreversibleKey, JournalKey, JournalReadingKey, KeyId, LedgerCheckingKey, LedgerKey,
+    OpeningKey, RetiredFingerprintKey, SealingKey, VaultlessKey, VaultlessOpeningKey, derive,
+    derive_root_check,
 };
 use super::domain::Domain;
 use super::error::KeyError;
