@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::Path;
 
+use pollster::block_on;
+
 use super::checkpoint::{Checkpoint, CheckpointItem, CheckpointTotals, CheckpointWriter, RowEntry};
 use super::error::AuditError;
 use super::finding::{RowFault, RowFinding};
@@ -47,6 +49,20 @@ pub async fn write_checkpoint<S: SnapshotStore, W: Write>(
         }
     }
     writer.finish()
+}
+
+/// [`write_checkpoint`] without `async`.
+///
+/// # Errors
+/// See [`write_checkpoint`].
+pub fn write_checkpoint_blocking<S: SnapshotStore, W: Write>(
+    out: W,
+    ring: &KeyRing,
+    time: UnixSeconds,
+    logs: Vec<LogPosition>,
+    store: Option<&S>,
+) -> Result<(W, CheckpointTotals), AuditError> {
+    block_on(write_checkpoint(out, ring, time, logs, store))
 }
 
 /// How many rows were compared.
@@ -109,6 +125,20 @@ pub async fn compare_rows<S: SnapshotStore, R: Read>(
             known = next_row(checkpoint)?;
         }
     }
+}
+
+/// [`compare_rows`] without `async`.
+///
+/// # Errors
+/// See [`compare_rows`].
+pub fn compare_rows_blocking<S: SnapshotStore, R: Read>(
+    store: &S,
+    checkpoint: &mut Checkpoint<R>,
+    folder: &Path,
+    ring: &KeyRing,
+    sink: &mut dyn FnMut(RowFinding),
+) -> Result<Compared, AuditError> {
+    block_on(compare_rows(store, checkpoint, folder, ring, sink))
 }
 
 /// What is wrong with the row under one key: as it is now, as the checkpoint has it, when its

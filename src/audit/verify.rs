@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use subtle::ConstantTimeEq;
@@ -103,7 +103,12 @@ pub fn verify(
 /// The folders that hold files of a log, in the order of their names.
 fn log_folders(folder: &Path) -> Result<Vec<PathBuf>, AuditError> {
     let mut folders = vec![folder.to_owned()];
-    for entry in fs::read_dir(folder)? {
+    let entries = match fs::read_dir(folder) {
+        // No log was ever written.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    for entry in entries {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
             folders.push(entry.path());

@@ -79,7 +79,13 @@ impl From<VaultError> for Refusal {
             VaultError::StaleRing { .. } | VaultError::ForkedRing { .. } => {
                 cardvault_result::STALE_RING
             }
-            VaultError::IndexNotFilled { .. } => cardvault_result::INDEX_NOT_FILLED,
+            VaultError::IndexNotFilled { .. }
+            | VaultError::NotFilling
+            | VaultError::FillUnfinished { .. } => cardvault_result::INDEX_NOT_FILLED,
+            VaultError::OtherToken { .. } => cardvault_result::CONFLICT,
+            VaultError::KeyNeeded { .. } | VaultError::KeyElsewhere { .. } => {
+                cardvault_result::KEY_STATE
+            }
             VaultError::RestoreUnfinished => cardvault_result::RESTORE_UNFINISHED,
             VaultError::Broken => cardvault_result::STORE_POISONED,
             VaultError::Key(error) => return error.into(),

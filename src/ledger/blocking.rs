@@ -13,11 +13,11 @@ use super::rebind::Rebound;
 use super::record::{Answer, HistoryEntry, NewPayment, Payment, PaymentId, RequestRecord, Source};
 use super::requests::{DueRequest, Requested};
 use crate::card::Pan;
-use crate::keys::Domain;
+use crate::keys::{Domain, KeyName, KeyRing};
 use crate::payment::{BatchNumber, MerchantId, Par, RefundNumber, Rrn, TerminalId};
 use crate::refund::{CardMatch, Deadlines, Policy, RefundEvent, Request};
 use crate::time::UnixSeconds;
-use crate::vault::{Access, Store, SysRng};
+use crate::vault::{Access, Elsewhere, Needed, Store, SysRng};
 
 /// [`Ledger`] without `async`: see there for each call. Many threads may share one.
 #[derive(Debug)]
@@ -97,6 +97,12 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> BlockingLedger<S, R> {
         /// # Errors
         /// See [`Ledger::rebind`].
         rebind(after: Option<Cursor>, limit: usize) -> Rebound;
+        /// # Errors
+        /// See [`Ledger::needed`].
+        needed(name: KeyName) -> Needed;
+        /// # Errors
+        /// See [`Ledger::destroy_key`].
+        destroy_key(ring: &mut KeyRing, name: KeyName, elsewhere: Elsewhere) -> ();
     }
 
     /// The ledger itself, for callers that can wait without a thread.

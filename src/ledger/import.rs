@@ -208,7 +208,10 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
             let is_known: Vec<bool> = known.iter().map(Option::is_some).collect();
             let cards = entries.iter().zip(&is_known).filter(|(_, known)| !**known);
             let cards: Vec<_> = cards.filter_map(|(entry, _)| entry.card.as_ref()).collect();
-            let (tokens, mut writes) = self.vault().stage(&state, domain, &cards).await?;
+            let staged = self.vault().stage(&state, domain, &cards).await?;
+            let Some((tokens, mut writes)) = staged else {
+                continue;
+            };
             let new_cards = writes.len();
             let mut tokens = tokens.into_iter();
             let payments: Vec<_> = entries

@@ -13,9 +13,12 @@ use super::error::LedgerError;
 use super::handle::{Cursor, Ledger, MAX_PAGE};
 use super::record::{Payment, RequestRecord};
 use super::row::{Binder, Kind, domain_of, first_of, key_version, last_of};
-use crate::keys::{Domain, KeyError};
+use crate::keys::{Domain, KeyError, KeyName, KeyRing, KeyUse};
+#[cfg(doc)]
+use crate::vault::Vault;
 use crate::vault::{
-    MAX_ALL, MAX_BATCH, RingState, Row, RowKey, Store, VaultError, Write, WriteOutcome,
+    Elsewhere, MAX_ALL, MAX_BATCH, Needed, RingState, Row, RowKey, Store, VaultError, Write,
+    WriteOutcome, has_been_used,
 };
 
 /// What one step of [`Ledger::rebind`] did. A payment counts as one with its history, a request
@@ -94,6 +97,44 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         }
         self.rebind_groups(&state, groups, &mut step).await?;
         Ok(step)
+    }
+
+    /// [`Vault::needed`], also for ledger versions: how many rows of payments, requests and events
+    /// are bound under it.
+    ///
+    /// # Errors
+    /// As [`Vault::needed`].
+    pub async fn needed(&self, name: KeyName) -> Result<Needed, LedgerError> {
+        let vault = self.vault();
+        if name.usage != KeyUse::Ledger {
+            return Ok(vault.needed(name).await?);
+        }
+        if !has_been_used(&vault.seen_state().await?.ring, name)? {
+            return Ok(Needed::of(name, Some(0)));
+        }
+        let mut rows = 0;
+        for kind in [Kind::Payment, Kind::Event, Kind::Request] {
+            let is = |_: &RowKey, row: &Row| Ok(key_version(kind, row) == Ok(name.version));
+            let (first, last) = (first_of(kind)?, last_of(kind)?);
+            rows += vault.count_rows(Some(first), last, is).await?;
+        }
+        Ok(Needed::of(name, Some(rows)))
+    }
+
+    /// [`Vault::destroy_key`], also for ledger versions.
+    ///
+    /// # Errors
+    /// As [`Vault::destroy_key`].
+    pub async fn destroy_key(
+        &self,
+        ring: &mut KeyRing,
+        name: KeyName,
+        elsewhere: Elsewhere,
+    ) -> Result<(), LedgerError> {
+        let vault = self.vault();
+        vault.check_destroyable(ring, name).await?;
+        let needed = self.needed(name).await?;
+        Ok(vault.destroy_unneeded(ring, needed, elsewhere)?)
     }
 
     /// Writes groups, each by itself, and counts them.

@@ -138,6 +138,8 @@ pub enum Operation {
     DestroyKey,
     /// A policy taken on.
     Policy,
+    /// The tokens under a key version.
+    List,
 }
 
 impl Operation {
@@ -177,6 +179,7 @@ impl Operation {
             Self::CompromiseKey => "compromise-key",
             Self::DestroyKey => "destroy-key",
             Self::Policy => "policy",
+            Self::List => "list",
         }
     }
 }
@@ -240,6 +243,13 @@ pub trait AccessLog: Send + Sync + 'static {
     /// # Errors
     /// [`AccessLogError`]: the caller of the vault gets this in place of the card.
     fn record(&self, events: &[AccessEvent<'_>]) -> Result<(), AccessLogError>;
+}
+
+/// A log that several vaults share, or that its opener keeps a hold on.
+impl<L: AccessLog> AccessLog for std::sync::Arc<L> {
+    fn record(&self, events: &[AccessEvent<'_>]) -> Result<(), AccessLogError> {
+        (**self).record(events)
+    }
 }
 
 /// The log could not be written.

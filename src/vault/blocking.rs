@@ -1,6 +1,7 @@
 //! The vault for callers without a runtime: each call waits on its thread.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pollster::block_on;
@@ -9,10 +10,13 @@ use rand_core::TryCryptoRng;
 use super::access::{Access, AccessLog};
 use super::error::VaultError;
 use super::operations::Vault;
-use super::request::{CardTokens, Checked, Metadata, Rewrapped, Tokenize, Tokenized, VaultStats};
+use super::request::{
+    CardTokens, Checked, Elsewhere, IndexDropped, IndexFill, Metadata, Needed, Rewrapped, Tokenize,
+    Tokenized, UnderKey, VaultStats,
+};
 use super::store::{RowKey, Store};
 use crate::card::{CardRecord, Pan};
-use crate::keys::{Domain, KeyRing};
+use crate::keys::{Domain, KeyName, KeyRing};
 use crate::time::UnixSeconds;
 use crate::token::Token;
 
@@ -97,8 +101,32 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> BlockingVault<S, R> {
         /// See [`Vault::check`].
         check(after: Option<RowKey>, limit: usize) -> Result<Checked, VaultError>;
         /// # Errors
+        /// See [`Vault::fill_index`].
+        fill_index(limit: usize) -> Result<IndexFill, VaultError>;
+        /// # Errors
+        /// See [`Vault::fill_leaving`].
+        fill_leaving(left: u64) -> Result<(), VaultError>;
+        /// # Errors
+        /// See [`Vault::drop_index`].
+        drop_index(after: Option<RowKey>, limit: usize) -> Result<IndexDropped, VaultError>;
+        /// # Errors
+        /// See [`Vault::index_rows`].
+        index_rows() -> Result<BTreeMap<KeyName, u64>, VaultError>;
+        /// # Errors
         /// See [`Vault::rewrap`].
         rewrap(after: Option<RowKey>, limit: usize) -> Result<Rewrapped, VaultError>;
+        /// # Errors
+        /// See [`Vault::rewrap_of`].
+        rewrap_of(versions: &[u32], after: Option<RowKey>, limit: usize) -> Result<Rewrapped, VaultError>;
+        /// # Errors
+        /// See [`Vault::list_under`].
+        list_under(access: &Access, version: u32, after: Option<RowKey>, limit: usize) -> Result<UnderKey, VaultError>;
+        /// # Errors
+        /// See [`Vault::needed`].
+        needed(name: KeyName) -> Result<Needed, VaultError>;
+        /// # Errors
+        /// See [`Vault::destroy_key`].
+        destroy_key(ring: &mut KeyRing, name: KeyName, elsewhere: Elsewhere) -> Result<(), VaultError>;
     }
 
     /// The vault itself, for callers that can wait without a thread and for a ledger beside it.

@@ -6,7 +6,7 @@ use core::fmt;
 use super::access::AccessLogError;
 use super::policy::PolicyRefusal;
 use super::store::StoreError;
-use crate::keys::KeyError;
+use crate::keys::{KeyError, KeyName};
 use crate::seal::SealError;
 use crate::secret::RandomError;
 use crate::token::{Token, TokenizeError};
@@ -64,6 +64,32 @@ pub enum VaultError {
         /// The version that the rows stand under.
         filled: u32,
     },
+    /// The ring fills no index version.
+    NotFilling,
+    /// The filling of an index version has not come to its end, or left another number of rows than
+    /// were to be left.
+    FillUnfinished {
+        /// How many rows it has left so far.
+        left: u64,
+    },
+    /// The card of this row has another token that convergent calls give.
+    OtherToken {
+        /// The other token.
+        token: Token,
+    },
+    /// The key version is not destroyed: rows of the store need it.
+    KeyNeeded {
+        /// The version.
+        name: KeyName,
+        /// How many rows.
+        rows: u64,
+    },
+    /// The key version is not destroyed: what lies outside of the store may need it, and the
+    /// caller did not say that nothing does.
+    KeyElsewhere {
+        /// The version.
+        name: KeyName,
+    },
     /// The store is being filled from an archive, or that was interrupted: restore the same archive
     /// again, or begin anew with an empty store.
     RestoreUnfinished,
@@ -120,6 +146,18 @@ impl fmt::Display for VaultError {
                 f,
                 "the key ring reads index version {reads}, the vault's rows stand under {filled}"
             ),
+            Self::NotFilling => f.write_str("the key ring fills no index version"),
+            Self::FillUnfinished { left } => write!(
+                f,
+                "the index version is not filled to the end, or {left} rows are left"
+            ),
+            Self::OtherToken { .. } => {
+                f.write_str("the card has another token that convergent calls give")
+            }
+            Self::KeyNeeded { name, rows } => write!(f, "{rows} rows need {name}"),
+            Self::KeyElsewhere { name } => {
+                write!(f, "what lies outside of the vault may need {name}")
+            }
             Self::RestoreUnfinished => {
                 f.write_str("the restore of an archive into this vault has not ended")
             }

@@ -13,6 +13,7 @@ mod blocking;
 #[cfg(feature = "embedded")]
 mod embedded;
 mod error;
+mod fill;
 mod guard;
 mod memory;
 mod operations;
@@ -22,6 +23,8 @@ mod postgres;
 #[cfg(any(feature = "embedded", feature = "postgres"))]
 mod queue;
 mod request;
+mod rewrapping;
+mod ring_source;
 mod ring_state;
 mod row;
 mod staged;
@@ -40,12 +43,18 @@ pub(crate) use getrandom::SysRng;
 pub(crate) use guard::{admitted, is_restoring, restoring};
 pub use memory::{Memory, MemorySnapshot};
 pub use operations::Vault;
+pub(crate) use operations::has_been_used;
 pub use policy::PolicyRefusal;
 #[cfg(feature = "postgres")]
 pub use postgres::{Postgres, PostgresOptions, PostgresSnapshot};
 #[cfg(any(feature = "embedded", feature = "postgres"))]
 pub use queue::{MAX_GROUP, MAX_QUEUED};
-pub use request::{CardTokens, Checked, Metadata, Rewrapped, Tokenize, Tokenized, VaultStats};
+pub use request::{
+    CardTokens, Checked, Elsewhere, IndexDropped, IndexFill, LeftRow, Metadata, Needed, Rewrapped,
+    Tokenize, Tokenized, UnderKey, VaultStats,
+};
+pub use rewrapping::{MAX_REWRAP_CURSOR, RewrapPace, RewrapProgress, Rewrapping};
+pub use ring_source::RingSource;
 pub(crate) use ring_state::RingState;
 pub use row::ROW_LEN;
 pub(crate) use row::{read_row_key, row_facts, row_key, vault_end};

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 
 use rand_core::TryCryptoRng;
 
+use super::error::VaultError;
 use super::row::ShapeCode;
 use crate::card::{Brand, Pan};
-use crate::keys::KeyName;
+use crate::keys::{Domain, KeyName};
 use crate::time::UnixSeconds;
 use crate::token::{Token, TokenizeError, VaultedFormat};
 
@@ -162,10 +163,94 @@ pub struct Rewrapped {
     pub seen: u64,
     /// How many records were sealed anew under the active version.
     pub moved: u64,
-    /// How many could not be: they do not open, or they changed meanwhile.
+    /// How many could not be: they do not open, or others changed them again and again.
     pub left: u64,
     /// Where the next step goes on; none at the end.
     pub cursor: Option<super::RowKey>,
+}
+
+/// What one step of filling an index version did, and how far the whole has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct IndexFill {
+    /// The index version that is being filled.
+    pub version: u32,
+    /// How many rows this step looked at.
+    pub seen: u64,
+    /// The rows of this step that could not be put under the version.
+    pub left: Vec<LeftRow>,
+    /// How many rows the pass has looked at, in all of its steps.
+    pub seen_in_all: u64,
+    /// How many of them were left.
+    pub left_in_all: u64,
+    /// Whether the pass has ended. If it left rows, the next step begins another one.
+    pub done: bool,
+    /// Whether every row stands under the version now, so that it may be activated.
+    pub filled: bool,
+}
+
+/// What one step of dropping old index versions did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct IndexDropped {
+    /// How many rows were looked at.
+    pub seen: u64,
+    /// How many stand no longer under an old version.
+    pub moved: u64,
+    /// Those that still do.
+    pub left: Vec<LeftRow>,
+    /// Where the next step goes on; none at the end.
+    pub cursor: Option<super::RowKey>,
+}
+
+/// A row that could not be moved to another index version, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LeftRow {
+    /// Its key in the store.
+    pub key: super::RowKey,
+    /// The domain and the token, by which it can be deleted; none if its key is no token's.
+    pub token: Option<(Domain, Token)>,
+    /// Why: [`VaultError::Tampered`], [`VaultError::NewerFormat`], [`VaultError::OtherToken`],
+    /// [`VaultError::Conflict`], or [`VaultError::Unopenable`] if its key is destroyed.
+    pub why: VaultError,
+}
+
+/// A page of the tokens whose records are under one key version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnderKey {
+    /// How many rows were looked at.
+    pub seen: u64,
+    /// The tokens with their domains.
+    pub tokens: Vec<(Domain, Token)>,
+    /// Where the next page goes on; none at the end.
+    pub cursor: Option<super::RowKey>,
+}
+
+/// What needs a key version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Needed {
+    /// The version.
+    pub name: KeyName,
+    /// How many rows of the store; none if what it protects lies outside of it, where nobody can
+    /// count.
+    pub rows: Option<u64>,
+}
+
+impl Needed {
+    pub(crate) const fn of(name: KeyName, rows: Option<u64>) -> Self {
+        Self { name, rows }
+    }
+}
+
+/// What the caller knows of a key's uses outside of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// There may be some.
+    Unknown,
+    /// There are none any more.
+    Unneeded,
 }
 
 /// What one step of a check saw.

@@ -66,15 +66,24 @@ impl Rings {
         Ok(())
     }
 
-    /// Goes over to the ring that the store has seen, if it was announced.
+    /// Goes over to what the store has seen: the ring in use or one that was announced, under this
+    /// guard.
     ///
     /// # Errors
     /// Why the ring in use is not the one that the store has seen.
-    pub(super) fn follow(&self, seen: &RingSeen) -> Result<(), VaultError> {
+    pub(super) fn follow(&self, seen: &RingSeen, guard: &Guard) -> Result<(), VaultError> {
         let mut rings = self.0.write().map_err(|_| VaultError::Broken)?;
-        let ring = rings.coming.iter().find(|ring| ring.seen == *seen).cloned();
+        if rings.current.guard == *guard {
+            return Ok(());
+        }
+        if rings.current.seen.is_ring_of(seen) {
+            rings.current = Arc::new(rings.current.under(*seen, guard.clone()));
+            return Ok(());
+        }
+        let mut coming = rings.coming.iter();
+        let ring = coming.find(|ring| ring.seen.is_ring_of(seen)).cloned();
         if let Some(ring) = ring {
-            rings.install(&ring);
+            rings.install(&Arc::new(ring.under(*seen, guard.clone())));
         }
         seen.admits(&rings.current.seen)
     }
@@ -93,25 +102,36 @@ impl InUse {
 
 /// A ring, the guard that it writes under, and the keys that were derived so far.
 pub(crate) struct RingState {
-    pub(crate) ring: KeyRing,
+    pub(crate) ring: Arc<KeyRing>,
     pub(super) seen: RingSeen,
     pub(super) guard: Guard,
-    domains: RwLock<HashMap<Domain, Arc<DomainKeys>>>,
+    domains: Arc<RwLock<HashMap<Domain, Arc<DomainKeys>>>>,
 }
 
 impl RingState {
+    /// The ring as a vault sees it that has seen none before.
     pub(super) fn new(ring: KeyRing) -> Result<Self, VaultError> {
         let seen = RingSeen::of(&ring)?;
         let guard = seen.to_guard()?;
         Ok(Self {
-            ring,
+            ring: Arc::new(ring),
             seen,
             guard,
-            domains: RwLock::default(),
+            domains: Arc::default(),
         })
     }
 
-    /// The guard of a store that has seen this ring and none newer.
+    /// The same ring under the guard of a store, which says `seen`.
+    pub(super) fn under(&self, seen: RingSeen, guard: Guard) -> Self {
+        Self {
+            ring: Arc::clone(&self.ring),
+            seen,
+            guard,
+            domains: Arc::clone(&self.domains),
+        }
+    }
+
+    /// The store's guard when it was last looked at.
     pub(crate) const fn guard(&self) -> &Guard {
         &self.guard
     }
@@ -159,6 +179,12 @@ impl DomainKeys {
             openers: RwLock::default(),
             unknown: RwLock::default(),
         })
+    }
+
+    /// The index version that is read.
+    pub(super) fn read_version(&self) -> Result<u32, VaultError> {
+        let read = self.index.first().ok_or(VaultError::Broken)?;
+        Ok(read.version())
     }
 
     /// The sealer of the active version; refused once its originator period is over.

@@ -29,7 +29,7 @@
 #![forbid(unsafe_code)]
 
 use super::error::VaultError;
-use super::store::{IndexKey, LEDGER_SPACE, Row, RowKey, StoreError};
+use super::store::{IndexKey, Row, RowKey, StoreError};
 use crate::card::Brand;
 use crate::codec::{CodecError, Reader, Writer};
 use crate::fingerprint::FINGERPRINT_LEN;
@@ -220,9 +220,9 @@ pub(crate) fn row_key(domain: &Domain, token: &Token) -> Result<RowKey, StoreErr
     RowKey::new(bytes.get(..len).unwrap_or_default())
 }
 
-/// Where the vault's row keys end and the ledger's begin.
+/// Where the rows of cards end and the vault's notes and the ledger's rows begin.
 pub(crate) fn vault_end() -> Result<RowKey, StoreError> {
-    RowKey::new(&[LEDGER_SPACE])
+    super::fill::notes_begin()
 }
 
 /// The revision of a row, and when it was made, as it says; none if it is no row. Its seal is not

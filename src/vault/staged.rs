@@ -130,12 +130,7 @@ impl Staged {
                 Some(stored) if stored != *expected => Ok(WriteOutcome::Changed),
                 Some(_) => {
                     self.rows.insert(*token, None);
-                    for key in index {
-                        if self.unique(base, key)? == Some(*token) {
-                            self.unique.insert(*key, None);
-                        }
-                        self.others.insert((*key, *token), false);
-                    }
+                    self.unlist(base, token, index)?;
                     Ok(WriteOutcome::Deleted)
                 }
             },
@@ -150,6 +145,34 @@ impl Staged {
                 }
                 Ok(WriteOutcome::Linked)
             }
+            Write::Reindex {
+                token,
+                expected,
+                row,
+                add,
+                remove,
+                unique,
+            } => match self.row(base, token)? {
+                None => Ok(WriteOutcome::Missing),
+                Some(stored) if stored != *expected => Ok(WriteOutcome::Changed),
+                Some(_) => {
+                    if *unique && let Some(winner) = self.rival(base, token, add)? {
+                        return Ok(winner);
+                    }
+                    if row != expected {
+                        self.rows.insert(*token, Some(row.clone()));
+                    }
+                    self.unlist(base, token, remove)?;
+                    for key in add {
+                        if !*unique {
+                            self.others.insert((*key, *token), true);
+                        } else if self.unique(base, key)? != Some(*token) {
+                            self.unique.insert(*key, Some(*token));
+                        }
+                    }
+                    Ok(WriteOutcome::Linked)
+                }
+            },
             Write::Guard { expected, guard } => {
                 let stored = self.guard(base)?;
                 if stored != *expected {
@@ -200,6 +223,40 @@ impl Staged {
             self.unique.insert(key, Some(token));
         }
         Ok(Some(WriteOutcome::Exists { token, row }))
+    }
+
+    /// Another row that has a unique entry under one of these keys, the first of them.
+    fn rival(
+        &self,
+        base: &impl Base,
+        token: &RowKey,
+        index: &[IndexKey],
+    ) -> Result<Option<WriteOutcome>, StoreError> {
+        for key in index {
+            if let Some(other) = self.unique(base, key)?
+                && other != *token
+                && let Some(row) = self.row(base, &other)?
+            {
+                return Ok(Some(WriteOutcome::Exists { token: other, row }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes the row's entries of both kinds away.
+    fn unlist(
+        &mut self,
+        base: &impl Base,
+        token: &RowKey,
+        index: &[IndexKey],
+    ) -> Result<(), StoreError> {
+        for key in index {
+            if self.unique(base, key)? == Some(*token) {
+                self.unique.insert(*key, None);
+            }
+            self.others.insert((*key, *token), false);
+        }
+        Ok(())
     }
 
     fn row(&self, base: &impl Base, key: &RowKey) -> Result<Option<Row>, StoreError> {

@@ -5,7 +5,8 @@
 //! what, is written down at [`Write`]; the conformance suite runs the same checks on every store.
 //!
 //! The first byte of a row key or an index key says whose it is: the length of a domain, 1 to 32,
-//! for the vault's, [`LEDGER_SPACE`] and above for the ledger's.
+//! for the vault's cards, what lies between them and [`LEDGER_SPACE`] for the vault's own notes,
+//! [`LEDGER_SPACE`] and above for the ledger's.
 #![forbid(unsafe_code)]
 
 use core::cmp::Ordering;
@@ -289,6 +290,25 @@ pub enum Write {
         add: Vec<IndexKey>,
         /// At most [`MAX_INDEX_KEYS`]: the keys that are to name it no more, done first.
         remove: Vec<IndexKey>,
+    },
+    /// Puts `row` in the place of `expected` and moves its entries, or does nothing of it.
+    ///
+    /// If a unique entry is to be added where another row has one already, the outcome is
+    /// [`WriteOutcome::Exists`] with what the first such entry names. An entry that names a row
+    /// which is not there is none.
+    Reindex {
+        /// The row's key.
+        token: RowKey,
+        /// The row as the writer read it.
+        expected: Row,
+        /// The new row, which may be the expected one.
+        row: Row,
+        /// At most [`MAX_INDEX_KEYS`]: the keys that are to name the row.
+        add: Vec<IndexKey>,
+        /// At most [`MAX_INDEX_KEYS`]: the keys that are to name it no more, done first.
+        remove: Vec<IndexKey>,
+        /// Whether the added entries are unique ones.
+        unique: bool,
     },
     /// Puts `guard` in the place of `expected`.
     Guard {
@@ -596,7 +616,9 @@ fn check_index_keys(write: &Write) -> Result<(), StoreError> {
     let (least, len) = match write {
         Write::Insert { index, unique, .. } => (usize::from(*unique), index.len()),
         Write::Delete { index, .. } => (0, index.len()),
-        Write::Link { add, remove, .. } => (0, add.len().max(remove.len())),
+        Write::Link { add, remove, .. } | Write::Reindex { add, remove, .. } => {
+            (0, add.len().max(remove.len()))
+        }
         Write::Replace { .. } | Write::Guard { .. } | Write::Put(_) | Write::All(_) => {
             return Ok(());
         }

@@ -25,7 +25,7 @@ macro_rules! conformance_suite {
         $crate::conformance_suite!(@ $make;
             empty_store, outcomes, batch_order, refused_changes_nothing, two_index_versions,
             others_are_many, delete_takes_entries, guards, limits, dangling_index,
-            index_keys_do_not_mix, scan_pages, scan_ends, links, others_in_pages, groups,
+            index_keys_do_not_mix, scan_pages, scan_ends, links, reindexed, others_in_pages, groups,
             group_limits, one_winner_among_64, compare_and_swap_races,
             reads_see_whole_batches, dropped_callers, dropped_among_living, model, puts);
     };
@@ -645,6 +645,104 @@ pub fn links<S: Store, H: Deref<Target = S>>(make: &impl Fn() -> H) {
     }
 }
 
+pub fn reindexed<S: Store, H: Deref<Target = S>>(make: &impl Fn() -> H) {
+    let store = &*make();
+    let reindex = |t, was: &str, is: &str, add: &[usize], remove: &[usize], unique| {
+        let write = Write::Reindex {
+            token: token(t),
+            expected: row(was),
+            row: row(is),
+            add: add.iter().copied().map(index).collect(),
+            remove: remove.iter().copied().map(index).collect(),
+            unique,
+        };
+        one(store, write)
+    };
+    let owner = |i| find(store, index(i)).unique.map(|(token, _)| token);
+    let named = |i| find(store, index(i)).others;
+    // Nothing of it without its row, or with another one.
+    assert_eq!(
+        reindex(1, "r", "s", &[2], &[1], true),
+        WriteOutcome::Missing
+    );
+    write(store, vec![insert(token(1), row("r"), &[index(1)], true)]);
+    assert_eq!(
+        reindex(1, "q", "s", &[2], &[1], true),
+        WriteOutcome::Changed
+    );
+    assert_eq!((owner(1), owner(2)), (Some(token(1)), None));
+    // Beside the old entry, again, and then in its place with another row.
+    for _ in 0..2 {
+        assert_eq!(reindex(1, "r", "r", &[2], &[], true), WriteOutcome::Linked);
+        assert_eq!((owner(1), owner(2)), (Some(token(1)), Some(token(1))));
+    }
+    assert_eq!(reindex(1, "r", "s", &[2], &[1], true), WriteOutcome::Linked);
+    assert_eq!((owner(1), owner(2)), (None, Some(token(1))));
+    assert_eq!(get(store, token(1)), Some(row("s")));
+    // Who is there stays, also behind another key, and nothing else of the write is done.
+    write(store, vec![insert(token(2), row("t"), &[index(3)], true)]);
+    let there = WriteOutcome::Exists {
+        token: token(1),
+        row: row("s"),
+    };
+    assert_eq!(reindex(2, "t", "u", &[4, 2], &[3], true), there);
+    assert_eq!((owner(3), owner(4)), (Some(token(2)), None));
+    assert_eq!(get(store, token(2)), Some(row("t")));
+    // Removed first.
+    assert_eq!(reindex(2, "t", "t", &[3], &[3], true), WriteOutcome::Linked);
+    assert_eq!(owner(3), Some(token(2)));
+    // An entry that names no row is none.
+    let delete = Write::Delete {
+        token: token(1),
+        expected: row("s"),
+        index: Vec::new(),
+    };
+    assert_eq!(one(store, delete), WriteOutcome::Deleted);
+    assert_eq!(reindex(2, "t", "t", &[2], &[], true), WriteOutcome::Linked);
+    assert_eq!(owner(2), Some(token(2)));
+    // Entries that are not unique go beside whatever is there; both kinds are removed.
+    write(store, vec![insert(token(3), row("v"), &[index(5)], false)]);
+    let outcome = reindex(3, "v", "w", &[2, 6], &[5], false);
+    assert_eq!(outcome, WriteOutcome::Linked);
+    assert_eq!((owner(2), named(2)), (Some(token(2)), vec![token(3)]));
+    assert_eq!((named(5), named(6)), (vec![], vec![token(3)]));
+    assert_eq!(reindex(2, "t", "t", &[], &[2], false), WriteOutcome::Linked);
+    assert_eq!((owner(2), named(2)), (None, vec![token(3)]));
+    // Each sees what the ones before it did, and a group does all or nothing.
+    let step = |t, was: &str, add: &[usize]| Write::Reindex {
+        token: token(t),
+        expected: row(was),
+        row: row("x"),
+        add: add.iter().copied().map(index).collect(),
+        remove: Vec::new(),
+        unique: true,
+    };
+    let there = WriteOutcome::Exists {
+        token: token(2),
+        row: row("x"),
+    };
+    assert_eq!(
+        write(store, vec![step(2, "t", &[7]), step(3, "w", &[7])]),
+        [WriteOutcome::Linked, there.clone()]
+    );
+    let refused = WriteOutcome::Refused {
+        at: 1,
+        outcome: Box::new(there),
+    };
+    let group = Write::All(vec![step(2, "x", &[8]), step(3, "w", &[8])]);
+    assert_eq!(one(store, group), refused);
+    assert_eq!(owner(8), None);
+    let many: Vec<_> = (0..=MAX_INDEX_KEYS).collect();
+    let refused = block_on(store.write(None, vec![step(2, "x", &many)]));
+    assert_eq!(
+        refused,
+        Err(StoreError::Size {
+            part: Part::IndexKeys,
+            len: MAX_INDEX_KEYS + 1
+        })
+    );
+}
+
 pub fn others_in_pages<S: Store, H: Deref<Target = S>>(make: &impl Fn() -> H) {
     let store = &*make();
     let count = MAX_FOUND + 20;
@@ -1261,6 +1359,14 @@ enum Step {
         add: Vec<u8>,
         remove: Vec<u8>,
     },
+    Reindex {
+        token: u8,
+        expected: u8,
+        row: u8,
+        add: Vec<u8>,
+        remove: Vec<u8>,
+        unique: bool,
+    },
     Guard {
         expected: Option<u8>,
         guard: u8,
@@ -1340,6 +1446,37 @@ impl Model {
                     .extend(add.iter().map(|key| (*key, false, token)));
                 WriteOutcome::Linked
             }
+            Step::Reindex {
+                token,
+                expected,
+                row,
+                ref add,
+                ref remove,
+                unique,
+            } => {
+                match self.rows.get(&token) {
+                    None => return WriteOutcome::Missing,
+                    Some(stored) if *stored != expected => return WriteOutcome::Changed,
+                    Some(_) => {}
+                }
+                let mut rivals = add.iter().filter_map(|key| self.unique(*key));
+                if unique && let Some(winner) = rivals.find(|other| *other != token) {
+                    let row = small_row(self.rows[&winner]);
+                    return WriteOutcome::Exists {
+                        token: small_token(winner),
+                        row,
+                    };
+                }
+                self.rows.insert(token, row);
+                self.entries
+                    .retain(|&(key, _, of)| of != token || !remove.contains(&key));
+                for key in add {
+                    if !self.entries.contains(&(*key, unique, token)) {
+                        self.entries.push((*key, unique, token));
+                    }
+                }
+                WriteOutcome::Linked
+            }
             Step::All(ref steps) => {
                 let mut next = self.clone();
                 let mut outcomes = Vec::new();
@@ -1405,7 +1542,12 @@ fn step() -> impl Strategy<Value = Step> {
         _ => vec![2 * card + 1, 2 * card],
     });
     let link = prop::collection::vec(0u8..8, 0..3);
+    let (add, remove) = (link.clone(), link.clone());
+    let reindex = (0u8..12, 0u8..3, 0u8..3, add, remove, any::<bool>());
     prop_oneof![
+        3 => reindex.prop_map(|(token, expected, row, add, remove, unique)| Step::Reindex {
+            token, expected, row, add, remove, unique
+        }),
         2 => (0u8..12, link.clone(), link)
             .prop_map(|(token, add, remove)| Step::Link { token, add, remove }),
         6 => (0u8..12, 0u8..3, index, any::<bool>())
@@ -1436,6 +1578,21 @@ fn to_write(model: &Model, step: &Step) -> Write {
             token: small_token(token),
             add: add.iter().copied().map(small_index).collect(),
             remove: remove.iter().copied().map(small_index).collect(),
+        },
+        Step::Reindex {
+            token,
+            expected,
+            row,
+            ref add,
+            ref remove,
+            unique,
+        } => Write::Reindex {
+            token: small_token(token),
+            expected: small_row(expected),
+            row: small_row(row),
+            add: add.iter().copied().map(small_index).collect(),
+            remove: remove.iter().copied().map(small_index).collect(),
+            unique,
         },
         Step::All(ref steps) => {
             let mut next = model.clone();

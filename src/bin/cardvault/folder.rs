@@ -1,5 +1,5 @@
-//! A vault's folder: `vault.redb`, the sealed key ring in `ring.cvk`, `access.log`, and once a
-//! terminal's journal was begun `journals`.
+//! A vault's folder: `vault.redb`, the sealed key ring in `ring.cvk`, the audit log in `audit`, and
+//! once a terminal's journal was begun `journals`.
 //!
 //! A change of the ring writes the new ring file first and tells the vault after it. The vault's
 //! guard remembers the newest generation it has seen and takes any newer one, so a cut between
@@ -12,16 +12,18 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, Weak};
 
-use cardvault::SystemRandom;
-use cardvault::keys::{KeyRing, RingMark};
+use cardvault::audit::{AuditLog, AuditOptions};
+use cardvault::keys::{AuditKey, KeyRing, RingMark};
 use cardvault::seal::{
     Argon2Cost, MAX_SEALED_RING, Protection, RingHeader, open_ring_with_kek,
     open_ring_with_passphrase, seal_ring_with_kek, seal_ring_with_passphrase,
 };
 use cardvault::vault::{
-    AccessLog, BlockingVault, Embedded, EmbeddedOptions, FILE_NAME, FileLog, StoreError,
+    AccessEvent, AccessLog, AccessLogError, BlockingVault, Embedded, EmbeddedOptions, FILE_NAME, FileLog, StoreError,
 };
+use cardvault::{SystemRandom, UnixSeconds};
 
 use crate::args::{Unlock, VaultArgs};
 use crate::failure::{Failure, Outcome};
@@ -29,7 +31,11 @@ use crate::files::{Draft, Readers, owner_folder};
 use crate::secrets::Protector;
 
 const RING_FILE: &str = "ring.cvk";
+/// Of a ring without an audit key.
 const LOG_FILE: &str = "access.log";
+const AUDIT_FOLDER: &str = "audit";
+/// What this command's logs are called; a dash and the epoch follow.
+const WRITER: &str = "command";
 
 /// The vault as this command uses it.
 pub(crate) type FolderVault = BlockingVault<Embedded>;
@@ -39,6 +45,8 @@ pub(crate) struct Folder {
     path: PathBuf,
     protector: Protector,
     sealed: Vec<u8>,
+    /// The audit log, while something of this folder has it open.
+    log: Mutex<Weak<AuditLog>>,
 }
 
 impl Folder {
@@ -87,6 +95,7 @@ impl Folder {
             path: path.to_owned(),
             protector,
             sealed,
+            log: Mutex::default(),
         })
     }
 
@@ -111,6 +120,7 @@ impl Folder {
             path: path.to_owned(),
             protector,
             sealed: Vec::new(),
+            log: Mutex::default(),
         };
         folder.store_ring(ring, cost)?;
         let store = Embedded::create(path, &EmbeddedOptions::default());
@@ -183,21 +193,33 @@ impl Folder {
         &self.path
     }
 
-    /// The access log so far.
-    pub(crate) fn log_text(&self) -> Outcome<String> {
-        let path = self.path.join(LOG_FILE);
-        fs::read_to_string(&path).map_err(Failure::at(&path))
+    /// Where the logs lie.
+    pub(crate) fn audit(&self) -> PathBuf {
+        self.path.join(AUDIT_FOLDER)
     }
 
     /// Where accesses are written down.
-    pub(crate) fn log(&self) -> Outcome<impl AccessLog + use<>> {
-        let path = self.path.join(LOG_FILE);
-        FileLog::open(&path).map_err(Failure::at(&path))
+    pub(crate) fn log(&self, ring: &KeyRing) -> Outcome<FolderLog> {
+        let broken = || Failure::keys("audit log", "a thread died while it held the log");
+        let mut open = self.log.lock().map_err(|_| broken())?;
+        if let Some(log) = open.upgrade() {
+            return Ok(FolderLog::Audit(log));
+        }
+        let log = open_log(&self.audit(), ring)?;
+        let Some(log) = log.map(Arc::new) else {
+            let path = self.path.join(LOG_FILE);
+            let log = FileLog::open(&path).map_err(Failure::at(&path))?;
+            crate::say("no audit key in the ring: accesses go to access.log, without tags");
+            return Ok(FolderLog::Lines(log));
+        };
+        *open = Arc::downgrade(&log);
+        Ok(FolderLog::Audit(log))
     }
 
     /// The vault in `store`, which is this folder's.
     pub(crate) fn vault_in(&self, store: Embedded, ring: KeyRing) -> Outcome<FolderVault> {
-        BlockingVault::open(store, ring, self.log()?).map_err(|error| self.failure(error))
+        let log = self.log(&ring)?;
+        BlockingVault::open(store, ring, log).map_err(|error| self.failure(error))
     }
 
     fn store_ring(&mut self, ring: &KeyRing, cost: Argon2Cost) -> Outcome<()> {
@@ -220,6 +242,86 @@ impl Folder {
     fn failure(&self, error: cardvault::vault::VaultError) -> Failure {
         Failure::vault(self.path.display().to_string(), error)
     }
+}
+
+/// The log of a vault's folder.
+#[derive(Debug)]
+pub(crate) enum FolderLog {
+    Audit(Arc<AuditLog>),
+    Lines(FileLog),
+}
+
+impl AccessLog for FolderLog {
+    fn record(&self, events: &[AccessEvent<'_>]) -> Result<(), AccessLogError> {
+        match self {
+            Self::Audit(log) => log.record(events),
+            Self::Lines(log) => log.record(events),
+        }
+    }
+}
+
+/// The newest log of this command, or a new one; none if the ring has no key to begin one.
+fn open_log(folder: &Path, ring: &KeyRing) -> Outcome<Option<AuditLog>> {
+    let options = AuditOptions::default();
+    let active = ring.audit_key(UnixSeconds::now()).ok();
+    let newest = newest_epoch(folder)?;
+    if let Some(epoch) = newest {
+        let path = log_path(folder, epoch);
+        let log = AuditLog::open(&path, &options)
+            .map_err(|error| Failure::audit(path.display().to_string(), error))?;
+        let version = log.writer().base_version();
+        let replaced = active.as_ref().is_some_and(|key| key.name().version > version);
+        if !replaced {
+            return Ok(Some(log));
+        }
+    }
+    let Some(key) = active else {
+        return Ok(None);
+    };
+    let epoch = newest.map_or(1, |epoch| epoch.saturating_add(1));
+    begin_log(folder, &key, epoch).map(Some)
+}
+
+/// Begins a log of this command in a new epoch.
+fn begin_log(folder: &Path, key: &AuditKey, epoch: u32) -> Outcome<AuditLog> {
+    let path = log_path(folder, epoch);
+    owner_folder(folder).map_err(Failure::at(folder))?;
+    let failed = |error| Failure::audit(path.display().to_string(), error);
+    let key = key.writer_key(WRITER, epoch).map_err(failed)?;
+    AuditLog::create(&path, key, &AuditOptions::default()).map_err(failed)
+}
+
+/// Leaves this command's log as it is and begins one of a new epoch.
+pub(crate) fn renew_log(folder: &Path, ring: &KeyRing) -> Outcome<AuditLog> {
+    let key = ring.audit_key(UnixSeconds::now())?;
+    let epoch = newest_epoch(folder)?.map_or(1, |epoch| epoch.saturating_add(1));
+    begin_log(folder, &key, epoch)
+}
+
+fn log_path(folder: &Path, epoch: u32) -> PathBuf {
+    folder.join(format!("{WRITER}-{epoch}"))
+}
+
+/// The newest epoch of this command's logs that was begun.
+fn newest_epoch(folder: &Path) -> Outcome<Option<u32>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Failure::at(folder)(error)),
+    };
+    let mut newest = None;
+    for entry in entries {
+        let path = entry.map_err(Failure::at(folder))?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let epoch = name
+            .and_then(|name| name.strip_prefix(WRITER)?.strip_prefix('-')?.parse().ok())
+            .filter(|epoch| log_path(folder, *epoch) == path);
+        // A cut may have left a folder with nothing in it.
+        if epoch > newest && fs::read_dir(&path).is_ok_and(|mut files| files.next().is_some()) {
+            newest = epoch;
+        }
+    }
+    Ok(newest)
 }
 
 /// A development ring holds no real cards: every command says so.

@@ -3,8 +3,8 @@
 
 use rand_core::TryCryptoRng;
 
-use super::Vault;
 use super::rows::{key_id, open_row};
+use super::{TRIES, Vault};
 use crate::keys::KeyError;
 use crate::time::UnixSeconds;
 use crate::vault::error::VaultError;
@@ -49,7 +49,24 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// index does not lead to; the ring's and the store's errors. Rows whose key the ring does not
     /// have, because it was destroyed, are counted.
     pub async fn check(&self, after: Option<RowKey>, limit: usize) -> Result<Checked, VaultError> {
-        let state = self.state()?;
+        for _ in 0..TRIES {
+            let state = self.state()?;
+            let checked = self.check_with(&state, after, limit).await;
+            // By a ring that is behind, good rows look bad.
+            let good = matches!(&checked, Ok(step) if step.unopenable == 0);
+            if good || !self.has_moved(&state).await? {
+                return checked;
+            }
+        }
+        Err(VaultError::Conflict)
+    }
+
+    async fn check_with(
+        &self,
+        state: &RingState,
+        after: Option<RowKey>,
+        limit: usize,
+    ) -> Result<Checked, VaultError> {
         let limit = limit.clamp(1, MAX_BATCH);
         let page = self.store.scan(after, Some(vault_end()?), limit).await?;
         let mut step = Checked {
@@ -64,7 +81,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         for (key, row) in page {
             step.seen += 1;
             let (domain, token) = read_row_key(&key).map_err(|_| VaultError::Tampered)?;
-            match open_row(&state, &domain, &token, &row) {
+            match open_row(state, &domain, &token, &row) {
                 Err(VaultError::Key(KeyError::UnknownKey)) => step.unopenable += 1,
                 opened => {
                     let (columns, card) = opened?;

@@ -2,11 +2,15 @@
 #![forbid(unsafe_code)]
 
 mod changing;
+mod indexing;
 mod inspecting;
+mod needing;
 mod reading;
 mod rewrapping;
 mod rows;
 mod tokenizing;
+
+pub(crate) use needing::has_been_used;
 
 use core::fmt;
 use std::sync::{Arc, Mutex};
@@ -14,13 +18,16 @@ use std::sync::{Arc, Mutex};
 use getrandom::SysRng;
 use rand_core::TryCryptoRng;
 
+use self::rows::lacks;
 use super::access::{Access, AccessEvent, AccessLog, Operation};
 use super::error::VaultError;
 use super::guard::RingSeen;
+use super::ring_source::RingSource;
 use super::ring_state::{RingState, Rings};
 use super::row::{row_key, vault_end};
 use super::store::{
-    Found, IndexKey, Row, RowKey, Snapshot, SnapshotStore, Store, StoreError, Write, WriteOutcome,
+    Found, Guard, IndexKey, Row, RowKey, Snapshot, SnapshotStore, Store, StoreError, Write,
+    WriteOutcome,
 };
 use crate::keys::{Domain, KeyRing};
 use crate::seal::NonceSource;
@@ -41,6 +48,7 @@ pub struct Vault<S, R = SysRng> {
     clock: fn() -> UnixSeconds,
     random: Mutex<Randomness<R>>,
     rings: Rings,
+    source: Option<Box<dyn RingSource>>,
 }
 
 /// Nonces for records, and what tokens are drawn from.
@@ -56,9 +64,9 @@ impl<S: Store> Vault<S> {
     /// # Errors
     /// [`VaultError::OtherRing`] if the store belongs to another ring, [`VaultError::StaleRing`]
     /// if it has seen a newer generation of this one, [`VaultError::ForkedRing`] if it has seen
-    /// another ring of this generation, [`VaultError::IndexNotFilled`] if it holds tokens and its
-    /// index is another version than the one that the ring reads: this release does not fill a new
-    /// index version. The ring's and the store's errors.
+    /// another ring of this generation, [`VaultError::IndexNotFilled`] if it holds tokens and the
+    /// ring reads another index version than before, which was not filled: see
+    /// [`Vault::fill_index`]. The ring's and the store's errors.
     pub async fn open(store: S, ring: KeyRing, log: impl AccessLog) -> Result<Self, VaultError> {
         Self::open_with(store, ring, log, || SysRng, UnixSeconds::now).await
     }
@@ -76,8 +84,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         random: fn() -> R,
         clock: fn() -> UnixSeconds,
     ) -> Result<Self, VaultError> {
-        let state = RingState::new(ring)?;
-        admit(&store, &state).await?;
+        let state = admit(&store, &RingState::new(ring)?).await?;
         let random = Randomness {
             nonces: NonceSource::new(random()),
             tokens: random(),
@@ -88,7 +95,19 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             clock,
             random: Mutex::new(random),
             rings: Rings::new(Arc::new(state)),
+            source: None,
         })
+    }
+
+    /// The vault with a source of newer rings. When a call meets a store that has seen a newer ring
+    /// than the vault has, the vault takes that from the source and the call goes on; without a
+    /// source, or if it gives no newer ring, the call fails with [`VaultError::StaleRing`].
+    #[must_use]
+    pub fn with_ring_source(self, source: impl RingSource) -> Self {
+        Self {
+            source: Some(Box::new(source)),
+            ..self
+        }
     }
 
     /// Goes on with `ring`: a newer generation of the ring that is in use. Calls that are under way
@@ -101,7 +120,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         self.rings.announce(&state)?;
         let admitted = admit(&self.store, &state).await;
         match admitted {
-            Ok(()) => self.rings.install(&state),
+            Ok(state) => self.rings.install(&Arc::new(state)),
             Err(error) => {
                 self.rings.withdraw(&state)?;
                 Err(error)
@@ -167,9 +186,34 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             if guard == state.guard {
                 return Ok((state, snapshot));
             }
-            self.rings.follow(&RingSeen::from_guard(&guard)?)?;
+            self.follow(&guard).await?;
         }
         Err(VaultError::Conflict)
+    }
+
+    /// Whether the store has another guard than the one of `state`: then the vault has gone over to
+    /// its ring, and what was found under `state` is to be looked for again. If it has not, what was
+    /// read before this call was the newest ring's too.
+    ///
+    /// # Errors
+    /// [`VaultError::StaleRing`] if the newer ring is not to be had.
+    pub(crate) async fn has_moved(&self, state: &RingState) -> Result<bool, VaultError> {
+        let guard = self.store.guard().await?.ok_or(VaultError::OtherRing)?;
+        if guard == state.guard {
+            return Ok(false);
+        }
+        self.follow(&guard).await?;
+        Ok(true)
+    }
+
+    /// Goes over to the ring and the guard that the store has seen.
+    async fn follow(&self, guard: &Guard) -> Result<(), VaultError> {
+        let stale = match self.rings.follow(&RingSeen::from_guard(guard)?, guard) {
+            Err(stale @ VaultError::StaleRing { .. }) => stale,
+            followed => return followed,
+        };
+        let source = self.source.as_ref().ok_or(stale)?;
+        self.set_ring(source.newest().ok_or(stale)?).await
     }
 
     /// Writes under the ring's guard. `None` if the vault has a newer ring meanwhile: then nothing
@@ -182,7 +226,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         match self.store.write(Some(state.guard.clone()), writes).await {
             Err(StoreError::GuardChanged) => {
                 let guard = self.store.guard().await?.ok_or(VaultError::OtherRing)?;
-                self.rings.follow(&RingSeen::from_guard(&guard)?)?;
+                self.follow(&guard).await?;
                 Ok(None)
             }
             result => Ok(Some(result?)),
@@ -217,8 +261,17 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         let keys = tokens
             .iter()
             .map(|token| row_key(domain, token))
-            .collect::<Result<_, _>>()?;
-        Ok(self.store.rows(keys).await?)
+            .collect::<Result<Vec<_>, _>>()?;
+        for _ in 0..TRIES {
+            let state = self.state()?;
+            let rows = self.store.rows(keys.clone()).await?;
+            // A newer ring may have the key of a row that this one lacks.
+            let lacking = rows.iter().flatten().any(|row| lacks(&state, domain, row));
+            if !lacking || !self.has_moved(&state).await? {
+                return Ok(rows);
+            }
+        }
+        Err(VaultError::Conflict)
     }
 
     async fn row(&self, domain: &Domain, token: &Token) -> Result<(RowKey, Row), VaultError> {
@@ -246,28 +299,31 @@ impl<S: fmt::Debug, R> fmt::Debug for Vault<S, R> {
     }
 }
 
-/// Raises the store's guard to the ring's, or says why this ring may not be used.
-async fn admit<S: Store>(store: &S, state: &RingState) -> Result<(), VaultError> {
+/// Raises the store's guard to the ring's, or says why this ring may not be used. The ring under the
+/// guard that the store has then.
+async fn admit<S: Store>(store: &S, state: &RingState) -> Result<RingState, VaultError> {
     for _ in 0..TRIES {
         let expected = store.guard().await?;
+        let mut next = state.seen;
         if let Some(guard) = &expected {
             let seen = RingSeen::from_guard(guard)?;
-            seen.admits(&state.seen)?;
-            if seen == state.seen {
-                return Ok(());
-            }
-            if let Err(error) = seen.check_index(&state.seen)
-                && !store.scan(None, Some(vault_end()?), 1).await?.is_empty()
-            {
-                return Err(error);
+            match seen.followed_by(&state.seen) {
+                Ok(followed) if seen.says(&followed) => {
+                    return Ok(state.under(seen, guard.clone()));
+                }
+                Ok(followed) => next = followed,
+                Err(VaultError::IndexNotFilled { .. })
+                    if store.scan(None, Some(vault_end()?), 1).await?.is_empty() => {}
+                Err(error) => return Err(error),
             }
         }
+        let guard = next.to_guard()?;
         let write = Write::Guard {
             expected,
-            guard: state.guard.clone(),
+            guard: guard.clone(),
         };
         if store.write(None, vec![write]).await? == [WriteOutcome::Guarded] {
-            return Ok(());
+            return Ok(state.under(next, guard));
         }
     }
     Err(VaultError::Conflict)

@@ -4,16 +4,17 @@
 use rand_core::TryCryptoRng;
 use subtle::ConstantTimeEq;
 
-use super::Vault;
 use super::rows::{open_row, opens};
+use super::{TRIES, Vault};
 use crate::card::{CardRecord, Pan};
 use crate::keys::Domain;
 use crate::token::Token;
 use crate::vault::access::{Access, Operation};
 use crate::vault::error::VaultError;
 use crate::vault::request::{CardTokens, Metadata};
+use crate::vault::ring_state::RingState;
 use crate::vault::row::{Columns, read_row_key, row_key};
-use crate::vault::store::{MAX_BATCH, Row, Store};
+use crate::vault::store::{Found, MAX_BATCH, Row, Store};
 
 impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// The card behind one token. The access is logged before the card is handed out.
@@ -187,27 +188,44 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     }
 
     async fn find_tokens(&self, domain: &Domain, pan: &Pan) -> Result<CardTokens, VaultError> {
-        let indexed = self.state()?.domain(domain)?.index(pan)?;
-        let found = self.indexed(&indexed.keys).await?;
-        let others = self.store.rows(found.others.clone()).await?;
-        let state = self.state()?;
-        let rows = found.others.into_iter().zip(others);
-        let rows = rows.filter_map(|(key, row)| row.map(|row| (key, row)));
-        let mut tokens = CardTokens {
-            more: found.more,
-            ..CardTokens::default()
-        };
-        for (key, row) in found.unique.into_iter().chain(rows) {
-            let (of, token) = read_row_key(&key).map_err(|_| VaultError::Tampered)?;
-            let Some((_, card)) = opens(open_row(&state, domain, &token, &row))? else {
-                tokens.unopenable.push(token);
-                continue;
-            };
-            if of != *domain || !bool::from(card.pan.ct_eq(pan)) {
-                return Err(VaultError::Tampered);
+        for _ in 0..TRIES {
+            let state = self.state()?;
+            let indexed = state.domain(domain)?.index(pan)?;
+            let found = self.indexed(&indexed.keys).await?;
+            let others = self.store.rows(found.others.clone()).await?;
+            // The index of a ring that is behind lacks some or all of the card's entries.
+            if !self.has_moved(&state).await? {
+                return opened(&state, domain, pan, found, others);
             }
-            tokens.tokens.push(token);
         }
-        Ok(tokens)
+        Err(VaultError::Conflict)
     }
+}
+
+/// The tokens of a card, of what the index holds for it and the rows of its others.
+fn opened(
+    state: &RingState,
+    domain: &Domain,
+    pan: &Pan,
+    found: Found,
+    others: Vec<Option<Row>>,
+) -> Result<CardTokens, VaultError> {
+    let rows = found.others.into_iter().zip(others);
+    let rows = rows.filter_map(|(key, row)| row.map(|row| (key, row)));
+    let mut tokens = CardTokens {
+        more: found.more,
+        ..CardTokens::default()
+    };
+    for (key, row) in found.unique.into_iter().chain(rows) {
+        let (of, token) = read_row_key(&key).map_err(|_| VaultError::Tampered)?;
+        let Some((_, card)) = opens(open_row(state, domain, &token, &row))? else {
+            tokens.unopenable.push(token);
+            continue;
+        };
+        if of != *domain || !bool::from(card.pan.ct_eq(pan)) {
+            return Err(VaultError::Tampered);
+        }
+        tokens.tokens.push(token);
+    }
+    Ok(tokens)
 }

@@ -3,10 +3,15 @@
 
 use rand_core::TryCryptoRng;
 
-use super::Vault;
-use super::rows::{key_id, open_row, opens};
+use super::rows::{key_id, open_row, opens, seal_row, version_of};
+use super::{TRIES, Vault};
+use crate::keys::{Domain, KeyName, KeyUse};
+use crate::seal::Sealer;
+use crate::time::UnixSeconds;
+use crate::token::Token;
+use crate::vault::access::{Access, AccessEvent, Operation};
 use crate::vault::error::VaultError;
-use crate::vault::request::Rewrapped;
+use crate::vault::request::{Rewrapped, UnderKey};
 use crate::vault::ring_state::RingState;
 use crate::vault::row::{RowParts, read_row_key, vault_end};
 use crate::vault::store::{MAX_BATCH, Row, RowKey, Store, Write, WriteOutcome};
@@ -14,7 +19,10 @@ use crate::vault::store::{MAX_BATCH, Row, RowKey, Store, Write, WriteOutcome};
 impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// Seals records of retired versions anew under the active one: up to `limit` rows (at most
     /// [`MAX_BATCH`]) behind `after`. Tokens stay as they are. Call it with the cursor it gave
-    /// until there is none.
+    /// until there is none; [`crate::vault::Rewrapping`] does that at a pace.
+    ///
+    /// A row that others change meanwhile is read again and keeps their change; one that they
+    /// delete stays deleted.
     ///
     /// # Errors
     /// The store's; the ring's if it gives no key to seal under, then nothing was moved by this
@@ -24,73 +32,201 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         after: Option<RowKey>,
         limit: usize,
     ) -> Result<Rewrapped, VaultError> {
+        self.rewrap_where(after, limit, |_| true).await
+    }
+
+    /// [`Vault::rewrap`] of the records under these card versions alone: a compromised one is not
+    /// to wait for the others.
+    ///
+    /// # Errors
+    /// As [`Vault::rewrap`].
+    pub async fn rewrap_of(
+        &self,
+        versions: &[u32],
+        after: Option<RowKey>,
+        limit: usize,
+    ) -> Result<Rewrapped, VaultError> {
+        self.rewrap_where(after, limit, |version| versions.contains(&version))
+            .await
+    }
+
+    /// The tokens of the records under one card version, among `limit` rows (at most
+    /// [`MAX_BATCH`]) behind `after`: what a compromised version concerns. Each token is logged
+    /// first. Call it with the cursor it gave until there is none; a page may be empty.
+    ///
+    /// # Errors
+    /// [`VaultError::Log`]; [`VaultError::Key`] for a version that the ring does not have; the
+    /// store's.
+    pub async fn list_under(
+        &self,
+        access: &Access,
+        version: u32,
+        after: Option<RowKey>,
+        limit: usize,
+    ) -> Result<UnderKey, VaultError> {
         let state = self.state()?;
+        state.ring.info(KeyName::new(KeyUse::Card, version))?;
+        let limit = limit.clamp(1, MAX_BATCH);
+        let page = self.store.scan(after, Some(vault_end()?), limit).await?;
+        let mut under = UnderKey {
+            seen: 0,
+            tokens: Vec::new(),
+            cursor: next(&page, limit),
+        };
+        for (key, row) in &page {
+            under.seen += 1;
+            let (Ok(named), Ok(parts)) = (read_row_key(key), RowParts::read(row)) else {
+                continue;
+            };
+            if let Ok(id) = key_id(&parts)
+                && version_of(&state, &named.0, &id)? == Some(version)
+            {
+                under.tokens.push(named);
+            }
+        }
+        let event = |domain, token| AccessEvent {
+            time: (self.clock)(),
+            access,
+            operation: Operation::List,
+            domain,
+            token,
+            key: Some(KeyName::new(KeyUse::Card, version)),
+            granted: true,
+            refusal: None,
+        };
+        let mut events: Vec<_> = under
+            .tokens
+            .iter()
+            .map(|(domain, token)| event(Some(domain), Some(*token)))
+            .collect();
+        if events.is_empty() {
+            events.push(event(None, None));
+        }
+        self.log.record(&events)?;
+        drop(events);
+        Ok(under)
+    }
+
+    async fn rewrap_where(
+        &self,
+        after: Option<RowKey>,
+        limit: usize,
+        wanted: impl Fn(u32) -> bool,
+    ) -> Result<Rewrapped, VaultError> {
         let limit = limit.clamp(1, MAX_BATCH);
         let page = self.store.scan(after, Some(vault_end()?), limit).await?;
         let mut step = Rewrapped {
-            seen: 0,
+            seen: u64::try_from(page.len()).unwrap_or(u64::MAX),
             moved: 0,
             left: 0,
-            cursor: None,
+            cursor: next(&page, limit),
         };
-        if page.len() == limit {
-            step.cursor = page.last().map(|(key, _)| *key);
+        let mut rows = page;
+        for _ in 0..TRIES {
+            let state = self.state()?;
+            let (writes, left) = self.fresh_rows(&state, &rows, &wanted)?;
+            if writes.is_empty() {
+                step.left += left;
+                return Ok(step);
+            }
+            // With a newer ring meanwhile: all of it again.
+            let Some(outcomes) = self.write(&state, writes.clone()).await? else {
+                continue;
+            };
+            step.left += left;
+            let mut again = Vec::new();
+            for (write, outcome) in writes.iter().zip(outcomes) {
+                match (write, outcome) {
+                    (_, WriteOutcome::Replaced) => step.moved += 1,
+                    (Write::Replace { token, .. }, WriteOutcome::Changed) => again.push(*token),
+                    // It was deleted.
+                    _ => {}
+                }
+            }
+            if again.is_empty() {
+                return Ok(step);
+            }
+            let found = self.store.rows(again.clone()).await?;
+            let found = again.into_iter().zip(found);
+            rows = found.filter_map(|(key, row)| Some((key, row?))).collect();
         }
-        let mut writes = Vec::new();
-        for (key, row) in page {
-            step.seen += 1;
-            match self.rewrapped(&state, &key, &row)? {
-                Rewrap::There => {}
-                Rewrap::Left => step.left += 1,
-                Rewrap::Fresh(fresh) => writes.push(Write::Replace {
-                    token: key,
-                    expected: row,
+        step.left += u64::try_from(rows.len()).unwrap_or(u64::MAX);
+        Ok(step)
+    }
+
+    /// What puts those of the rows that are wanted under the active version, and how many of them
+    /// do not open.
+    fn fresh_rows(
+        &self,
+        state: &RingState,
+        rows: &[(RowKey, Row)],
+        wanted: impl Fn(u32) -> bool,
+    ) -> Result<(Vec<Write>, u64), VaultError> {
+        let now = (self.clock)();
+        let (mut writes, mut left) = (Vec::new(), 0);
+        for (key, row) in rows {
+            let (Ok((domain, token)), Ok(parts)) = (read_row_key(key), RowParts::read(row)) else {
+                left += 1;
+                continue;
+            };
+            let sealer = state.domain(&domain)?.sealer(&state.ring, &domain, now)?;
+            let Ok(id) = key_id(&parts) else {
+                left += 1;
+                continue;
+            };
+            if id == *sealer.key_id() {
+                continue;
+            }
+            match version_of(state, &domain, &id)? {
+                Some(version) if !wanted(version) => continue,
+                Some(_) => {}
+                None => {
+                    left += 1;
+                    continue;
+                }
+            }
+            match self.moved(state, &sealer, now, (&domain, &token), row)? {
+                None => left += 1,
+                Some(fresh) => writes.push(Write::Replace {
+                    token: *key,
+                    expected: row.clone(),
                     row: fresh,
                 }),
             }
         }
-        if !writes.is_empty() {
-            let moving = u64::try_from(writes.len()).unwrap_or(u64::MAX);
-            match self.write(&state, writes).await? {
-                // The ring moved on meanwhile: its next round takes these along.
-                None => step.left += moving,
-                Some(outcomes) => {
-                    for outcome in outcomes {
-                        match outcome {
-                            WriteOutcome::Replaced => step.moved += 1,
-                            _ => step.left += 1,
-                        }
-                    }
-                }
-            }
-        }
-        Ok(step)
+        Ok((writes, left))
     }
 
-    /// The row under the active version, if it is not there yet.
-    fn rewrapped(&self, state: &RingState, key: &RowKey, row: &Row) -> Result<Rewrap, VaultError> {
-        let (Ok((domain, token)), Ok(parts)) = (read_row_key(key), RowParts::read(row)) else {
-            return Ok(Rewrap::Left);
+    /// The row under the sealer's version; none if it does not open.
+    fn moved(
+        &self,
+        state: &RingState,
+        sealer: &Sealer,
+        now: UnixSeconds,
+        (domain, token): (&Domain, &Token),
+        row: &Row,
+    ) -> Result<Option<Row>, VaultError> {
+        let Some((columns, card)) = opens(open_row(state, domain, token, row))? else {
+            return Ok(None);
         };
-        let keys = state.domain(&domain)?;
-        let sealer = keys.sealer(&state.ring, &domain, (self.clock)())?;
-        if key_id(&parts).is_ok_and(|id| id == *sealer.key_id()) {
-            return Ok(Rewrap::There);
-        }
-        let Some((columns, card)) = opens(open_row(state, &domain, &token, row))? else {
-            return Ok(Rewrap::Left);
-        };
-        self.reseal(state, &domain, &token, row, columns, &card)
-            .map(Rewrap::Fresh)
+        let fingerprint = *RowParts::read(row)?.fingerprint;
+        let mut random = self.random.lock().map_err(|_| VaultError::Broken)?;
+        let nonces = &mut random.nonces;
+        seal_row(
+            sealer,
+            nonces,
+            now,
+            token,
+            &fingerprint,
+            columns.next(),
+            &card,
+        )
+        .map(Some)
     }
 }
 
-/// What a rewrap does with a row.
-enum Rewrap {
-    /// Nothing: it is under the active version.
-    There,
-    /// Nothing: it does not open.
-    Left,
-    /// Puts this in its place.
-    Fresh(Row),
+/// Where the next page begins, if there is one.
+fn next(page: &[(RowKey, Row)], limit: usize) -> Option<RowKey> {
+    let last = page.last().filter(|_| page.len() == limit);
+    last.map(|(key, _)| *key)
 }

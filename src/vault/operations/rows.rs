@@ -29,6 +29,19 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         card: &CardRecord,
     ) -> Result<Row, VaultError> {
         let fingerprint = *RowParts::read(row)?.fingerprint;
+        self.reseal_under(state, domain, token, &fingerprint, columns, card)
+    }
+
+    /// The row of a card anew, under the active version, with this fingerprint.
+    pub(super) fn reseal_under(
+        &self,
+        state: &RingState,
+        domain: &Domain,
+        token: &Token,
+        fingerprint: &[u8; FINGERPRINT_LEN],
+        columns: Columns,
+        card: &CardRecord,
+    ) -> Result<Row, VaultError> {
         let now = (self.clock)();
         let sealer = state.domain(domain)?.sealer(&state.ring, domain, now)?;
         let mut random = self.random.lock().map_err(|_| VaultError::Broken)?;
@@ -37,7 +50,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             &mut random.nonces,
             now,
             token,
-            &fingerprint,
+            fingerprint,
             columns.next(),
             card,
         )
@@ -83,6 +96,14 @@ pub(super) fn open_row(
     Ok((parts.columns, card))
 }
 
+/// Whether the ring has no key for the row's record.
+pub(super) fn lacks(state: &RingState, domain: &Domain, row: &Row) -> bool {
+    let opener = RowParts::read(row)
+        .and_then(|parts| key_id(&parts))
+        .and_then(|id| state.domain(domain)?.opener(&state.ring, domain, &id));
+    matches!(opener, Err(VaultError::Key(KeyError::UnknownKey)))
+}
+
 /// What was opened, or none if that failed for what the row is and not for what the ring or the
 /// vault is.
 pub(super) fn opens<T>(opened: Result<T, VaultError>) -> Result<Option<T>, VaultError> {
@@ -99,6 +120,16 @@ pub(super) fn opens<T>(opened: Result<T, VaultError>) -> Result<Option<T>, Vault
 /// The id of the key that a row's record is sealed under.
 pub(super) fn key_id(parts: &RowParts<'_>) -> Result<KeyId, VaultError> {
     sealed_key_id(parts.sealed).map_err(not_opened)
+}
+
+/// The card version whose key in this domain has this id; none if the ring has no such key.
+pub(super) fn version_of(
+    state: &RingState,
+    domain: &Domain,
+    id: &KeyId,
+) -> Result<Option<u32>, VaultError> {
+    let opener = state.domain(domain)?.opener(&state.ring, domain, id);
+    Ok(opens(opener)?.map(|opener| opener.name().version))
 }
 
 /// Why a record did not open.

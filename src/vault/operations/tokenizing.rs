@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use rand_core::TryCryptoRng;
 use subtle::ConstantTimeEq;
 
-use super::rows::{open_row, seal_row};
+use super::rows::{lacks, open_row, seal_row};
 use super::{TRIES, Vault};
 use crate::card::CardRecord;
 use crate::keys::{Domain, KeyError};
@@ -65,13 +65,14 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     }
 
     /// The convergent token of each card, and the writes that make those that are new. The
-    /// writes are the caller's to apply, all or none; a refused one means to ask again.
+    /// writes are the caller's to apply, all or none; a refused one means to ask again. So does
+    /// none: the vault has a newer ring meanwhile.
     pub(crate) async fn stage(
         &self,
         state: &RingState,
         domain: &Domain,
         cards: &[&CardRecord],
-    ) -> Result<(Vec<Token>, Vec<Write>), VaultError> {
+    ) -> Result<Option<(Vec<Token>, Vec<Write>)>, VaultError> {
         let how = Tokenize::convergent();
         let keys = state.domain(domain)?;
         let mut read = Vec::with_capacity(cards.len());
@@ -79,6 +80,11 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             read.extend(keys.index(&card.pan)?.keys.first().copied());
         }
         let found = self.store.find(read.clone()).await?;
+        let mut rows = found.iter().filter_map(|found| found.unique.as_ref());
+        let lacking = rows.any(|(_, row)| lacks(state, domain, row));
+        if lacking && self.has_moved(state).await? {
+            return Ok(None);
+        }
         let mut staged: HashMap<IndexKey, Token> = HashMap::new();
         let (mut tokens, mut writes) = (Vec::with_capacity(cards.len()), Vec::new());
         for ((card, index), found) in cards.iter().zip(read).zip(found) {
@@ -103,7 +109,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             staged.insert(index, token);
             tokens.push(token);
         }
-        Ok((tokens, writes))
+        Ok(Some((tokens, writes)))
     }
 
     /// The convergent token that a card has already, if there is nothing to be written for it.
@@ -117,8 +123,10 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         let Some((key, row)) = self.indexed(&indexed.keys).await?.unique else {
             return Ok(None);
         };
-        let known = self.existing(&*self.state()?, domain, card, how, &key, &row)?;
-        Ok(Some(known.token).filter(|_| known.fresh.is_none()))
+        // A ring that is behind may fail: whoever writes finds out.
+        let known = self.existing(&*self.state()?, domain, card, how, &key, &row);
+        let known = known.ok().filter(|known| known.fresh.is_none());
+        Ok(known.map(|known| known.token))
     }
 
     /// Up to [`MAX_BATCH`] cards, in rounds: what a round could not finish, because a token was

@@ -159,6 +159,12 @@ impl<'a> Wanted<'a> {
                     tokens.insert(token.as_bytes());
                     keys.extend(index.iter().map(IndexKey::as_bytes));
                 }
+                Write::Reindex {
+                    token, add, remove, ..
+                } => {
+                    tokens.insert(token.as_bytes());
+                    keys.extend(add.iter().chain(remove).map(IndexKey::as_bytes));
+                }
                 Write::Replace { token, .. } | Write::Link { token, .. } => {
                     tokens.insert(token.as_bytes());
                 }

@@ -48,6 +48,7 @@ pub(crate) fn tokenize(args: &Tokenize, quiet: bool) -> Outcome<Exit> {
     if let Some(vaultless) = args.vaultless {
         let key = ring.vaultless_key(&domain, now)?;
         let vaultless = Vaultless::new(vaultless.0, &key);
+        let log = folder.log(&ring)?;
         drop(folder.vault(ring)?); // An old copy of the ring is refused here.
         let work = Encrypting { reading, vaultless };
         return run(&args.files, &work, Readers::Usual, quiet);
@@ -96,7 +97,7 @@ pub(crate) fn detokenize(args: &Detokenize, quiet: bool) -> Outcome<Exit> {
             openers,
             domain: args.domain,
             access,
-            log: folder.log()?,
+            log,
         };
         return run(&args.files, &work, Readers::Owner, quiet);
     }

@@ -64,8 +64,9 @@ impl Host {
         let store = Embedded::open(folder.path(), &EmbeddedOptions::default());
         let store = store.map_err(failed("vault"))?;
         let random = || SystemRandom;
-        let vault =
-            BlockingVault::open_with(store, folder.ring()?, folder.log()?, random, story::now);
+        let ring = folder.ring()?;
+        let log = folder.log(&ring)?;
+        let vault = BlockingVault::open_with(store, ring, log, random, story::now);
         let vault = vault.map_err(failed("vault"))?;
         Ok(Self {
             ring: folder.ring()?,
