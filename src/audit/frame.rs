@@ -7,6 +7,7 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 use super::error::AuditError;
+use super::log::MAX_AUDIT_FILE;
 use super::writer::{WRITER_ID_LEN, WRITER_MAX_LEN, Writer};
 use crate::codec::{CodecError, Reader, Writer as Bytes};
 use crate::ratchet::TAG_LEN;
@@ -22,6 +23,8 @@ pub(super) const MAX_BODY: usize = MAX_FRAME - MIN_FRAME;
 /// The longest head of a file, in bytes.
 pub(super) const MAX_FILE_HEAD: usize = FILE_HEAD_LEN + WRITER_MAX_LEN;
 
+/// The most frames that may have stood in an unfinished write.
+const MAX_DROPPED: u64 = MAX_AUDIT_FILE.div_ceil(MIN_FRAME as u64);
 const HEAD_LEN: usize = 4 + 1 + 1 + 8 + 8;
 const FILE_HEAD_LEN: usize = 8 + 1 + 4 + 4 + WRITER_ID_LEN + 4 + 8 + 1;
 const MAGIC: &[u8; 8] = b"CVAUDIT\n";
@@ -117,6 +120,14 @@ impl<'a> Frame<'a> {
         let dropped = (reader.u64()?, reader.u64()?);
         reader.finish()?;
         Ok(dropped)
+    }
+}
+
+impl Frame<'_> {
+    /// Whether it is an opening that dropped so many frames.
+    pub(super) fn explains(&self, gap: u64) -> bool {
+        let dropped = |(_, frames)| frames == gap && frames <= MAX_DROPPED;
+        self.kind == Kind::Opened && gap > 0 && self.dropped().is_ok_and(dropped)
     }
 }
 

@@ -355,7 +355,7 @@ impl State {
             }
             if head.is_some() {
                 while let Ok(frame) = Frame::read(bytes.get(at..).unwrap_or_default()) {
-                    if !self.position.take(&frame) {
+                    if !self.position.take(&frame) && !self.position.take_opening(&frame)? {
                         break;
                     }
                     at += frame.len();
@@ -378,7 +378,8 @@ impl State {
             }
             // A file's head is written along with its first frame.
             let unfinished = usize::from(at == 0);
-            if writes_in(rest, &self.position)? > unfinished {
+            let is_long = rest.len() as u64 > MAX_AUDIT_FILE;
+            if is_long || writes_in(rest, &self.position)? > unfinished {
                 return Err(damaged(at));
             }
             medium.cut(&name, self.len)?;
@@ -400,4 +401,351 @@ fn writes_in(rest: &[u8], position: &Position) -> Result<usize, AuditError> {
         from.skip(1)?;
     }
     Ok(writes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::io::{self, ErrorKind};
+    use std::sync::Arc;
+
+    use super::super::{Finding, Severity, Told, verify};
+    use super::*;
+    use crate::keys::{Cryptoperiod, KeyRing, KeyUse, RingMark};
+    use crate::vault::{Access, Operation};
+    use rand_chacha::ChaCha20Rng;
+    use rand_chacha::rand_core::SeedableRng;
+
+    const NOW: UnixSeconds = UnixSeconds(1_800_000_000);
+
+    /// A folder in memory that can lose power.
+    #[derive(Clone, Default)]
+    struct Disk(Arc<Mutex<Files>>);
+
+    #[derive(Clone, Default)]
+    struct Files {
+        /// What is durable.
+        kept: BTreeMap<String, Vec<u8>>,
+        /// Whose names are durable.
+        named: BTreeSet<String>,
+        /// What is not, in order.
+        pending: Vec<(String, Change)>,
+        /// How many calls are left before power goes; none: no end.
+        left: Option<usize>,
+        calls: usize,
+        syncs: usize,
+    }
+
+    #[derive(Clone)]
+    enum Change {
+        Write(usize, Vec<u8>),
+        Cut(usize),
+    }
+
+    impl Change {
+        fn apply(&self, bytes: &mut Vec<u8>) {
+            match self {
+                Self::Write(at, new) => {
+                    let end = at + new.len();
+                    bytes.resize(bytes.len().max(end), 0);
+                    bytes[*at..end].copy_from_slice(new);
+                }
+                Self::Cut(len) => bytes.resize(*len, 0),
+            }
+        }
+    }
+
+    impl Files {
+        fn call(&mut self) -> io::Result<()> {
+            self.calls += 1;
+            match &mut self.left {
+                Some(0) => Err(ErrorKind::BrokenPipe.into()),
+                Some(left) => {
+                    *left -= 1;
+                    Ok(())
+                }
+                None => Ok(()),
+            }
+        }
+
+        fn now(&self, name: &str) -> Option<Vec<u8>> {
+            let changes = self.pending.iter().filter(|(of, _)| of == name);
+            let mut bytes = self.kept.get(name).cloned();
+            for (_, change) in changes {
+                change.apply(bytes.get_or_insert_default());
+            }
+            bytes
+        }
+    }
+
+    impl Medium for Disk {
+        fn read(&mut self, name: &str, from: u64) -> io::Result<Option<Vec<u8>>> {
+            let files = self.0.lock().unwrap();
+            let from = usize::try_from(from).unwrap();
+            Ok(files
+                .now(name)
+                .map(|bytes| bytes[from.min(bytes.len())..].to_vec()))
+        }
+
+        fn write(&mut self, name: &str, at: u64, bytes: &[u8]) -> io::Result<()> {
+            let mut files = self.0.lock().unwrap();
+            // Power goes in the middle of a write too.
+            let gone = files.call();
+            let change = Change::Write(usize::try_from(at).unwrap(), bytes.to_vec());
+            files.pending.push((name.to_owned(), change));
+            gone
+        }
+
+        fn cut(&mut self, name: &str, len: u64) -> io::Result<()> {
+            let mut files = self.0.lock().unwrap();
+            files.call()?;
+            let change = Change::Cut(usize::try_from(len).unwrap());
+            files.pending.push((name.to_owned(), change));
+            Ok(())
+        }
+
+        fn sync(&mut self, name: &str) -> io::Result<()> {
+            let mut files = self.0.lock().unwrap();
+            files.call()?;
+            files.syncs += 1;
+            let now = files.now(name).unwrap_or_default();
+            files.kept.insert(name.to_owned(), now);
+            files.pending.retain(|(of, _)| of != name);
+            Ok(())
+        }
+
+        fn sync_names(&mut self) -> io::Result<()> {
+            let mut files = self.0.lock().unwrap();
+            files.call()?;
+            files.named = files.kept.keys().cloned().collect();
+            let pending: Vec<_> = files.pending.iter().map(|(of, _)| of.clone()).collect();
+            files.named.extend(pending);
+            Ok(())
+        }
+    }
+
+    /// How much of what was not durable a power cut leaves.
+    #[derive(Clone, Copy, Debug)]
+    enum Left {
+        Nothing,
+        All,
+        /// The first half of the last write.
+        Front,
+        /// The second half of the last write, behind zeros.
+        Back,
+        /// Its length alone: zeros.
+        Zeros,
+    }
+
+    const LEFT: [Left; 5] = [
+        Left::Nothing,
+        Left::All,
+        Left::Front,
+        Left::Back,
+        Left::Zeros,
+    ];
+
+    impl Disk {
+        /// What is there when power is back. Files whose names were not durable are gone unless
+        /// everything is left.
+        fn after(&self, left: Left) -> Self {
+            let files = self.0.lock().unwrap().clone();
+            let mut kept = files.kept.clone();
+            let last = files.pending.len().saturating_sub(1);
+            for (place, (name, change)) in files.pending.iter().enumerate() {
+                let change = match (change, left) {
+                    (_, Left::Nothing) => continue,
+                    (Change::Write(at, bytes), Left::Front) if place == last => {
+                        Change::Write(*at, bytes[..bytes.len() / 2].to_vec())
+                    }
+                    (Change::Write(at, bytes), Left::Back) if place == last => {
+                        let mut bytes = bytes.clone();
+                        let half = bytes.len() / 2;
+                        bytes[..half].fill(0);
+                        Change::Write(*at, bytes)
+                    }
+                    (Change::Write(at, bytes), Left::Zeros) if place == last => {
+                        Change::Write(*at, vec![0; bytes.len()])
+                    }
+                    (change, _) => change.clone(),
+                };
+                change.apply(kept.entry(name.clone()).or_default());
+            }
+            let mut named = files.named;
+            if matches!(left, Left::Nothing) {
+                kept.retain(|name, _| named.contains(name));
+            }
+            named.extend(kept.keys().cloned());
+            Self(Arc::new(Mutex::new(Files {
+                kept,
+                named,
+                ..Files::default()
+            })))
+        }
+
+        fn give(&self, calls: Option<usize>) -> usize {
+            let mut files = self.0.lock().unwrap();
+            files.left = calls;
+            files.calls
+        }
+
+        fn has_state(&self) -> bool {
+            State::load(&mut self.clone()).is_ok()
+        }
+
+        /// Puts the files into a folder, for the verifier.
+        fn lay_out(&self, folder: &Path) {
+            std::fs::create_dir_all(folder).unwrap();
+            let files = self.0.lock().unwrap();
+            let names: BTreeSet<_> = files
+                .kept
+                .keys()
+                .chain(files.pending.iter().map(|(of, _)| of))
+                .collect();
+            for name in names {
+                std::fs::write(folder.join(name), files.now(name).unwrap()).unwrap();
+            }
+        }
+    }
+
+    fn ring() -> KeyRing {
+        let mut rng = ChaCha20Rng::from_seed([5; 32]);
+        let mut ring = KeyRing::new(RingMark::Development, &mut rng).unwrap();
+        let period = Cryptoperiod::default_of(KeyUse::Audit);
+        let name = ring.add(KeyUse::Audit, period, NOW, &mut rng).unwrap();
+        ring.activate(name, NOW).unwrap();
+        ring
+    }
+
+    const OPTIONS: AuditOptions = AuditOptions {
+        file_len: 500,
+        unsaved: 400,
+        clock: || NOW,
+    };
+
+    /// Records batches of accesses, numbered in their times; how many were acknowledged.
+    fn write(group: &Group<Disk>, batches: &[u64], first: u64) -> u64 {
+        let access = Access::new("desk", "test", "host").unwrap();
+        let mut next = first;
+        for len in batches {
+            let events: Vec<_> = (next..next + len)
+                .map(|n| AccessEvent {
+                    time: UnixSeconds(n),
+                    access: &access,
+                    operation: Operation::Find,
+                    domain: None,
+                    token: None,
+                    key: None,
+                    granted: true,
+                    refusal: None,
+                })
+                .collect();
+            if group.record(&events).is_err() {
+                break;
+            }
+            next += len;
+        }
+        next - first
+    }
+
+    const BATCHES: [u64; 7] = [1, 2, 1, 1, 3, 1, 1];
+
+    fn begun(disk: &Disk, key: &WriterKey) -> u64 {
+        match Core::create(disk.clone(), key, &OPTIONS) {
+            Ok(core) => write(&Group::new(core), &BATCHES, 0),
+            Err(_) => 0,
+        }
+    }
+
+    /// Opens what a cut left, or begins anew what was not begun, and writes one access more.
+    fn go_on(disk: &Disk, key: &WriterKey) -> Result<u64, AuditError> {
+        let core = if disk.has_state() {
+            Core::open(disk.clone(), &OPTIONS)?
+        } else {
+            Core::create(disk.clone(), key, &OPTIONS)?
+        };
+        Ok(write(&Group::new(core), &[1], 1_000))
+    }
+
+    /// Every acknowledged access is there, in order and once, with nothing but notes beside it.
+    fn check(disk: &Disk, ring: &KeyRing, acknowledged: u64, case: &str) {
+        let folder = tempfile::tempdir().unwrap();
+        disk.lay_out(&folder.path().join("w"));
+        let (mut times, mut faults) = (Vec::new(), Vec::new());
+        verify(folder.path(), ring, &[], &mut |told| match told {
+            Told::Event(_, event) => times.push(event.time.0),
+            Told::Finding(finding) if finding.severity() == Severity::Fault => {
+                faults.push(finding);
+            }
+            Told::Finding(_) => {}
+        })
+        .unwrap();
+        assert_eq!(faults, Vec::<Finding>::new(), "{case}");
+        let old: Vec<_> = times.iter().copied().filter(|time| *time < 1_000).collect();
+        let expected: Vec<_> = (0..old.len() as u64).collect();
+        assert_eq!(old, expected, "{case}");
+        assert!(old.len() as u64 >= acknowledged, "{case}: {acknowledged}");
+        assert_eq!(times.last(), Some(&1_000), "{case}");
+    }
+
+    #[test]
+    fn what_was_acknowledged_survives_a_power_cut_at_every_call() {
+        let ring = ring();
+        let key = ring.audit_key(NOW).unwrap().writer_key("w", 1).unwrap();
+        let whole = Disk::default();
+        assert_eq!(begun(&whole, &key), BATCHES.iter().sum::<u64>());
+        let calls = whole.give(None);
+        assert!(calls > 30, "{calls}");
+        for cut in 0..calls {
+            let disk = Disk::default();
+            disk.give(Some(cut));
+            let acknowledged = begun(&disk, &key);
+            for left in LEFT {
+                let case = format!("cut {cut}, {left:?} left");
+                let before = disk.after(left);
+                let disk = before.after(Left::All);
+                assert_eq!(go_on(&disk, &key), Ok(1), "{case}");
+                check(&disk, &ring, acknowledged, &case);
+                // Power goes again while it is opened.
+                let opening = disk.give(None);
+                for again in (0..opening).step_by(2) {
+                    let disk = before.after(Left::All);
+                    disk.give(Some(again));
+                    let _ = go_on(&disk, &key);
+                    let disk = disk.after(left);
+                    let case = format!("{case}, then cut {again}");
+                    assert_eq!(go_on(&disk, &key), Ok(1), "{case}");
+                    check(&disk, &ring, acknowledged, &case);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_call_costs_one_sync() {
+        let key = ring().audit_key(NOW).unwrap().writer_key("w", 1).unwrap();
+        let disk = Disk::default();
+        let options = AuditOptions {
+            clock: || NOW,
+            ..AuditOptions::default()
+        };
+        let group = Group::new(Core::create(disk.clone(), &key, &options).unwrap());
+        let before = disk.0.lock().unwrap().syncs;
+        assert_eq!(write(&group, &[100; 50], 0), 5_000);
+        assert_eq!(disk.0.lock().unwrap().syncs - before, 50);
+    }
+
+    #[test]
+    fn a_failed_write_fails_all_that_follow_until_the_log_is_opened_anew() {
+        let key = ring().audit_key(NOW).unwrap().writer_key("w", 1).unwrap();
+        let disk = Disk::default();
+        let group = Group::new(Core::create(disk.clone(), &key, &OPTIONS).unwrap());
+        disk.give(Some(1));
+        assert_eq!(write(&group, &[1], 0), 0);
+        disk.give(None);
+        assert_eq!(write(&group, &[1], 0), 0);
+        assert_eq!(group.close(), Err(AuditError::Poisoned));
+        drop(group);
+        assert_eq!(go_on(&disk, &key), Ok(1));
+    }
 }

@@ -29,7 +29,9 @@ pub use event::LoggedEvent;
 pub use finding::{Finding, Place, RowFault, RowFinding, Severity};
 pub use frame::MAX_FRAME;
 pub use log::{AuditLog, AuditOptions, DEFAULT_UNSAVED, MAX_AUDIT_FILE};
-pub use rows::{CLOCK_SLACK, Compared, compare_rows, compare_rows_blocking, write_checkpoint,
-    write_checkpoint_blocking};
+pub use rows::{
+    CLOCK_SLACK, Compared, compare_rows, compare_rows_blocking, write_checkpoint,
+    write_checkpoint_blocking,
+};
 pub use verify::{LogPosition, Told, Verified, verify};
 pub use writer::{WRITER_ID_LEN, WRITER_MAX_LEN, Writer, WriterKey};

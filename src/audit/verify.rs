@@ -262,9 +262,8 @@ impl Reading<'_> {
             let rest = bytes.get(at..).unwrap_or_default();
             let frame = Frame::read(rest).ok();
             if let Some(frame) = &frame {
-                let before = log.position.count;
-                if log.position.take(frame) {
-                    self.genuine(log, frame, at, before);
+                if log.position.take(frame) || log.position.take_opening(frame)? {
+                    self.genuine(log, frame, at);
                     at += frame.len();
                     continue;
                 }
@@ -308,28 +307,20 @@ impl Reading<'_> {
             self.finding(Finding::Damaged { place, bytes });
         }
         let gap = found.position.count - log.position.count;
-        let explained = found.at == 0 && frame.is_some_and(|frame| is_explained(frame, gap));
-        if gap > 0 && !explained {
+        if gap > 0 {
             let place = log.place(at);
             self.finding(Finding::Missing { place, frames: gap });
         }
-        if explained {
-            // The aggregate goes on over the frames that were never there.
-            log.position.skip(gap)?;
-            self.compare(log);
-        } else {
-            log.position = found.position;
-            log.whole = false;
-        }
+        log.position = found.position;
+        log.whole = false;
         Ok(found.at)
     }
 
-    fn genuine(&mut self, log: &mut Log, frame: &Frame<'_>, at: usize, sequence: u64) {
-        let place = || Place {
-            sequence,
+    fn genuine(&mut self, log: &mut Log, frame: &Frame<'_>, at: usize) {
+        let place = Place {
+            sequence: frame.sequence,
             ..log.place(at)
         };
-        let place = place();
         self.verified.frames += 1;
         if frame.time < log.time {
             let seconds = log.time.0 - frame.time.0;
@@ -403,18 +394,15 @@ fn jump(
     let Ok(frame) = Frame::read(frames) else {
         return Ok(None);
     };
-    if Some(frame.sequence) != first || gap > MAX_GAP || is_explained(&frame, gap) {
-        // The frame itself tells of the gap.
-        return Ok(is_explained(&frame, gap).then_some((position, 0)));
+    if Some(frame.sequence) != first || gap > MAX_GAP {
+        return Ok(None);
+    }
+    if frame.explains(gap) {
+        return Ok(Some((position, 0)));
     }
     position.skip(gap)?;
     let genuine = position.copy().take(&frame);
     Ok(genuine.then_some((position, gap)))
-}
-
-/// Whether an opening says that it dropped so many frames.
-fn is_explained(frame: &Frame<'_>, gap: u64) -> bool {
-    frame.kind == Kind::Opened && frame.dropped().is_ok_and(|(_, frames)| frames == gap)
 }
 
 /// Whether a frame of an earlier place is one of the log's.

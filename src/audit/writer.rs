@@ -197,6 +197,22 @@ impl Position {
         true
     }
 
+    /// Steps over an opening that says that the frames between here and it were never written, or
+    /// were dropped before anybody had relied on them.
+    pub(super) fn take_opening(&mut self, frame: &Frame<'_>) -> Result<bool, AuditError> {
+        let gap = frame.sequence.checked_sub(self.count);
+        let Some(gap) = gap.filter(|gap| frame.explains(*gap)) else {
+            return Ok(false);
+        };
+        let mut position = self.copy();
+        position.skip(gap)?;
+        if !position.take(frame) {
+            return Ok(false);
+        }
+        *self = position;
+        Ok(true)
+    }
+
     /// Appends the next frame to `out` and steps over it.
     pub(super) fn put(
         &mut self,

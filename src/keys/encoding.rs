@@ -331,7 +331,7 @@ mod tests {
 
     /// The ring with an active key of another use.
     fn with(mut ring: KeyRing, usage: KeyUse) -> KeyRing {
-        let mut rng = ChaCha20Rng::from_seed([10; 32]);
+        let mut rng = ChaCha20Rng::from_seed([3 + usage.number(); 32]);
         let period = Cryptoperiod::default_of(usage);
         let name = ring.add(usage, period, NOW, &mut rng).unwrap();
         ring.activate(name, NOW).unwrap();
@@ -449,7 +449,7 @@ mod tests {
             );
         };
         invalid(0, &[0], 0);
-        invalid(0, &[3], 0);
+        invalid(0, &[4], 0);
         invalid(1, &[0], 1);
         invalid(1, &[3], 1);
         invalid(18, &[0; 8], 18);

@@ -29,6 +29,10 @@ mod derived;
 mod domain;
 mod encoding;
 mod error;
+#[cfg_attr(
+    not(feature = "vault"),
+    allow(dead_code, reason = "some labels are of modules behind that feature")
+)]
 pub(crate) mod label;
 mod name;
 mod ring;

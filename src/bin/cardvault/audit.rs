@@ -18,8 +18,10 @@ use clap::{ArgAction, Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::args::VaultArgs;
+use crate::desk::date_argument;
 use crate::desk::grid::{Grid, counted, facts};
-use crate::desk::moment::{Clock, date_argument, utc};
+use crate::desk::lookup::token;
+use crate::desk::moment::{Clock, utc};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::files::{Draft, Readers};
 use crate::folder::{Folder, renew_log, show_mark};
@@ -74,7 +76,7 @@ pub(crate) struct Show {
     #[arg(long, value_name = "NAME")]
     operation: Option<String>,
     /// Only what this token was named in
-    #[arg(long)]
+    #[arg(long, value_parser = token)]
     token: Option<Token>,
     /// From this day on, in UTC
     #[arg(long, value_name = "DAY", value_parser = date_argument)]
@@ -180,8 +182,7 @@ fn verify_all(args: &Verify) -> Outcome<Exit> {
                 }
             };
             let audit = folder.audit();
-            let compared =
-                compare_rows_blocking(&store, &mut checkpoint, &audit, &ring, &mut sink);
+            let compared = compare_rows_blocking(&store, &mut checkpoint, &audit, &ring, &mut sink);
             let failed = |error| Failure::audit(path.display().to_string(), error);
             let compared = compared.map_err(failed)?;
             shown?;
@@ -246,10 +247,7 @@ fn verify_logs(
 
 type Source = BufReader<File>;
 
-fn open_checkpoint(
-    path: &Path,
-    ring: &KeyRing,
-) -> Outcome<(Checkpoint<Source>, Vec<LogPosition>)> {
+fn open_checkpoint(path: &Path, ring: &KeyRing) -> Outcome<(Checkpoint<Source>, Vec<LogPosition>)> {
     let failed = |error| Failure::audit(path.display().to_string(), error);
     let file = File::open(path).map_err(Failure::at(path))?;
     let mut checkpoint = Checkpoint::open(BufReader::new(file), ring).map_err(failed)?;
@@ -344,7 +342,9 @@ impl Show {
             && is(&self.operation, &event.operation)
             && self.token.is_none_or(|token| event.token == Some(token))
             && self.since.is_none_or(|since| at >= Some(since))
-            && self.until.is_none_or(|until| at.is_some_and(|at| at <= until))
+            && self
+                .until
+                .is_none_or(|until| at.is_some_and(|at| at <= until))
     }
 }
 
@@ -362,7 +362,9 @@ fn columns(event: LoggedEvent) -> [String; 8] {
         event.actor,
         event.purpose,
         event.origin,
-        event.domain.map_or("*".to_owned(), |domain| domain.to_string()),
+        event
+            .domain
+            .map_or("*".to_owned(), |domain| domain.to_string()),
         token.or(event.key).unwrap_or_default(),
     ]
 }

@@ -21,7 +21,8 @@ use cardvault::seal::{
     open_ring_with_passphrase, seal_ring_with_kek, seal_ring_with_passphrase,
 };
 use cardvault::vault::{
-    AccessEvent, AccessLog, AccessLogError, BlockingVault, Embedded, EmbeddedOptions, FILE_NAME, FileLog, StoreError,
+    AccessEvent, AccessLog, AccessLogError, BlockingVault, Embedded, EmbeddedOptions, FILE_NAME,
+    FileLog, StoreError,
 };
 use cardvault::{SystemRandom, UnixSeconds};
 
@@ -270,7 +271,9 @@ fn open_log(folder: &Path, ring: &KeyRing) -> Outcome<Option<AuditLog>> {
         let log = AuditLog::open(&path, &options)
             .map_err(|error| Failure::audit(path.display().to_string(), error))?;
         let version = log.writer().base_version();
-        let replaced = active.as_ref().is_some_and(|key| key.name().version > version);
+        let replaced = active
+            .as_ref()
+            .is_some_and(|key| key.name().version > version);
         if !replaced {
             return Ok(Some(log));
         }

@@ -48,7 +48,6 @@ pub(crate) fn tokenize(args: &Tokenize, quiet: bool) -> Outcome<Exit> {
     if let Some(vaultless) = args.vaultless {
         let key = ring.vaultless_key(&domain, now)?;
         let vaultless = Vaultless::new(vaultless.0, &key);
-        let log = folder.log(&ring)?;
         drop(folder.vault(ring)?); // An old copy of the ring is refused here.
         let work = Encrypting { reading, vaultless };
         return run(&args.files, &work, Readers::Usual, quiet);
@@ -92,6 +91,7 @@ pub(crate) fn detokenize(args: &Detokenize, quiet: bool) -> Outcome<Exit> {
                 Ok(VaultlessOpener::new(vaultless.0, &key))
             })
             .collect::<Outcome<Vec<_>>>()?;
+        let log = folder.log(&ring)?;
         drop(folder.vault(ring)?); // An old copy of the ring is refused here.
         let work = Decrypting {
             openers,

@@ -91,13 +91,18 @@ pub(super) fn vault(paper: &Paper, folder: &Folder, shop: &Domain, out: &Path) -
         ))?,
     }
     let (mut accesses, mut faults, mut last) = (0_u64, 0_u64, String::new());
-    let verified = verify(&folder.audit(), &folder.ring()?, &[], &mut |told| match told {
-        Told::Event(_, event) => {
-            accesses += 1;
-            last = event.to_string();
-        }
-        _ => faults += 1,
-    });
+    let verified = verify(
+        &folder.audit(),
+        &folder.ring()?,
+        &[],
+        &mut |told| match told {
+            Told::Event(_, event) => {
+                accesses += 1;
+                last = event.to_string();
+            }
+            _ => faults += 1,
+        },
+    );
     let verified = verified.map_err(|error| Failure::audit("audit log", error))?;
     paper.line(&format!(
         "   audit log: {} frames verified, {accesses} accesses, the last one:",
@@ -179,7 +184,8 @@ pub(super) fn rotation(
 
     let store = Embedded::open(&backup, &EmbeddedOptions::default());
     let store = store.map_err(|error| failed(error.into()))?;
-    let stolen = BlockingVault::open(store, folder.ring()?, folder.log(&folder.ring()?)?).map_err(failed)?;
+    let stolen =
+        BlockingVault::open(store, folder.ring()?, folder.log(&folder.ring()?)?).map_err(failed)?;
     match stolen.detokenize(&desk, shop, &token) {
         Ok(_) => told(false, "a destroyed key opens nothing")?,
         Err(error) => paper.line(&format!(
