@@ -339,17 +339,18 @@ impl State {
                 return Err(damaged(bytes.len()));
             }
             let head = FileHead::read(&bytes);
-            let is_head = |(head, _): &(FileHead, usize)| {
-                head.id == self.id && head.file == self.file && head.writer == self.writer
+            let is_head = |(head, len): &(FileHead, usize)| {
+                let own = head.id == self.id && head.file == self.file && head.writer == self.writer;
+                // An opening may have left out numbers, and begun a file with that.
+                let gap = head.first.checked_sub(self.position.count);
+                let opening = Frame::read(bytes.get(*len..).unwrap_or_default());
+                let follows = gap == Some(0)
+                    || opening.is_ok_and(|frame| gap.is_some_and(|gap| frame.explains(gap)));
+                own && (at > 0 || follows)
             };
             let head = head.ok().filter(is_head);
             match &head {
-                Some((head, len)) if at == 0 => {
-                    if head.first != self.position.count {
-                        return Err(damaged(0));
-                    }
-                    at = *len;
-                }
+                Some((_, len)) if at == 0 => at = *len,
                 None if at > 0 => return Err(damaged(0)),
                 _ => {}
             }
