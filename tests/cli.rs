@@ -129,6 +129,100 @@ fn a_csv_file_there_and_back() {
     }
 }
 
+/// A folder's policy is kept by every command, and its budgets by all of them together.
+#[test]
+fn a_folders_policy_is_kept() {
+    let bench = Bench::new();
+    let tokens = bench.output(&["tokenize", "v"], &cards(3));
+    bench.write(
+        "v/policy.toml",
+        r#"
+        existing = "hidden"
+        [[actor]]
+        name = "desk-3"
+        grants = [
+            { may = ["detokenize"], domains = ["default"], purposes = ["chargeback *"] },
+            { may = ["keys"] },
+        ]
+        budgets = { detokenize = "5 per day" }
+        "#,
+    );
+    let table = "\
+ACTOR   MAY                                                              DOMAINS  PURPOSES
+desk-3  detokenize (5 per day)                                           default  chargeback *
+desk-3  add-key, activate-key, retire-key, compromise-key, destroy-key  all      all
+tokenize does not say whether a card was known
+";
+    let shown = bench.output(&["policy", "check", "v"], "");
+    let squeezed = |text: &str| {
+        text.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(squeezed(&shown), squeezed(table));
+    let open = [
+        "detokenize",
+        "v",
+        "--origin=host-1",
+        "--purpose=chargeback 7",
+        "--actor",
+    ];
+    let desk = [&open[..], &["desk-3"]].concat();
+    assert_eq!(bench.output(&desk, &tokens), cards(3));
+    let more = bench.run(&desk, &tokens);
+    assert_eq!(code(&more), 1, "{}", errors(&more));
+    assert_eq!(
+        text(&more).lines().filter(|line| !line.is_empty()).count(),
+        2
+    );
+    assert!(errors(&more).contains("the budget is used up; it renews at "));
+    // Vaultless tokens are under it too.
+    let vaultless = bench.output(&["tokenize", "v", "--vaultless", "0:4"], &cards(1));
+    let spent = [&desk[..], &["--vaultless", "0:4"]].concat();
+    assert_eq!(code(&bench.run(&spent, &vaultless)), 1);
+    let other = [&open[..], &["desk-4"]].concat();
+    let refused = bench.run(&other, &tokens);
+    assert!(
+        errors(&refused).contains("the policy does not grant this"),
+        "{}",
+        errors(&refused)
+    );
+    assert!(text(&refused).is_empty());
+    let add = ["keys", "add", "v", "card"];
+    bench.fails(3, "the policy does not grant this", &add);
+    bench.output(&[&add[..], &["--actor", "desk-3"]].concat(), "");
+
+    let log = bench.output(&["audit", "show", "v", "--lines"], "");
+    let count = |text: &str| log.lines().filter(|line| line.contains(text)).count();
+    assert_eq!(
+        count("operation=detokenize outcome=granted actor=\"desk-3\""),
+        5
+    );
+    assert_eq!(
+        count("purpose=\"chargeback 7\" origin=\"host-1\" domain=\"default\""),
+        10
+    );
+    assert_eq!(count(" refusal=budget-used-up"), 2);
+    assert_eq!(
+        count("operation=add-key outcome=granted actor=\"desk-3\""),
+        1
+    );
+    assert_eq!(count(" key=card-2"), 2);
+    assert!(count("operation=policy outcome=granted actor=\"tester\" purpose=\"policy.toml ") > 0);
+
+    bench.write(
+        "v/policy.toml",
+        "[[actor]]\nname = \"x\"\ngrants = [{ may = [\"all\"] }]\n",
+    );
+    for arguments in [
+        &desk[..],
+        &["policy", "check", "v"],
+        &["policy", "check", "v/policy.toml"],
+    ] {
+        bench.fails(4, "policy.toml: line 3: no such operation", arguments);
+    }
+}
+
 #[test]
 fn every_format_there_and_back_in_a_pipe() {
     let bench = Bench::new();
@@ -853,4 +947,92 @@ fn kept_journals_are_read(bench: &Bench) {
             assert!(journal.pending().unwrap().is_none());
         }
     }
+}
+
+#[test]
+fn a_purge_is_tried_dry_confirmed_done_and_ends_with_the_key() {
+    let bench = Bench::new();
+    let input = cards(30);
+    let expired = ["tokenize", "v", "-", "--valid-days", "0"];
+    let gone = bench.output(&expired, &input);
+    let kept = bench.output(&["tokenize", "v", "-", "--domain", "kept"], &input);
+    let held = bench.output(&[&expired[..], &["--domain", "held"]].concat(), &input);
+    let purge = ["vault", "purge", "v", "--policy", "policy.toml"];
+    bench.fails(4, "policy.toml", &purge);
+    bench.write("policy.toml", "[default]\nexpired_day = 1\n");
+    bench.fails(
+        4,
+        "line 2: no such setting here; there are age_days,",
+        &purge,
+    );
+    bench.write("policy.toml", "[default]\nexpired_days = 0\n");
+    bench.write(
+        "holds.toml",
+        "[[hold]]\ndomain = \"held\"\nreason = \"case 7\"\n",
+    );
+    let purge = [&purge[..], &["--hold", "holds.toml"]].concat();
+    let with = |more: &[&'static str]| [&purge[..], more].concat();
+    let dry = bench.output(&with(&["--dry-run"]), "");
+    assert_eq!(
+        dry,
+        "DOMAIN   OUTCOME   WHY      TOKENS\n\
+         default  would go  expired  30\n\
+         held     stays     held     30\n\
+         kept     stays     not due  30\n\
+         30 tokens would go\n"
+    );
+    assert!(
+        !bench
+            .output(&["audit", "show", "v", "--lines"], "")
+            .contains("operation=purge")
+    );
+    // No token is older than today, so that none speaks for the clock.
+    bench.fails(3, "no token speaks for that", &purge);
+    bench.fails(3, "another day", &with(&["--today", "2020-01-01"]));
+    bench.fails(3, "card-1: it is active", &with(&["--destroy", "card-1"]));
+    bench.fails(2, "card keys", &with(&["--destroy", "index-1"]));
+    bench.output(&["keys", "add", "v", "card"], "");
+    bench.output(&["keys", "activate", "v", "card-2"], "");
+    // Whichever of two days it is, should midnight pass meanwhile.
+    let today = |more: &[&str]| {
+        let days = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap()
+            .as_secs()
+            / 86_400;
+        let day = cardvault::payment::Date::from_days(u32::try_from(days).unwrap()).unwrap();
+        let day = day.to_string();
+        let arguments = [&purge[..], &["--today", &day], more].concat();
+        bench.output(&arguments, "")
+    };
+    let done = today(&["--destroy", "card-1", "--actor", "officer"]);
+    assert!(done.contains("default  gone   expired  30\n"), "{done}");
+    assert!(done.contains("30 tokens purged\n60 records sealed anew, card-1 destroyed\n"));
+    let log = bench.output(&["audit", "show", "v", "--lines"], "");
+    let purged: Vec<_> = log
+        .lines()
+        .filter(|line| line.contains("operation=purge"))
+        .collect();
+    assert_eq!(purged.len(), 30);
+    for (line, token) in purged.iter().zip({
+        let mut tokens: Vec<_> = gone.lines().collect();
+        tokens.sort_unstable();
+        tokens
+    }) {
+        assert!(line.contains("actor=\"officer\" purpose=\"retention\""));
+        assert!(gone.contains(&line[line.len() - token.len()..]));
+    }
+    // Run twice: nothing more to do.
+    let again: serde_json::Value =
+        serde_json::from_str(&today(&["--destroy", "card-1", "--json"])).unwrap();
+    assert_eq!(
+        (&again["going"], &again["sealed_anew"]),
+        (&0.into(), &serde_json::Value::Null)
+    );
+    let detokenize = ["detokenize", "v", "--purpose", "test", "--domain"];
+    for (domain, tokens) in [("kept", &kept)] {
+        let arguments = [&detokenize[..], &[domain]].concat();
+        assert_eq!(bench.output(&arguments, tokens), input);
+    }
+    assert!(held.lines().count() == 30 && bench.output(&["stats", "v"], "").contains("60"));
 }

@@ -644,14 +644,14 @@ fn sealed_rings_show_nothing() {
 
 #[cfg(feature = "vault")]
 mod vault {
-    use std::io::Write as _;
+    use std::io::{self, Write as _};
     use std::sync::{Arc, Mutex};
 
     use cardvault::SystemRandom;
     use cardvault::archive::verify;
     use cardvault::vault::{
-        Access, BlockingVault, IndexKey, LineLog, Memory, PolicyRefusal, Row, RowKey, Snapshot,
-        SnapshotStore, Store, Tokenize, Vault, Write,
+        Access, BlockingVault, IndexKey, KeepRule, LineLog, Memory, PolicyRefusal, Retention, Row,
+        RowKey, Snapshot, SnapshotStore, Store, Tokenize, Vault, Write,
     };
     use pollster::block_on;
 
@@ -700,6 +700,71 @@ mod vault {
         check("Item", &debug_of(&block_on(snapshot.next(10))));
     }
 
+    /// A step that leaves a row.
+    fn index_fills(record: &CardRecord, domain: &Domain, check: &dyn Fn(&str, &str)) {
+        let mut ring = ring_with(ROOT, NOW);
+        let period = Cryptoperiod::default_of(KeyUse::Index);
+        let name = ring.add(KeyUse::Index, period, NOW, &mut rng()).unwrap();
+        ring.begin_filling(name).unwrap();
+        let store = Arc::new(Memory::new());
+        let log = LineLog::new(io::sink());
+        let vault = Vault::open_with(Arc::clone(&store), ring, log, || SystemRandom, || NOW);
+        let vault = block_on(vault).unwrap().blocking();
+        vault.tokenize(domain, record, &Tokenize::fresh()).unwrap();
+        let (token, expected) = block_on(store.scan(None, None, 1)).unwrap().remove(0);
+        let mut bytes = expected.as_bytes().to_vec();
+        bytes[100] ^= 1;
+        let row = cardvault::vault::Row::new(&bytes).unwrap();
+        let write = cardvault::vault::Write::Replace {
+            token,
+            expected,
+            row,
+        };
+        block_on(store.write(None, vec![write])).unwrap();
+        let step = vault.fill_index(10).unwrap();
+        assert_eq!(step.left.len(), 1);
+        check("IndexFill", &debug_of(&step));
+        check("LeftRow", &debug_of(&step.left[0]));
+    }
+
+    /// Rules, a survey and a purge under which nothing goes yet.
+    fn retention(vault: &BlockingVault<Arc<Memory>>, access: &Access, check: &impl Fn(&str, &str)) {
+        let rule = KeepRule {
+            age_days: Some(1),
+            ..KeepRule::FOREVER
+        };
+        check("KeepRule", &debug_of(&rule));
+        let retention = Retention::new(rule).unwrap();
+        check("Retention", &debug_of(&retention));
+        let mut survey = vault.survey(retention).unwrap();
+        let unfinished = survey.clone().approve(None).unwrap_err();
+        check("RetentionError", &error_of(&unfinished));
+        vault.survey_step(&mut survey, 100).unwrap();
+        check("Survey", &debug_of(&survey));
+        check("PurgeTally", &debug_of(survey.tally()));
+        for (_, verdict, _) in survey.tally().counts() {
+            check("Verdict", &prints(&verdict));
+        }
+        let approved = survey.approve(None).unwrap();
+        check("ApprovedPurge", &debug_of(&approved));
+        let purged = vault.purge(access, &approved, None, 100).unwrap();
+        check("Purged", &debug_of(&purged));
+        #[cfg(feature = "policy")]
+        for text in [
+            format!("[default]\nage_days = {DIGITS}\n"),
+            format!("[default]\n{DIGITS} = 1\n"),
+            format!("[default]\nkeep = \"{DIGITS}\"\n"),
+            format!(
+                "[default]\nage_days = 1\n[[hold]]\nreason=\"x\"\ndomain=\"a\"\ntoken=\"{DIGITS}\""
+            ),
+            DIGITS.to_owned(),
+        ] {
+            let error = Retention::from_toml(&text).unwrap_err();
+            check("RetentionFileError", &error_of(&error));
+            check("RetentionFault", &debug_of(&error.fault));
+        }
+    }
+
     #[test]
     fn the_vault_shows_nothing() {
         let (number, key) = (Forbidden::number(DIGITS), Forbidden::key(&ROOT));
@@ -735,7 +800,7 @@ mod vault {
             );
             check(
                 "Metadata",
-                &debug_of(&vault.metadata(&domain, &given.token)),
+                &debug_of(&vault.metadata(&access, &domain, &given.token)),
             );
         }
         check(
@@ -745,6 +810,9 @@ mod vault {
         check("VaultStats", &debug_of(&vault.stats().unwrap()));
         check("Rewrapped", &debug_of(&vault.rewrap(None, 10).unwrap()));
         check("Checked", &debug_of(&vault.check(None, 10)));
+        check("IndexDropped", &debug_of(&vault.drop_index(None, 10)));
+        index_fills(&record, &domain, &check);
+        retention(&vault, &access, &check);
         archives(&vault, &store, &access, &check);
         check("a vault", &debug_of(&vault));
         check("a store", &debug_of(&store));
@@ -813,7 +881,6 @@ mod vault {
         for refusal in [
             PolicyRefusal::NotGranted,
             PolicyRefusal::BudgetUsedUp { renews: NOW },
-            PolicyRefusal::TooFast { renews: NOW },
         ] {
             check("PolicyRefusal", &error_of(&refusal));
         }
@@ -1569,12 +1636,18 @@ const LISTED: &[&str] = &[
     "AccessError",
     "AccessEvent",
     "AccessLogError",
+    "AccessPolicy",
     "BlockingVault",
+    "Budget",
     "CardTokens",
     "Embedded",
     "EmbeddedOptions",
     "Found",
+    "Grant",
     "Guard",
+    "IndexDropped",
+    "IndexFill",
+    "LeftRow",
     "IndexKey",
     "FileLog",
     "LineLog",
@@ -1582,10 +1655,23 @@ const LISTED: &[&str] = &[
     "Metadata",
     "Operation",
     "Part",
+    "PolicyError",
+    "PolicyFault",
     "PolicyRefusal",
+    "ApprovedPurge",
+    "KeepRule",
+    "PurgeTally",
+    "Purged",
+    "Retention",
+    "RetentionError",
+    "RetentionFault",
+    "RetentionFileError",
     "Rewrapped",
+    "Survey",
+    "Verdict",
     "Row",
     "RowKey",
+    "Spent",
     "StoreError",
     "Tokenize",
     "Tokenized",

@@ -24,9 +24,15 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use cardvault::card::{CardRecord, Pan};
+use cardvault::keys::{Cryptoperiod, Domain, KeyRing, KeyUse, RingMark};
+use cardvault::ledger::Ledger;
+use cardvault::payment::Date;
 use cardvault::vault::{
-    Guard, Postgres, PostgresOptions, Row, RowKey, Store, StoreError, Write, WriteOutcome,
+    Access, ApprovedPurge, BlockingVault, Guard, KeepRule, LineLog, Postgres, PostgresOptions,
+    Retention, Row, RowKey, Store, StoreError, Tokenize, Verdict, Write, WriteOutcome,
 };
+use cardvault::{SystemRandom, UnixSeconds};
 use pollster::block_on;
 
 use crate::cluster::Cluster;
@@ -349,4 +355,91 @@ fn a_database_that_is_gone_is_named() {
         .replace("user=cardvault", "user=nobody");
     let refused = Postgres::open(&PostgresOptions::new(&stranger).unwrap()).err();
     assert_eq!(refused, Some(StoreError::Refused { code: *b"28000" }));
+}
+
+#[test]
+fn two_purges_and_a_renewal_at_once() {
+    let Some(cluster) = Cluster::shared() else {
+        return;
+    };
+    let options = options(cluster);
+    let day = 24 * 60 * 60;
+    let mut ring = KeyRing::new(RingMark::Development, &mut SystemRandom).unwrap();
+    let now = UnixSeconds::now();
+    for usage in KeyUse::ALL {
+        let period = Cryptoperiod::default_of(usage);
+        let name = ring.add(usage, period, now, &mut SystemRandom).unwrap();
+        ring.activate(name, now).unwrap();
+    }
+    let store = Arc::new(Postgres::create(&options).unwrap());
+    let log = || LineLog::new(std::io::sink());
+    let vault = BlockingVault::open(Arc::clone(&store), ring, log()).unwrap();
+    let shop: Domain = "shop-1".parse().unwrap();
+    let access = Access::new("officer", "retention", "test").unwrap();
+    let cards: Vec<_> = (0..60)
+        .flat_map(|n| (0..10).map(move |check| format!("4{n:014}{check}")))
+        .filter_map(|number| Pan::parse(number.as_bytes()).ok())
+        .map(CardRecord::new)
+        .collect();
+    let expired = Tokenize::convergent().expiring(UnixSeconds(now.0 - 2 * day));
+    let tokens: Vec<_> = vault
+        .tokenize_batch(&shop, &cards, &expired)
+        .into_iter()
+        .map(|result| result.unwrap().token)
+        .collect();
+    let rule = KeepRule {
+        expired_days: Some(1),
+        settled_days: Some(400),
+        ..KeepRule::FOREVER
+    };
+    let retention = Retention::new(rule).unwrap();
+    let ledger = || Ledger::new(Arc::clone(vault.vault())).blocking();
+    let approve = || {
+        let ledger = ledger();
+        let mut survey = ledger.survey(retention.clone()).unwrap();
+        while !survey.is_done() {
+            ledger.survey_step(&mut survey, 7).unwrap();
+        }
+        assert_eq!(survey.tally().of(Verdict::Expired), 60);
+        let today = Date::of(survey.as_of(), 0);
+        survey.approve(today).unwrap()
+    };
+    let approvals = [approve(), approve()];
+    let purge = |approved: &ApprovedPurge| {
+        let (mut after, mut gone) = (None, 0);
+        loop {
+            let step = ledger().purge(&access, approved, after, 7).unwrap();
+            gone += step.tally.going();
+            after = step.cursor;
+            if after.is_none() {
+                return gone;
+            }
+        }
+    };
+    let renewed = &cards[..20];
+    let (gone, results) = thread::scope(|scope| {
+        let purges: Vec<_> = approvals
+            .iter()
+            .map(|approved| scope.spawn(|| purge(approved)))
+            .collect();
+        let alive = Tokenize::convergent().expiring(UnixSeconds(now.0 + day));
+        let renewals = renewed
+            .iter()
+            .map(|card| vault.tokenize(&shop, card, &alive).unwrap())
+            .collect::<Vec<_>>();
+        let gone: u64 = purges.into_iter().map(|purge| purge.join().unwrap()).sum();
+        (gone, renewals)
+    });
+    // Each of them went once or was renewed; who was renewed has that very token.
+    let kept = results.iter().filter(|result| result.existing).count();
+    assert_eq!(gone, 60 - u64::try_from(kept).unwrap());
+    for (card, result) in renewed.iter().zip(&results) {
+        let found = vault.find(&access, &shop, &card.pan).unwrap();
+        assert_eq!(found.tokens, [result.token]);
+        assert!(vault.detokenize(&access, &shop, &result.token).is_ok());
+    }
+    for token in &tokens[20..] {
+        assert_eq!(vault.exists(&access, &shop, token), Ok(false));
+    }
+    assert_eq!(vault.count(), Ok(20));
 }

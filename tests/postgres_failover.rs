@@ -17,12 +17,11 @@
 mod cluster;
 #[path = "support/ledger/mod.rs"]
 mod ledger;
+#[path = "support/worker.rs"]
+mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -36,9 +35,8 @@ use pollster::block_on;
 
 use crate::cluster::Cluster;
 use crate::ledger::{access, ask, clock, cny, id, merchant, number, policy, ring, sale, shop};
+use crate::worker::{Worker, say};
 
-/// Set for the processes that this test starts: their number and the connection.
-const WORKER: &str = "CARDVAULT_TEST_WORKER";
 const WORKERS: u64 = 4;
 /// Cards that all processes meet.
 const CARDS: u64 = 40;
@@ -49,7 +47,7 @@ const PART: u64 = 10;
 
 #[test]
 fn nothing_acknowledged_is_lost() {
-    if std::env::var_os(WORKER).is_some() {
+    if worker::told().is_some() {
         return;
     }
     let Some(primary) = Cluster::start() else {
@@ -67,9 +65,7 @@ fn nothing_acknowledged_is_lost() {
         .unwrap();
     drop((vault, ledger));
 
-    let mut workers: Vec<Worker> = (1..=WORKERS)
-        .map(|n| Worker::start(n, &connection))
-        .collect();
+    let mut workers: Vec<Worker> = (1..=WORKERS).map(|n| start(n, &connection)).collect();
     let mut heard = Heard::default();
     heard.until(&workers, 40);
     // Processes at random moments; the last of them start anew.
@@ -80,7 +76,7 @@ fn nothing_acknowledged_is_lost() {
     primary.kill();
     thread::sleep(Duration::from_millis(300));
     standby.promote();
-    workers.push(Worker::start(WORKERS + 1, &connection));
+    workers.push(start(WORKERS + 1, &connection));
     heard.until(&workers[2..], 60);
     let after = heard.all();
     for worker in &mut workers {
@@ -131,26 +127,21 @@ fn nothing_acknowledged_is_lost() {
 
 /// The work of one process: what is acknowledged goes to standard output, a line each.
 #[test]
-fn worker() {
-    let Ok(told) = std::env::var(WORKER) else {
+fn at_work() {
+    let Some(told) = worker::told() else {
         return;
     };
     let (own, connection) = told.split_once(' ').unwrap();
     let own: u64 = own.parse().unwrap();
     let (vault, ledger) = open(connection);
-    let mut out = std::io::stdout();
-    let mut say = |line: String| {
-        writeln!(out, "\nack {line}").unwrap();
-        out.flush().unwrap();
-    };
     for n in 0.. {
         let card = (n * 7 + own) % CARDS;
         let token = block_on(vault.tokenize(&shop(), &test_card(card), &Tokenize::convergent()));
-        say(format!("token {card} {}", token.unwrap().token));
+        say(&format!("token {card} {}", token.unwrap().token));
         let payment = own * 1_000_000 + n;
         let answer = ledger.record(&shop(), &sale(payment, 500), Source::Centre);
         assert!(answer.is_ok(), "{answer:?}");
-        say(format!("payment {payment}"));
+        say(&format!("payment {payment}"));
         let name = format!("R-{own}-{n}");
         match ledger.request(
             &shop(),
@@ -158,13 +149,18 @@ fn worker() {
             &policy(),
             &ask(Action::Refund, PART, &name),
         ) {
-            Ok(answer) if !answer.repeated => say(format!("refund {name}")),
+            Ok(answer) if !answer.repeated => say(&format!("refund {name}")),
             Err(LedgerError::Refused(
                 Refusal::TotalExceeded { .. } | Refusal::TooManyRefunds { .. },
             )) => {}
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// A process with this number.
+fn start(number: u64, connection: &str) -> Worker {
+    Worker::start("at_work", format!("{number} {connection}"))
 }
 
 type Vaults = (
@@ -190,44 +186,6 @@ fn test_card(n: u64) -> CardRecord {
     let check = luhn::check_digit(digits.as_bytes()).unwrap();
     let digits = format!("{digits}{check}");
     CardRecord::new(Pan::parse(digits.as_bytes()).unwrap())
-}
-
-/// A process that works until it is killed or told to stop.
-struct Worker {
-    child: Child,
-    lines: Receiver<String>,
-}
-
-impl Worker {
-    fn start(number: u64, connection: &str) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "worker", "--nocapture", "--test-threads=1"])
-            .env(WORKER, format!("{number} {connection}"))
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let out = child.stdout.take().unwrap();
-        let (send, lines) = channel();
-        thread::spawn(move || {
-            for line in BufReader::new(out).lines().map_while(Result::ok) {
-                if let Some(ack) = line.strip_prefix("ack ") {
-                    let _ = send.send(ack.to_owned());
-                }
-            }
-        });
-        Self { child, lines }
-    }
-
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// Still at work, unless it was killed; then it is.
-    fn stop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// What was acknowledged.

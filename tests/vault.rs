@@ -241,7 +241,7 @@ fn tokens_expire_are_renewed_and_change_their_expiry() {
     HERE.store(1_800_000_100, Ordering::Relaxed);
     let expired = vault.detokenize(&access(), &shop(), &token);
     assert_eq!(expired.map(drop), Err(VaultError::Expired));
-    assert_eq!(vault.exists(&shop(), &token), Ok(true));
+    assert_eq!(vault.exists(&access(), &shop(), &token), Ok(true));
     vault
         .set_expiry(&shop(), &token, Some(UnixSeconds(1_800_000_200)))
         .unwrap();
@@ -252,7 +252,7 @@ fn tokens_expire_are_renewed_and_change_their_expiry() {
     let again = vault.tokenize(&shop(), &card(VISA), &how).unwrap();
     assert_eq!((again.token, again.existing), (token, true));
     assert!(vault.detokenize(&access(), &shop(), &token).is_ok());
-    let metadata = vault.metadata(&shop(), &token).unwrap();
+    let metadata = vault.metadata(&access(), &shop(), &token).unwrap();
     let expected = Metadata {
         brand: Brand::Visa,
         last_four: 1111,
@@ -269,7 +269,7 @@ fn deleted_tokens_are_gone_from_rows_and_index() {
     let how = Tokenize::convergent();
     let token = vault.tokenize(&shop(), &card(VISA), &how).unwrap().token;
     vault.delete(&access(), &shop(), &token).unwrap();
-    assert_eq!(vault.exists(&shop(), &token), Ok(false));
+    assert_eq!(vault.exists(&access(), &shop(), &token), Ok(false));
     assert_eq!(
         vault
             .find(&access(), &shop(), &card(VISA).pan)
@@ -320,7 +320,7 @@ fn every_flipped_bit_of_a_row_is_noticed() {
         before = bad;
         for result in [
             vault.detokenize(&access(), &shop(), &token).map(drop),
-            vault.metadata(&shop(), &token).map(drop),
+            vault.metadata(&access(), &shop(), &token).map(drop),
             vault.tokenize(&shop(), &card(VISA), &how).map(drop),
             vault.set_expiry(&shop(), &token, None),
         ] {
@@ -564,7 +564,7 @@ fn nothing_is_handed_out_that_was_not_logged() {
     assert_eq!(result, Err(VaultError::Log(AccessLogError)));
     let result = vault.delete(&access(), &shop(), &token);
     assert_eq!(result, Err(VaultError::Log(AccessLogError)));
-    assert_eq!(vault.exists(&shop(), &token), Ok(true));
+    assert_eq!(vault.exists(&access(), &shop(), &token), Ok(true));
 }
 
 #[test]
@@ -736,7 +736,7 @@ fn a_renewed_card_keeps_its_token_and_gets_its_new_data() {
     vault
         .tokenize(&shop(), &card(VISA), &how.expiring(at))
         .unwrap();
-    let expires = |vault: &Shared| vault.metadata(&shop(), &token).unwrap().expires;
+    let expires = |vault: &Shared| vault.metadata(&access(), &shop(), &token).unwrap().expires;
     assert_eq!(expires(&vault), Some(at));
     vault.tokenize(&shop(), &card(VISA), &how).unwrap();
     assert_eq!(expires(&vault), Some(at));
@@ -772,7 +772,7 @@ fn the_first_second_of_1970_is_an_expiry_and_not_none() {
     let token = vault.tokenize(&shop(), &card(VISA), &how).unwrap().token;
     let expired = vault.detokenize(&access(), &shop(), &token).map(drop);
     assert_eq!(expired, Err(VaultError::Expired));
-    let expires = vault.metadata(&shop(), &token).unwrap().expires;
+    let expires = vault.metadata(&access(), &shop(), &token).unwrap().expires;
     assert_eq!(expires, Some(UnixSeconds(0)));
     // A row without the flag has zeros in the field, and its seal cannot say otherwise.
     vault.set_expiry(&shop(), &token, None).unwrap();
@@ -1074,10 +1074,10 @@ fn newer_formats_are_named() {
     }
     let expected = block_on(store.guard()).unwrap();
     let mut bytes = expected.as_ref().unwrap().as_bytes().to_vec();
-    bytes[0] = 2;
+    bytes[0] = 3;
     let guard = cardvault::vault::Guard::new(&bytes).unwrap();
     block_on(store.write(None, vec![Write::Guard { expected, guard }])).unwrap();
-    let named = Some(VaultError::NewerFormat { found: 2 });
+    let named = Some(VaultError::NewerFormat { found: 3 });
     assert_eq!(open(&store, ring(1)).err(), named);
 }
 
@@ -1187,14 +1187,7 @@ fn rows_keys_and_guard_are_as_they_were() {
     let how = Tokenize::convergent().expiring(UnixSeconds(1_800_086_400));
     vault.tokenize(&shop(), &card(VISA), &how).unwrap();
     vault.tokenize(&shop(), &card(MASTERCARD), &shaped).unwrap();
-    let mut written = vec![(
-        "guard",
-        block_on(store.guard())
-            .unwrap()
-            .unwrap()
-            .as_bytes()
-            .to_vec(),
-    )];
+    let mut written = Vec::new();
     for (key, row) in rows(&store) {
         assert_eq!(row.as_bytes().len(), ROW_LEN);
         written.push(("row-key", key.as_bytes().to_vec()));
@@ -1206,11 +1199,51 @@ fn rows_keys_and_guard_are_as_they_were() {
         assert_eq!(named.or(found[0].others.first().copied()), Some(key));
         written.push(("index-key", index));
     }
-    let shown: Vec<_> = written
-        .iter()
-        .map(|(name, value)| format!("{name} {}", hex(value)))
-        .collect();
-    assert_eq!(written, golden, "{}", shown.join("\n"));
+    // The guard of then had version 1.
+    assert_eq!(written, golden[1..], "{}", shown(&written));
+}
+
+fn shown(lines: &[(&str, Vec<u8>)]) -> String {
+    let lines = lines.iter();
+    let lines = lines.map(|(name, value)| format!("{name} {}", hex(value)));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_guard_tells_how_far_an_index_version_is() {
+    use rand_chacha::rand_core::SeedableRng;
+    let rows_then = include_str!("golden/vault-2.hex");
+    let (store, vault) = golden_vault(rows_then);
+    let guard = || {
+        let guard = block_on(store.guard()).unwrap().unwrap();
+        guard.as_bytes().to_vec()
+    };
+    // It stays as it is until there is something new to say.
+    assert_eq!(guard(), golden_rows(rows_then)[0].1);
+    let now = UnixSeconds(1_800_000_000);
+    let filling = || {
+        let mut ring = golden_ring();
+        let mut rng = rand_chacha::ChaCha20Rng::from_seed([2; 32]);
+        let period = Cryptoperiod::default_of(KeyUse::Index);
+        let name = ring.add(KeyUse::Index, period, now, &mut rng).unwrap();
+        ring.begin_filling(name).unwrap();
+        (ring, name)
+    };
+    vault.set_ring(filling().0).unwrap();
+    let mut written = vec![("guard", guard())];
+    assert!(!vault.fill_index(1).unwrap().done);
+    let (key, note) = rows(&store).pop().unwrap();
+    written.push(("note-key", key.as_bytes().to_vec()));
+    written.push(("note", note.as_bytes().to_vec()));
+    while !vault.fill_index(1).unwrap().filled {}
+    written.push(("guard", guard()));
+    let (mut ring, name) = filling();
+    ring.activate(name, now).unwrap();
+    vault.set_ring(ring).unwrap();
+    written.push(("guard", guard()));
+    let golden = golden_rows(include_str!("golden/vault-guard-2.hex"));
+    assert_eq!(written, golden, "{}", shown(&written));
+    assert_eq!(vault.check(None, 10).unwrap().unopenable, 0);
 }
 
 #[test]

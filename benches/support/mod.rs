@@ -1,11 +1,12 @@
 //! What benches of stores share: settings, cards, bytes and a vault.
 #![forbid(unsafe_code)]
+#![allow(dead_code, reason = "each bench uses its part")]
 
 use std::env;
 
 use cardvault::card::{CardRecord, Pan, luhn};
 use cardvault::keys::{Cryptoperiod, KeyRing, KeyUse, RingMark};
-use cardvault::vault::{LineLog, Store, Vault};
+use cardvault::vault::{AccessLog, LineLog, Store, Vault};
 use cardvault::{SystemRandom, UnixSeconds};
 use pollster::block_on;
 
@@ -16,6 +17,11 @@ pub(crate) fn number(name: &str, default: u64) -> u64 {
 
 /// A vault with a new ring and no access log.
 pub(crate) fn new_vault<S: Store>(store: S) -> Vault<S> {
+    new_vault_with(store, LineLog::new(std::io::sink()))
+}
+
+/// A vault with a new ring.
+pub(crate) fn new_vault_with<S: Store>(store: S, log: impl AccessLog) -> Vault<S> {
     let now = UnixSeconds::now();
     let mut ring = KeyRing::new(RingMark::Development, &mut SystemRandom).unwrap();
     for usage in KeyUse::ALL {
@@ -23,7 +29,7 @@ pub(crate) fn new_vault<S: Store>(store: S) -> Vault<S> {
         let name = ring.add(usage, period, now, &mut SystemRandom).unwrap();
         ring.activate(name, now).unwrap();
     }
-    block_on(Vault::open(store, ring, LineLog::new(std::io::sink()))).unwrap()
+    block_on(Vault::open(store, ring, log)).unwrap()
 }
 
 /// The card of this number: a 16-digit one that passes Luhn.

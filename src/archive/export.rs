@@ -36,8 +36,12 @@ impl<S: SnapshotStore, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         access: &Access,
         sealed_ring: Option<&[u8]>,
     ) -> Result<Export<'_, S, R>, ArchiveError> {
-        let export = self.begin_export(sealed_ring).await;
-        self.log_export(access, export.is_ok())?;
+        let asked = self.ask_export(access);
+        let export = match asked {
+            Ok(()) => self.begin_export(sealed_ring).await,
+            Err(error) => Err(error.into()),
+        };
+        self.log_export(access, &asked, export.is_ok())?;
         export
     }
 

@@ -42,7 +42,7 @@
 //! restore(std::io::Cursor::new(&file), &ring(), &empty).await?;
 //! # let log = LineLog::new(std::io::sink());
 //! let restored = Vault::open(empty, ring(), log).await?;
-//! assert!(restored.exists(&shop, &token).await?);
+//! assert!(restored.exists(&access, &shop, &token).await?);
 //! # Ok(())
 //! # })
 //! # }

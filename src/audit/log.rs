@@ -340,7 +340,8 @@ impl State {
             }
             let head = FileHead::read(&bytes);
             let is_head = |(head, len): &(FileHead, usize)| {
-                let own = head.id == self.id && head.file == self.file && head.writer == self.writer;
+                let own =
+                    head.id == self.id && head.file == self.file && head.writer == self.writer;
                 // An opening may have left out numbers, and begun a file with that.
                 let gap = head.first.checked_sub(self.position.count);
                 let opening = Frame::read(bytes.get(*len..).unwrap_or_default());

@@ -14,6 +14,7 @@ mod finding;
 mod frame;
 mod log;
 mod medium;
+mod recent;
 mod rows;
 mod search;
 mod state;
@@ -29,6 +30,7 @@ pub use event::LoggedEvent;
 pub use finding::{Finding, Place, RowFault, RowFinding, Severity};
 pub use frame::MAX_FRAME;
 pub use log::{AuditLog, AuditOptions, DEFAULT_UNSAVED, MAX_AUDIT_FILE};
+pub use recent::recent_events;
 pub use rows::{
     CLOCK_SLACK, Compared, compare_rows, compare_rows_blocking, write_checkpoint,
     write_checkpoint_blocking,

@@ -101,7 +101,7 @@ pub fn verify(
 }
 
 /// The folders that hold files of a log, in the order of their names.
-fn log_folders(folder: &Path) -> Result<Vec<PathBuf>, AuditError> {
+pub(super) fn log_folders(folder: &Path) -> Result<Vec<PathBuf>, AuditError> {
     let mut folders = vec![folder.to_owned()];
     let entries = match fs::read_dir(folder) {
         // No log was ever written.
@@ -428,7 +428,7 @@ fn first_head(path: &Path, files: &[u32]) -> Result<Option<FileHead>, AuditError
 }
 
 /// The file, as far as a writer may have written.
-fn read_file(path: &Path) -> Result<Vec<u8>, AuditError> {
+pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, AuditError> {
     let mut bytes = Vec::new();
     let file = File::open(path)?;
     file.take(MAX_AUDIT_FILE + 1).read_to_end(&mut bytes)?;

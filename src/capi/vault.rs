@@ -93,7 +93,9 @@ impl From<VaultError> for Refusal {
             VaultError::Token(error) => return error.into(),
             VaultError::Random(error) => return error.into(),
             VaultError::Store(error) => return error.into(),
-            VaultError::Refused(_) => cardvault_result::REFUSED_BY_POLICY,
+            VaultError::Refused(_) | VaultError::Retention(_) => {
+                cardvault_result::REFUSED_BY_POLICY
+            }
             VaultError::Log(_) => cardvault_result::LOG_FAILED,
         }
         .into()

@@ -17,7 +17,9 @@ use crate::keys::{Domain, KeyName, KeyRing};
 use crate::payment::{BatchNumber, MerchantId, Par, RefundNumber, Rrn, TerminalId};
 use crate::refund::{CardMatch, Deadlines, Policy, RefundEvent, Request};
 use crate::time::UnixSeconds;
-use crate::vault::{Access, Elsewhere, Needed, Store, SysRng};
+use crate::vault::{
+    Access, ApprovedPurge, Elsewhere, Needed, Purged, Retention, RowKey, Store, Survey, SysRng,
+};
 
 /// [`Ledger`] without `async`: see there for each call. Many threads may share one.
 #[derive(Debug)]
@@ -103,6 +105,15 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> BlockingLedger<S, R> {
         /// # Errors
         /// See [`Ledger::destroy_key`].
         destroy_key(ring: &mut KeyRing, name: KeyName, elsewhere: Elsewhere) -> ();
+        /// # Errors
+        /// See [`Ledger::survey`].
+        survey(retention: Retention) -> Survey;
+        /// # Errors
+        /// See [`Ledger::survey_step`].
+        survey_step(survey: &mut Survey, limit: usize) -> ();
+        /// # Errors
+        /// See [`Ledger::purge`].
+        purge(access: &Access, approved: &ApprovedPurge, after: Option<RowKey>, limit: usize) -> Purged;
     }
 
     /// The ledger itself, for callers that can wait without a thread.

@@ -27,6 +27,7 @@ mod handle;
 mod history;
 mod import;
 mod progress;
+mod purging;
 mod rebind;
 pub mod reconcile;
 mod record;

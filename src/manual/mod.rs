@@ -8,6 +8,10 @@ pub mod promises {}
 #[doc = include_str!("choices.md")]
 pub mod choices {}
 
+#[cfg(feature = "vault")]
+#[doc = include_str!("access.md")]
+pub mod access {}
+
 #[doc = include_str!("archive.md")]
 pub mod archive {}
 
@@ -26,8 +30,16 @@ pub mod firmware {}
 #[doc = include_str!("ledger.md")]
 pub mod ledger {}
 
+#[doc = include_str!("retention.md")]
+#[cfg(feature = "vault")]
+pub mod retention {}
+
 #[doc = include_str!("store.md")]
 pub mod store {}
+
+#[cfg(feature = "vault")]
+#[doc = include_str!("rotation.md")]
+pub mod rotation {}
 
 #[doc = include_str!("c.md")]
 pub mod c {}

@@ -7,11 +7,11 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Mutex;
 
+use super::policy::PolicyRefusal;
 use crate::card::{Brand, Pan};
 use crate::keys::{Domain, KeyName};
 use crate::time::UnixSeconds;
 use crate::token::Token;
-use crate::vault::policy::PolicyRefusal;
 
 /// The longest actor, purpose and origin, in bytes.
 pub const ACCESS_TEXT_MAX: usize = 64;
@@ -73,7 +73,8 @@ impl Access {
     }
 }
 
-fn is_plain(text: &str) -> bool {
+/// What an actor, a purpose and an origin must be like.
+pub(super) fn is_plain(text: &str) -> bool {
     (1..=ACCESS_TEXT_MAX).contains(&text.len())
         && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
         && !has_card_number(text.as_bytes())
@@ -144,7 +145,7 @@ pub enum Operation {
 
 impl Operation {
     /// All operations.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Detokenize,
         Self::Masked,
         Self::Find,
@@ -153,12 +154,22 @@ impl Operation {
         Self::Purge,
         Self::Export,
         Self::Rewrap,
+        Self::List,
         Self::AddKey,
         Self::ActivateKey,
         Self::RetireKey,
         Self::CompromiseKey,
         Self::DestroyKey,
         Self::Policy,
+    ];
+
+    /// Those with keys.
+    pub const KEYS: [Self; 5] = [
+        Self::AddKey,
+        Self::ActivateKey,
+        Self::RetireKey,
+        Self::CompromiseKey,
+        Self::DestroyKey,
     ];
 
     /// The operation's name.

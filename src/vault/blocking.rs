@@ -7,15 +7,17 @@ use std::sync::Arc;
 use pollster::block_on;
 use rand_core::TryCryptoRng;
 
-use super::access::{Access, AccessLog};
+use super::access::{Access, AccessLog, Operation};
 use super::error::VaultError;
 use super::operations::Vault;
+use super::policy::{AccessPolicy, Spent};
 use super::request::{
     CardTokens, Checked, Elsewhere, IndexDropped, IndexFill, Metadata, Needed, Rewrapped, Tokenize,
     Tokenized, UnderKey, VaultStats,
 };
+use super::retention::{ApprovedPurge, Purged, Retention, Survey};
 use super::store::{RowKey, Store};
-use crate::card::{CardRecord, Pan};
+use crate::card::{CardRecord, MaskedPan, Pan};
 use crate::keys::{Domain, KeyName, KeyRing};
 use crate::time::UnixSeconds;
 use crate::token::Token;
@@ -77,14 +79,19 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> BlockingVault<S, R> {
         /// See [`Vault::detokenize_batch`].
         detokenize_batch(access: &Access, domain: &Domain, tokens: &[Token]) -> Vec<Result<CardRecord, VaultError>>;
         /// # Errors
+        /// See [`Vault::masked`].
+        masked(access: &Access, domain: &Domain, token: &Token) -> Result<MaskedPan, VaultError>;
+        /// See [`Vault::masked_batch`].
+        masked_batch(access: &Access, domain: &Domain, tokens: &[Token]) -> Vec<Result<MaskedPan, VaultError>>;
+        /// # Errors
         /// See [`Vault::find`].
         find(access: &Access, domain: &Domain, pan: &Pan) -> Result<CardTokens, VaultError>;
         /// # Errors
         /// See [`Vault::exists`].
-        exists(domain: &Domain, token: &Token) -> Result<bool, VaultError>;
+        exists(access: &Access, domain: &Domain, token: &Token) -> Result<bool, VaultError>;
         /// # Errors
         /// See [`Vault::metadata`].
-        metadata(domain: &Domain, token: &Token) -> Result<Metadata, VaultError>;
+        metadata(access: &Access, domain: &Domain, token: &Token) -> Result<Metadata, VaultError>;
         /// # Errors
         /// See [`Vault::set_expiry`].
         set_expiry(domain: &Domain, token: &Token, expires: Option<UnixSeconds>) -> Result<(), VaultError>;
@@ -97,6 +104,9 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> BlockingVault<S, R> {
         /// # Errors
         /// See [`Vault::count`].
         count() -> Result<u64, VaultError>;
+        /// # Errors
+        /// See [`Vault::count_in`].
+        count_in(access: &Access, domain: &Domain) -> Result<u64, VaultError>;
         /// # Errors
         /// See [`Vault::check`].
         check(after: Option<RowKey>, limit: usize) -> Result<Checked, VaultError>;
@@ -127,6 +137,38 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> BlockingVault<S, R> {
         /// # Errors
         /// See [`Vault::destroy_key`].
         destroy_key(ring: &mut KeyRing, name: KeyName, elsewhere: Elsewhere) -> Result<(), VaultError>;
+        /// # Errors
+        /// See [`Vault::survey`].
+        survey(retention: Retention) -> Result<Survey, VaultError>;
+        /// # Errors
+        /// See [`Vault::survey_step`].
+        survey_step(survey: &mut Survey, limit: usize) -> Result<(), VaultError>;
+        /// # Errors
+        /// See [`Vault::purge`].
+        purge(access: &Access, approved: &ApprovedPurge, after: Option<RowKey>, limit: usize) -> Result<Purged, VaultError>;
+    }
+
+    /// # Errors
+    /// See [`Vault::set_policy`].
+    pub fn set_policy(
+        &self,
+        access: &Access,
+        policy: AccessPolicy,
+        spent: &[Spent],
+    ) -> Result<(), VaultError> {
+        self.0.set_policy(access, policy, spent)
+    }
+
+    /// # Errors
+    /// See [`Vault::record`].
+    pub fn record(
+        &self,
+        access: &Access,
+        operation: Operation,
+        domain: Option<&Domain>,
+        key: Option<KeyName>,
+    ) -> Result<(), VaultError> {
+        self.0.record(access, operation, domain, key)
     }
 
     /// The vault itself, for callers that can wait without a thread and for a ledger beside it.

@@ -5,6 +5,7 @@ use core::fmt;
 
 use super::access::AccessLogError;
 use super::policy::PolicyRefusal;
+use super::retention::RetentionError;
 use super::store::StoreError;
 use crate::keys::{KeyError, KeyName};
 use crate::seal::SealError;
@@ -109,6 +110,8 @@ pub enum VaultError {
     Refused(PolicyRefusal),
     /// The access could not be logged, so nothing is handed out.
     Log(AccessLogError),
+    /// The retention policy, or a purge under it, was refused.
+    Retention(RetentionError),
 }
 
 impl fmt::Display for VaultError {
@@ -169,6 +172,7 @@ impl fmt::Display for VaultError {
             Self::Store(error) => error.fmt(f),
             Self::Refused(refusal) => refusal.fmt(f),
             Self::Log(error) => error.fmt(f),
+            Self::Retention(error) => error.fmt(f),
         }
     }
 }
@@ -192,5 +196,6 @@ from!(
     RandomError => Random,
     StoreError => Store,
     PolicyRefusal => Refused,
-    AccessLogError => Log
+    AccessLogError => Log,
+    RetentionError => Retention
 );

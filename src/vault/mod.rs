@@ -23,6 +23,7 @@ mod postgres;
 #[cfg(any(feature = "embedded", feature = "postgres"))]
 mod queue;
 mod request;
+mod retention;
 mod rewrapping;
 mod ring_source;
 mod ring_state;
@@ -44,7 +45,13 @@ pub(crate) use guard::{admitted, is_restoring, restoring};
 pub use memory::{Memory, MemorySnapshot};
 pub use operations::Vault;
 pub(crate) use operations::has_been_used;
-pub use policy::PolicyRefusal;
+pub(crate) use operations::{Candidate, split_candidates};
+pub use policy::{
+    AccessPolicy, Budget, Grant, MAX_BUDGET_SECONDS, MAX_POLICY_ACTORS, PolicyFault, PolicyRefusal,
+    Spent,
+};
+#[cfg(feature = "policy")]
+pub use policy::{MAX_POLICY_LEN, PolicyError};
 #[cfg(feature = "postgres")]
 pub use postgres::{Postgres, PostgresOptions, PostgresSnapshot};
 #[cfg(any(feature = "embedded", feature = "postgres"))]
@@ -53,6 +60,13 @@ pub use request::{
     CardTokens, Checked, Elsewhere, IndexDropped, IndexFill, LeftRow, Metadata, Needed, Rewrapped,
     Tokenize, Tokenized, UnderKey, VaultStats,
 };
+pub(crate) use retention::AsOf;
+pub use retention::{
+    ApprovedPurge, DEFAULT_CLOCK_DAYS, DEFAULT_REFUND_DAYS, KeepRule, PurgeTally, Purged,
+    RETENTION_DAYS_MAX, Retention, RetentionError, Survey, Verdict,
+};
+#[cfg(feature = "policy")]
+pub use retention::{RetentionFault, RetentionFileError};
 pub use rewrapping::{MAX_REWRAP_CURSOR, RewrapPace, RewrapProgress, Rewrapping};
 pub use ring_source::RingSource;
 pub(crate) use ring_state::RingState;

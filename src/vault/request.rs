@@ -106,7 +106,9 @@ impl Shape {
 pub struct Tokenized {
     /// The token.
     pub token: Token,
-    /// Whether the card had it before: who may call learns whether the domain knows a card.
+    /// Whether the card had it before: who may call learns whether the domain knows a card. Always
+    /// false where the policy hides it ([`AccessPolicy::hide_existing`](super::AccessPolicy::hide_existing));
+    /// but then too the token is that of earlier calls, and a new card takes longer.
     pub existing: bool,
 }
 

@@ -220,6 +220,19 @@ pub(crate) fn row_key(domain: &Domain, token: &Token) -> Result<RowKey, StoreErr
     RowKey::new(bytes.get(..len).unwrap_or_default())
 }
 
+/// All row keys of a domain, and of no other, stand between these two.
+pub(super) fn domain_range(domain: &Domain) -> Result<(RowKey, RowKey), StoreError> {
+    let mut bytes = [0xff; 1 + DOMAIN_MAX_LEN + TOKEN_MAX_LEN];
+    let mut writer = Writer::new(&mut bytes);
+    let written = writer.prefixed(domain.as_bytes());
+    let len = writer.len();
+    written.map_err(|_| StoreError::Corrupt)?;
+    // A token's first byte is its form: none is all ones.
+    let end = bytes.get(..len + TOKEN_MAX_LEN).unwrap_or_default();
+    let start = end.get(..len).unwrap_or_default();
+    Ok((RowKey::new(start)?, RowKey::new(end)?))
+}
+
 /// Where the rows of cards end and the vault's notes and the ledger's rows begin.
 pub(crate) fn vault_end() -> Result<RowKey, StoreError> {
     super::fill::notes_begin()

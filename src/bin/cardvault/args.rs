@@ -11,14 +11,15 @@ use crate::formats::{Shape, Vaultless};
 use crate::journal::args::Journal;
 use crate::ledger::args::Ledger;
 use crate::refund::args::Refund;
-use crate::who::AccessArgs;
+use crate::who::{AccessArgs, KeyAccessArgs};
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
   1  the answer is no: lines were rejected, the refund rules refused, a journal has a fault or
-     entries that could not be applied, an audit log or a row was tampered with, a reconciliation found differences, a watch something to
-     see, or the demo a clear number
+     entries that could not be applied, an audit log or a row was tampered with, a
+     reconciliation found differences, a watch something to see, a purge tokens that it could
+     not judge, or the demo a clear number
   2  wrong usage; nothing was done
   3  the vault, the key ring or a key refused; or the demo did not go as told
   4  a file could not be read or written, or is not in its format
@@ -69,8 +70,14 @@ pub(crate) enum Command {
     /// List and change the keys of a vault
     #[command(subcommand)]
     Keys(Keys),
+    /// Show what a policy says of who may do what
+    #[command(subcommand)]
+    Policy(crate::policy::Policy),
     /// Count what a vault holds
     Stats(Stats),
+    /// Work on all records of a vault
+    #[command(subcommand)]
+    Vault(Vault),
     /// Seal records of retired keys anew under the active one
     Rewrap(Rewrap),
     /// Write the whole vault, its ledger included, to one sealed file: a backup; it is logged
@@ -303,6 +310,8 @@ pub(crate) struct Add {
     /// Days in which it opens data, from its activation
     #[arg(long, value_name = "DAYS", requires = "seal_days")]
     pub(crate) open_days: Option<u32>,
+    #[command(flatten)]
+    pub(crate) access: KeyAccessArgs,
 }
 
 #[derive(Debug, Args)]
@@ -311,6 +320,8 @@ pub(crate) struct Change {
     pub(crate) vault: VaultArgs,
     /// The version, such as card-2
     pub(crate) name: KeyName,
+    #[command(flatten)]
+    pub(crate) access: KeyAccessArgs,
 }
 
 #[derive(Debug, Args)]
@@ -345,6 +356,12 @@ pub(crate) struct Stats {
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Vault {
+    /// Take out the tokens that a retention policy no longer keeps; each is logged
+    Purge(crate::purge::Purge),
 }
 
 #[derive(Debug, Args)]

@@ -87,6 +87,9 @@ pub(crate) struct Show {
     /// As JSON, one object a line
     #[arg(long)]
     json: bool,
+    /// As lines of name=value pairs
+    #[arg(long, conflicts_with = "json")]
+    lines: bool,
 }
 
 pub(crate) fn run(command: &Audit, quiet: bool) -> Outcome<Exit> {
@@ -312,7 +315,9 @@ fn show(args: &Show) -> Outcome<Exit> {
         if shown.is_err() || !args.wants(&event) {
             return;
         }
-        if args.json {
+        if args.lines {
+            shown = crate::show(&format!("{event}\n"));
+        } else if args.json {
             shown = crate::show(&format!("{}\n", event_json(writer.name(), &event)));
         } else {
             page.push(columns(event));

@@ -10,7 +10,7 @@ use cardvault::archive::ArchiveError;
 use cardvault::audit::AuditError;
 use cardvault::keys::{CeremonyError, ComponentError, KeyError, KeyState};
 use cardvault::seal::RingSealError;
-use cardvault::vault::{StoreError, VaultError};
+use cardvault::vault::{RetentionError, StoreError, VaultError};
 
 /// How the command ends, as `--help` lists it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -273,6 +273,12 @@ fn hint_of(error: VaultError) -> Option<&'static str> {
         VaultError::NewerFormat { .. } => "use a newer cardvault",
         VaultError::RestoreUnfinished => {
             "run the same `cardvault import` again, or import into a new folder"
+        }
+        VaultError::Retention(RetentionError::Clock { .. }) => {
+            "nothing went: see that the clock is right, then say which day it is with --today DATE"
+        }
+        VaultError::Retention(RetentionError::NoDay | RetentionError::ClockBack) => {
+            "set the clock right"
         }
         VaultError::OtherRing => "put the ring.cvk that was made with this vault back",
         VaultError::Refused(_) => "ask who keeps the vault's policy",

@@ -1,5 +1,5 @@
-//! A vault's folder: `vault.redb`, the sealed key ring in `ring.cvk`, the audit log in `audit`, and
-//! once a terminal's journal was begun `journals`.
+//! A vault's folder: `vault.redb`, the sealed key ring in `ring.cvk`, the audit log in `audit`,
+//! `policy.toml` if somebody put one there, and once a terminal's journal was begun `journals`.
 //!
 //! A change of the ring writes the new ring file first and tells the vault after it. The vault's
 //! guard remembers the newest generation it has seen and takes any newer one, so a cut between
@@ -29,6 +29,7 @@ use cardvault::{SystemRandom, UnixSeconds};
 use crate::args::{Unlock, VaultArgs};
 use crate::failure::{Failure, Outcome};
 use crate::files::{Draft, Readers, owner_folder};
+use crate::policy::enforce;
 use crate::secrets::Protector;
 
 const RING_FILE: &str = "ring.cvk";
@@ -217,10 +218,13 @@ impl Folder {
         Ok(FolderLog::Audit(log))
     }
 
-    /// The vault in `store`, which is this folder's.
+    /// The vault in `store`, which is this folder's, under the folder's policy.
     pub(crate) fn vault_in(&self, store: Embedded, ring: KeyRing) -> Outcome<FolderVault> {
         let log = self.log(&ring)?;
-        BlockingVault::open(store, ring, log).map_err(|error| self.failure(error))
+        let vault = BlockingVault::open(store, ring, log);
+        let vault = vault.map_err(|error| self.failure(error))?;
+        enforce(&self.path, &self.path.join(LOG_FILE), &self.audit(), &vault)?;
+        Ok(vault)
     }
 
     fn store_ring(&mut self, ring: &KeyRing, cost: Argon2Cost) -> Outcome<()> {

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use cardvault::keys::{Cryptoperiod, DueAction, Kek, KeyInfo, KeyName, KeyRing, KeyUse};
+use cardvault::vault::Operation;
 use cardvault::{SystemRandom, UnixSeconds};
 use serde_json::{Value, json};
 
@@ -11,6 +12,7 @@ use crate::desk::moment::{Clock, utc};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::folder::{Folder, FolderVault, show_mark};
 use crate::secrets::{draw_components, read_component};
+use crate::who::KeyAccessArgs;
 
 const DAY: u64 = 24 * 60 * 60;
 
@@ -135,17 +137,25 @@ fn add(args: &Add) -> Outcome<()> {
     };
     let (mut folder, vault, mut ring) = open_for_change(&args.vault)?;
     let name = ring.add(usage, period, UnixSeconds::now(), &mut SystemRandom)?;
+    record(&vault, &args.access, Operation::AddKey, name)?;
     let info = *ring.info(name)?;
     folder.change_ring(&vault, ring)?;
     crate::show(&format!("{name} {} {}\n", info.state, info.check_value))
 }
 
 fn activate(args: &Change) -> Outcome<()> {
-    change(args, |ring, name, now| Ok(ring.activate(name, now)?))
+    change(args, Operation::ActivateKey, |ring, name, now| {
+        Ok(ring.activate(name, now)?)
+    })
 }
 
 fn retire(args: &Retire) -> Outcome<()> {
-    change(&args.change, |ring, name, now| {
+    let operation = if args.compromised {
+        Operation::CompromiseKey
+    } else {
+        Operation::RetireKey
+    };
+    change(&args.change, operation, |ring, name, now| {
         Ok(if args.compromised {
             ring.compromise(name, now)
         } else {
@@ -159,6 +169,7 @@ fn destroy(args: &Destroy) -> Outcome<()> {
     let (mut folder, vault, mut ring) = open_for_change(&args.change.vault)?;
     refuse_if_used(&vault, name, args.unused)?;
     ring.destroy(name, UnixSeconds::now())?;
+    record(&vault, &args.change.access, Operation::DestroyKey, name)?;
     folder.change_ring(&vault, ring)?;
     crate::show(&format!(
         "{name} destroyed; destroy older copies of the ring file, and archives that carry it, too\n"
@@ -208,13 +219,28 @@ fn components(args: &Components) -> Outcome<()> {
 
 fn change(
     args: &Change,
+    operation: Operation,
     how: impl FnOnce(&mut KeyRing, KeyName, UnixSeconds) -> Outcome<()>,
 ) -> Outcome<()> {
     let (mut folder, vault, mut ring) = open_for_change(&args.vault)?;
     how(&mut ring, args.name, UnixSeconds::now())?;
     let state = ring.info(args.name)?.state;
+    record(&vault, &args.access, operation, args.name)?;
     folder.change_ring(&vault, ring)?;
     crate::show(&format!("{} {state}\n", args.name))
+}
+
+/// Asks the policy, and logs what is about to be done with a key.
+fn record(
+    vault: &FolderVault,
+    who: &KeyAccessArgs,
+    operation: Operation,
+    name: KeyName,
+) -> Outcome<()> {
+    let access = who.access(operation.as_str())?;
+    vault
+        .record(&access, operation, None, Some(name))
+        .map_err(|error| Failure::vault(operation.as_str(), error))
 }
 
 /// The vault is open while its ring changes: see [`crate::folder`].

@@ -18,7 +18,9 @@ mod inspect;
 mod journal;
 mod keys;
 mod ledger;
+mod policy;
 mod progress;
+mod purge;
 mod refund;
 mod rows;
 mod secrets;
@@ -30,7 +32,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, Vault};
 use crate::failure::{Exit, Failure, Outcome};
 
 fn main() -> ExitCode {
@@ -68,7 +70,9 @@ fn run(cli: Cli) -> Outcome<Exit> {
         Command::Mask(args) => bulk::mask(&args, cli.quiet),
         Command::Inspect(args) => inspect::run(&args),
         Command::Keys(command) => keys::run(&command),
+        Command::Policy(command) => policy::run(&command),
         Command::Stats(args) => stats::stats(&args),
+        Command::Vault(Vault::Purge(args)) => purge::run(&args, cli.quiet),
         Command::Rewrap(args) => stats::rewrap(&args, cli.quiet),
         Command::Export(args) => archive::export(&args, cli.quiet),
         Command::Import(args) => archive::import(&args, cli.quiet),

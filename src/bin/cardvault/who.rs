@@ -77,6 +77,32 @@ impl CardAccessArgs {
     }
 }
 
+/// The same for commands that change keys, and so say for what.
+#[derive(Debug, Args)]
+pub(crate) struct KeyAccessArgs {
+    #[command(flatten)]
+    who: WhoArgs,
+    /// For what; goes to the audit log [default: what is done]
+    #[arg(long, value_name = "TEXT", help_heading = "Access")]
+    purpose: Option<String>,
+}
+
+impl KeyAccessArgs {
+    pub(crate) fn access(&self, what: &str) -> Outcome<Access> {
+        self.who.access(self.purpose.as_deref().unwrap_or(what))
+    }
+}
+
+/// What the command does by itself, on behalf of whoever runs it.
+pub(crate) fn of_host(purpose: &str) -> Outcome<Access> {
+    let actor = env::var("USER").unwrap_or_else(|_| "command".to_owned());
+    let who = WhoArgs {
+        actor: Some(actor),
+        origin: None,
+    };
+    who.access(purpose)
+}
+
 /// The host's name; empty if it cannot be found out.
 fn host() -> String {
     let files = ["/proc/sys/kernel/hostname", "/etc/hostname"];

@@ -41,17 +41,20 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// access is logged first.
     ///
     /// # Errors
-    /// [`VaultError::UnknownToken`], [`VaultError::Conflict`], [`VaultError::Log`]; the store's.
+    /// [`VaultError::UnknownToken`], [`VaultError::Refused`], [`VaultError::Conflict`],
+    /// [`VaultError::Log`]; the store's.
     pub async fn delete(
         &self,
         access: &Access,
         domain: &Domain,
         token: &Token,
     ) -> Result<(), VaultError> {
-        let row = self.row(domain, token).await;
-        let granted = row.is_ok();
+        let row = match self.ask(access, Operation::Delete, Some(domain)) {
+            Ok(()) => self.row(domain, token).await,
+            Err(refused) => Err(refused),
+        };
         self.log
-            .record(&[self.event(access, Operation::Delete, domain, Some(*token), granted)])?;
+            .record(&[self.event(access, Operation::Delete, domain, Some(*token), &row)])?;
         let (key, mut row) = row?;
         for _ in 0..TRIES {
             let state = self.state()?;
@@ -101,7 +104,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
 
 /// All index keys that a row is known to stand under: the one it was written with and, if the card
 /// can still be read, those of today. None of a row that cannot be read.
-fn indexed_under(
+pub(super) fn indexed_under(
     state: &RingState,
     domain: &Domain,
     token: &Token,

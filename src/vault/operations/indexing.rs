@@ -142,8 +142,8 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             let last = page.last().map(|(key, _)| *key);
             let cursor = last.filter(|_| page.len() == limit);
             if let Some(moved) = self.reindex(&state, page, Moving::Dropping).await? {
-                // A newer ring may have the keys of those that were left.
-                if !moved.left.is_empty() && self.has_moved(&state).await? {
+                // By a ring that is behind, rows are where they are to be, or do not open.
+                if self.has_moved(&state).await? {
                     continue;
                 }
                 return Ok(IndexDropped {
@@ -185,13 +185,12 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     async fn filling(&self) -> Result<(Arc<RingState>, Filling), VaultError> {
         for _ in 0..TRIES {
             let state = self.state()?;
-            if let Some(filling) = state.seen.filling() {
-                let filling = *filling;
-                return Ok((state, filling));
+            let filling = state.seen.filling().copied();
+            // Without a write nothing else tells whether the ring is behind.
+            if filling.is_none_or(|filling| filling.filled) && self.has_moved(&state).await? {
+                continue;
             }
-            if !self.has_moved(&state).await? {
-                return Err(VaultError::NotFilling);
-            }
+            return Ok((state, filling.ok_or(VaultError::NotFilling)?));
         }
         Err(VaultError::Conflict)
     }

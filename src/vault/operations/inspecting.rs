@@ -5,12 +5,13 @@ use rand_core::TryCryptoRng;
 
 use super::rows::{key_id, open_row};
 use super::{TRIES, Vault};
-use crate::keys::KeyError;
+use crate::keys::{Domain, KeyError};
 use crate::time::UnixSeconds;
+use crate::vault::access::{Access, Operation};
 use crate::vault::error::VaultError;
 use crate::vault::request::{Checked, VaultStats};
 use crate::vault::ring_state::RingState;
-use crate::vault::row::{RowParts, read_row_key, vault_end};
+use crate::vault::row::{RowParts, domain_range, read_row_key, vault_end};
 use crate::vault::store::{IndexKey, MAX_BATCH, Row, RowKey, Store};
 
 /// Rows that [`Vault::stats`] reads at a time.
@@ -123,6 +124,24 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// The store's.
     pub async fn count(&self) -> Result<u64, VaultError> {
         Ok(self.store.count().await?)
+    }
+
+    /// How many tokens a domain has, expired ones included; reads its rows. The access is logged
+    /// first.
+    ///
+    /// # Errors
+    /// [`VaultError::Refused`], [`VaultError::Log`]; the store's.
+    pub async fn count_in(&self, access: &Access, domain: &Domain) -> Result<u64, VaultError> {
+        let counted = match self.ask(access, Operation::Count, Some(domain)) {
+            Ok(()) => {
+                let (start, end) = domain_range(domain)?;
+                self.count_rows(Some(start), end, |_, _| Ok(true)).await
+            }
+            Err(refused) => Err(refused),
+        };
+        self.log
+            .record(&[self.event(access, Operation::Count, domain, None, &counted)])?;
+        counted
     }
 
     /// Whether the index has an entry for this row , however many there are.

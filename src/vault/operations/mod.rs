@@ -1,16 +1,19 @@
 //! What a vault does: cards in, tokens out, and back.
 #![forbid(unsafe_code)]
 
+mod admitting;
 mod changing;
 mod indexing;
 mod inspecting;
 mod needing;
+mod purging;
 mod reading;
 mod rewrapping;
 mod rows;
 mod tokenizing;
 
 pub(crate) use needing::has_been_used;
+pub(crate) use purging::{Candidate, split as split_candidates};
 
 use core::fmt;
 use std::sync::{Arc, Mutex};
@@ -19,9 +22,10 @@ use getrandom::SysRng;
 use rand_core::TryCryptoRng;
 
 use self::rows::lacks;
-use super::access::{Access, AccessEvent, AccessLog, Operation};
+use super::access::AccessLog;
 use super::error::VaultError;
 use super::guard::RingSeen;
+use super::policy::Gate;
 use super::ring_source::RingSource;
 use super::ring_state::{RingState, Rings};
 use super::row::{row_key, vault_end};
@@ -45,6 +49,7 @@ const TRIES: usize = 16;
 pub struct Vault<S, R = SysRng> {
     store: S,
     log: Box<dyn AccessLog>,
+    gate: Gate,
     clock: fn() -> UnixSeconds,
     random: Mutex<Randomness<R>>,
     rings: Rings,
@@ -92,6 +97,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         Ok(Self {
             store,
             log: Box::new(log),
+            gate: Gate::default(),
             clock,
             random: Mutex::new(random),
             rings: Rings::new(Arc::new(state)),
@@ -147,21 +153,6 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
 
     pub(crate) fn state(&self) -> Result<Arc<RingState>, VaultError> {
         self.rings.current()
-    }
-
-    /// Logs that an archive of the whole store was asked for.
-    pub(crate) fn log_export(&self, access: &Access, granted: bool) -> Result<(), VaultError> {
-        let event = AccessEvent {
-            time: (self.clock)(),
-            access,
-            operation: Operation::Export,
-            domain: None,
-            token: None,
-            key: None,
-            granted,
-            refusal: None,
-        };
-        Ok(self.log.record(&[event])?)
     }
 
     /// Gives the vault's randomness to `work`.
@@ -230,26 +221,6 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
                 Ok(None)
             }
             result => Ok(Some(result?)),
-        }
-    }
-
-    fn event<'a>(
-        &self,
-        access: &'a Access,
-        operation: Operation,
-        domain: &'a Domain,
-        token: Option<Token>,
-        granted: bool,
-    ) -> AccessEvent<'a> {
-        AccessEvent {
-            time: (self.clock)(),
-            access,
-            operation,
-            domain: Some(domain),
-            token,
-            key: None,
-            granted,
-            refusal: None,
         }
     }
 

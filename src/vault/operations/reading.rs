@@ -6,14 +6,14 @@ use subtle::ConstantTimeEq;
 
 use super::rows::{open_row, opens};
 use super::{TRIES, Vault};
-use crate::card::{CardRecord, Pan};
+use crate::card::{CardRecord, MaskedPan, Pan};
 use crate::keys::Domain;
 use crate::token::Token;
 use crate::vault::access::{Access, Operation};
 use crate::vault::error::VaultError;
 use crate::vault::request::{CardTokens, Metadata};
 use crate::vault::ring_state::RingState;
-use crate::vault::row::{Columns, read_row_key, row_key};
+use crate::vault::row::{Columns, read_row_key};
 use crate::vault::store::{Found, MAX_BATCH, Row, Store};
 
 impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
@@ -21,28 +21,21 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     ///
     /// # Errors
     /// [`VaultError::UnknownToken`], [`VaultError::Expired`], [`VaultError::Tampered`],
-    /// [`VaultError::Log`]; the ring's and the store's errors.
+    /// [`VaultError::Refused`], [`VaultError::Log`]; the ring's and the store's errors.
     pub async fn detokenize(
         &self,
         access: &Access,
         domain: &Domain,
         token: &Token,
     ) -> Result<CardRecord, VaultError> {
-        // No future holds the card: it is opened after the last wait.
-        let row = self.row(domain, token).await;
-        let result = row.and_then(|(_, row)| self.open_live(domain, token, &row));
-        let event = self.event(
-            access,
-            Operation::Detokenize,
-            domain,
-            Some(*token),
-            result.is_ok(),
-        );
-        self.log.record(&[event])?;
-        result
+        self.read(access, Operation::Detokenize, domain, token, |row| {
+            self.open_live(domain, token, row)
+        })
+        .await
     }
 
-    /// The card behind each token. The accesses are logged before a card is handed out.
+    /// The card behind each token. The accesses are logged before a card is handed out. Where a
+    /// budget ends, the cards before it are given and the others refused.
     ///
     /// The cards wipe themselves where they are when the vector is dropped. Read them in place, by
     /// reference: to move one out of the vector leaves a copy in its memory that nobody wipes.
@@ -52,50 +45,62 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         domain: &Domain,
         tokens: &[Token],
     ) -> Vec<Result<CardRecord, VaultError>> {
-        // Never grows: what a grown vector leaves behind is not wiped.
-        let mut results = Vec::with_capacity(tokens.len());
-        for chunk in tokens.chunks(MAX_BATCH) {
-            match self.rows(domain, chunk).await {
-                Ok(rows) => results.extend(chunk.iter().zip(rows).map(|(token, row)| {
-                    let row = row.ok_or(VaultError::UnknownToken)?;
-                    self.open_live(domain, token, &row)
-                })),
-                Err(error) => results.extend(chunk.iter().map(|_| Err(error))),
-            }
-        }
-        let events: Vec<_> = tokens
-            .iter()
-            .zip(&results)
-            .map(|(token, result)| {
-                self.event(
-                    access,
-                    Operation::Detokenize,
-                    domain,
-                    Some(*token),
-                    result.is_ok(),
-                )
-            })
-            .collect();
-        if let Err(error) = self.log.record(&events) {
-            return tokens.iter().map(|_| Err(VaultError::Log(error))).collect();
-        }
-        results
+        self.read_batch(
+            access,
+            Operation::Detokenize,
+            domain,
+            tokens,
+            |token, row| self.open_live(domain, token, row),
+        )
+        .await
+    }
+
+    /// The masked number of the card behind one token: the 6-digit BIN and the last four. The
+    /// access is logged before it is handed out.
+    ///
+    /// # Errors
+    /// As [`Vault::detokenize`].
+    pub async fn masked(
+        &self,
+        access: &Access,
+        domain: &Domain,
+        token: &Token,
+    ) -> Result<MaskedPan, VaultError> {
+        self.read(access, Operation::Masked, domain, token, |row| {
+            self.mask_live(domain, token, row)
+        })
+        .await
+    }
+
+    /// The masked number of the card behind each token: as [`Vault::detokenize_batch`].
+    pub async fn masked_batch(
+        &self,
+        access: &Access,
+        domain: &Domain,
+        tokens: &[Token],
+    ) -> Vec<Result<MaskedPan, VaultError>> {
+        self.read_batch(access, Operation::Masked, domain, tokens, |token, row| {
+            self.mask_live(domain, token, row)
+        })
+        .await
     }
 
     /// The tokens of a card, expired ones included. The access is logged first: whoever may ask
     /// can find out whether a number is in the vault. Rows that do not open are named apart.
     ///
     /// # Errors
-    /// [`VaultError::Tampered`] if the index names a row of another card, [`VaultError::Log`];
-    /// the ring's and the store's errors.
+    /// [`VaultError::Tampered`] if the index names a row of another card, [`VaultError::Refused`],
+    /// [`VaultError::Log`]; the ring's and the store's errors.
     pub async fn find(
         &self,
         access: &Access,
         domain: &Domain,
         pan: &Pan,
     ) -> Result<CardTokens, VaultError> {
-        let found = self.find_tokens(domain, pan).await;
-        let granted = found.is_ok();
+        let found = match self.ask(access, Operation::Find, Some(domain)) {
+            Ok(()) => self.find_tokens(domain, pan).await,
+            Err(refused) => Err(refused),
+        };
         let tokens = found
             .as_ref()
             .map(|found| (found.tokens.as_slice(), found.unopenable.as_slice()))
@@ -104,48 +109,71 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             .0
             .iter()
             .chain(tokens.1)
-            .map(|token| self.event(access, Operation::Find, domain, Some(*token), granted))
+            .map(|token| self.event(access, Operation::Find, domain, Some(*token), &found))
             .collect();
         if events.is_empty() {
-            events.push(self.event(access, Operation::Find, domain, None, granted));
+            events.push(self.event(access, Operation::Find, domain, None, &found));
         }
         self.log.record(&events)?;
         found
     }
 
-    /// Whether the domain has this token, expired or not.
+    /// Whether the domain has this token, expired or not. The access, an [`Operation::Count`], is
+    /// logged first.
     ///
     /// # Errors
-    /// The store's.
-    pub async fn exists(&self, domain: &Domain, token: &Token) -> Result<bool, VaultError> {
-        let rows = self.store.rows(vec![row_key(domain, token)?]).await?;
-        Ok(rows.into_iter().flatten().next().is_some())
+    /// [`VaultError::Refused`], [`VaultError::Log`]; the store's.
+    pub async fn exists(
+        &self,
+        access: &Access,
+        domain: &Domain,
+        token: &Token,
+    ) -> Result<bool, VaultError> {
+        let row = match self.ask(access, Operation::Count, Some(domain)) {
+            Ok(()) => self.row(domain, token).await,
+            Err(refused) => Err(refused),
+        };
+        let exists = match row {
+            Ok(_) => Ok(true),
+            Err(VaultError::UnknownToken) => Ok(false),
+            Err(error) => Err(error),
+        };
+        self.log
+            .record(&[self.event(access, Operation::Count, domain, Some(*token), &exists)])?;
+        exists
     }
 
     /// What is kept in the clear of the card behind a token, expired or not; checked against the
-    /// sealed record.
+    /// sealed record. The access, an [`Operation::Masked`], is logged first.
     ///
     /// # Errors
-    /// [`VaultError::UnknownToken`], [`VaultError::Tampered`]; the ring's and the store's errors.
-    pub async fn metadata(&self, domain: &Domain, token: &Token) -> Result<Metadata, VaultError> {
-        let (_, row) = self.row(domain, token).await?;
-        let state = self.state()?;
-        let (columns, _) = open_row(&state, domain, token, &row)?;
-        let Columns {
-            convergent,
-            brand,
-            last_four,
-            created,
-            expires,
-            ..
-        } = columns;
-        Ok(Metadata {
-            brand,
-            last_four,
-            created,
-            expires,
-            convergent,
+    /// [`VaultError::UnknownToken`], [`VaultError::Tampered`], [`VaultError::Refused`],
+    /// [`VaultError::Log`]; the ring's and the store's errors.
+    pub async fn metadata(
+        &self,
+        access: &Access,
+        domain: &Domain,
+        token: &Token,
+    ) -> Result<Metadata, VaultError> {
+        self.read(access, Operation::Masked, domain, token, |row| {
+            let (columns, _) = open_row(&*self.state()?, domain, token, row)?;
+            let Columns {
+                convergent,
+                brand,
+                last_four,
+                created,
+                expires,
+                ..
+            } = columns;
+            Ok(Metadata {
+                brand,
+                last_four,
+                created,
+                expires,
+                convergent,
+            })
         })
+        .await
     }
 
     /// Whether a token stands for this card. The access is logged first.
@@ -156,20 +184,81 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         token: &Token,
         pan: &Pan,
     ) -> Result<bool, VaultError> {
-        let opened = async {
-            let (_, row) = self.row(domain, token).await?;
-            open_row(&*self.state()?, domain, token, &row)
+        self.read(access, Operation::Find, domain, token, |row| {
+            let (_, card) = open_row(&*self.state()?, domain, token, row)?;
+            Ok(card.pan.ct_eq(pan).into())
+        })
+        .await
+    }
+
+    /// What `open` makes of a token's row, logged.
+    async fn read<T>(
+        &self,
+        access: &Access,
+        operation: Operation,
+        domain: &Domain,
+        token: &Token,
+        open: impl Fn(&Row) -> Result<T, VaultError>,
+    ) -> Result<T, VaultError> {
+        // No future holds the card: it is opened after the last wait.
+        let row = match self.ask(access, operation, Some(domain)) {
+            Ok(()) => self.row(domain, token).await,
+            Err(refused) => Err(refused),
         };
-        let opened = opened.await;
-        self.log.record(&[self.event(
-            access,
-            Operation::Find,
-            domain,
-            Some(*token),
-            opened.is_ok(),
-        )])?;
-        let (_, card) = opened?;
-        Ok(card.pan.ct_eq(pan).into())
+        let result = row.and_then(|(_, row)| open(&row));
+        self.log
+            .record(&[self.event(access, operation, domain, Some(*token), &result)])?;
+        result
+    }
+
+    /// What `open` makes of each token's row, logged.
+    async fn read_batch<T>(
+        &self,
+        access: &Access,
+        operation: Operation,
+        domain: &Domain,
+        tokens: &[Token],
+        open: impl Fn(&Token, &Row) -> Result<T, VaultError>,
+    ) -> Vec<Result<T, VaultError>> {
+        // Never grows: what a grown vector leaves behind is not wiped.
+        let mut results = Vec::with_capacity(tokens.len());
+        let asked = self.ask_many(access, operation, Some(domain), tokens.len());
+        let (count, refused) = match asked {
+            Ok(asked) => (asked.count, asked.refusal.map(VaultError::Refused)),
+            Err(error) => (0, Some(error)),
+        };
+        for chunk in tokens.get(..count).unwrap_or(tokens).chunks(MAX_BATCH) {
+            match self.rows(domain, chunk).await {
+                Ok(rows) => results.extend(
+                    chunk
+                        .iter()
+                        .zip(rows)
+                        .map(|(token, row)| open(token, &row.ok_or(VaultError::UnknownToken)?)),
+                ),
+                Err(error) => results.extend(chunk.iter().map(|_| Err(error))),
+            }
+        }
+        if let Some(refused) = refused {
+            results.resize_with(tokens.len(), || Err(refused));
+        }
+        match self.log_batch(access, operation, domain, tokens, &results) {
+            Ok(()) => results,
+            Err(error) => tokens.iter().map(|_| Err(error)).collect(),
+        }
+    }
+
+    /// The masked number of a row's card, unless the token has expired.
+    fn mask_live(
+        &self,
+        domain: &Domain,
+        token: &Token,
+        row: &Row,
+    ) -> Result<MaskedPan, VaultError> {
+        // By reference: a card that is moved leaves a copy that nobody wipes.
+        match &self.open_live(domain, token, row) {
+            Ok(card) => Ok(card.pan.mask()),
+            Err(error) => Err(*error),
+        }
     }
 
     /// The card of a row, unless the token has expired.

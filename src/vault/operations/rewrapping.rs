@@ -65,7 +65,15 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         limit: usize,
     ) -> Result<UnderKey, VaultError> {
         let state = self.state()?;
-        state.ring.info(KeyName::new(KeyUse::Card, version))?;
+        let name = KeyName::new(KeyUse::Card, version);
+        state.ring.info(name)?;
+        let asked = self.ask(access, Operation::List, None);
+        if let Err(refused) = asked {
+            let event = self.event(access, Operation::List, None, None, &asked);
+            let key = Some(name);
+            self.log.record(&[AccessEvent { key, ..event }])?;
+            return Err(refused);
+        }
         let limit = limit.clamp(1, MAX_BATCH);
         let page = self.store.scan(after, Some(vault_end()?), limit).await?;
         let mut under = UnderKey {
@@ -84,15 +92,9 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
                 under.tokens.push(named);
             }
         }
-        let event = |domain, token| AccessEvent {
-            time: (self.clock)(),
-            access,
-            operation: Operation::List,
-            domain,
-            token,
-            key: Some(KeyName::new(KeyUse::Card, version)),
-            granted: true,
-            refusal: None,
+        let event = |domain: Option<_>, token| AccessEvent {
+            key: Some(name),
+            ..self.event(access, Operation::List, domain, token, &Ok(()))
         };
         let mut events: Vec<_> = under
             .tokens

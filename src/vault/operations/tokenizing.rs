@@ -22,7 +22,8 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// A token for one card.
     ///
     /// Of a convergent token, [`Tokenized::existing`] tells the caller whether the domain knew the
-    /// card. This is not logged: whoever may tokenize may find that out.
+    /// card, unless the policy hides it. This is not logged: whoever may tokenize may find that
+    /// out.
     ///
     /// # Errors
     /// Any [`VaultError`]; then the card has no token from this call. [`VaultError::Unopenable`]
@@ -38,7 +39,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         {
             return Ok(Tokenized {
                 token,
-                existing: true,
+                existing: !self.gate.hides_existing()?,
             });
         }
         let results = self
@@ -155,7 +156,21 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
                 }
             }
         }
-        chunk.results
+        self.without_existing(chunk.results)
+    }
+
+    /// The results as the policy lets them be told.
+    fn without_existing(
+        &self,
+        mut results: Vec<Result<Tokenized, VaultError>>,
+    ) -> Vec<Result<Tokenized, VaultError>> {
+        // A gate that cannot be asked hides.
+        if self.gate.hides_existing().unwrap_or(true) {
+            for tokenized in results.iter_mut().flatten() {
+                tokenized.existing = false;
+            }
+        }
+        results
     }
 
     /// One round. After an error the open places are those that have no result.

@@ -91,13 +91,11 @@ pub(crate) fn detokenize(args: &Detokenize, quiet: bool) -> Outcome<Exit> {
                 Ok(VaultlessOpener::new(vaultless.0, &key))
             })
             .collect::<Outcome<Vec<_>>>()?;
-        let log = folder.log(&ring)?;
-        drop(folder.vault(ring)?); // An old copy of the ring is refused here.
         let work = Decrypting {
             openers,
+            vault: folder.vault(ring)?, // An old copy of the ring is refused here.
             domain: args.domain,
             access,
-            log,
         };
         return run(&args.files, &work, Readers::Owner, quiet);
     }

@@ -4,14 +4,13 @@
 use std::fmt::{self, Display, Write};
 use std::ops::Range;
 
-use cardvault::UnixSeconds;
 use cardvault::card::{Brand, CardRecord, MaskBin, Pan, PanError};
 use cardvault::keys::Domain;
 use cardvault::token::{
     Candidate, Irreversible, OpenError, Token, TokenError, TokenizeError, Vaultless,
     VaultlessOpener,
 };
-use cardvault::vault::{Access, AccessEvent, AccessLog, Operation, Tokenize, VaultError};
+use cardvault::vault::{Access, Operation, PolicyRefusal, Tokenize, VaultError};
 
 use zeroize::{Zeroize, Zeroizing};
 
@@ -293,20 +292,23 @@ impl Work for Opening {
     }
 }
 
-/// Vaultless tokens in, what may be their card numbers out. The vault does not see these, so the
-/// accesses are logged here, before anything is handed out.
-pub(crate) struct Decrypting<L> {
+/// Vaultless tokens in, what may be their card numbers out. The vault does not keep these, but its
+/// policy is asked and its log written, before anything is handed out.
+pub(crate) struct Decrypting {
     /// One for each live generation.
     pub(crate) openers: Vec<VaultlessOpener>,
+    pub(crate) vault: FolderVault,
     pub(crate) domain: Domain,
     pub(crate) access: Access,
-    pub(crate) log: L,
 }
 
-impl<L: AccessLog> Work for Decrypting<L> {
+impl Work for Decrypting {
     fn answer(&self, values: &[&[u8]], answers: &mut Answers) -> Outcome<()> {
         let parsed: Vec<_> = values.iter().map(|value| read_token(value)).collect();
         let tokens: Vec<Token> = parsed.iter().flatten().copied().collect();
+        let vault = self.vault.vault();
+        let operation = Operation::Detokenize;
+        let granted = vault.record_batch(&self.access, operation, &self.domain, &tokens);
         let mut opened: Vec<Result<Candidate, OpenError>> = Vec::with_capacity(tokens.len());
         opened.resize_with(tokens.len(), || Err(OpenError::Kind));
         for opener in &self.openers {
@@ -316,24 +318,12 @@ impl<L: AccessLog> Work for Decrypting<L> {
                 }
             });
         }
-        let time = UnixSeconds::now();
-        let events: Vec<_> = tokens
-            .iter()
-            .zip(&opened)
-            .map(|(token, result)| AccessEvent {
-                time,
-                access: &self.access,
-                operation: Operation::Detokenize,
-                domain: Some(&self.domain),
-                token: Some(*token),
-                key: None,
-                granted: result.is_ok(),
-                refusal: None,
-            })
-            .collect();
-        let logged = self.log.record(&events);
-        logged.map_err(|error| Failure::vault("detokenize", error.into()))?;
-        answers.merge(&parsed, opened, |answers, result| {
+        let results = granted.into_iter().zip(opened);
+        answers.merge(&parsed, results, |answers, (granted, result)| {
+            if let Err(error) = granted {
+                answers.refuse(about_one_card("detokenize", error)?);
+                return Ok(());
+            }
             // Who asked for vaultless tokens was told that nothing authenticates them.
             match result.map(|candidate| candidate.confirm(|_| true)) {
                 Ok(Some(pan)) => pan.expose(|digits| answers.accept(digits)),
@@ -379,6 +369,7 @@ fn about_one_card(what: &str, error: VaultError) -> Outcome<VaultError> {
         | VaultError::Unopenable { .. }
         | VaultError::TokensUsedUp
         | VaultError::Conflict
+        | VaultError::Refused(PolicyRefusal::BudgetUsedUp { .. })
         | VaultError::Token(_)
         | VaultError::Seal(_) => Ok(error),
         _ => Err(Failure::vault(what, error)),

@@ -1,4 +1,4 @@
-//! Who may do what.
+//! Why a policy says no.
 #![forbid(unsafe_code)]
 
 use core::fmt;
@@ -11,14 +11,9 @@ use crate::time::UnixSeconds;
 pub enum PolicyRefusal {
     /// The policy does not grant this operation to this actor, for this purpose, in this domain.
     NotGranted,
-    /// The actor has used up a budget.
+    /// The actor has used up the operation's budget.
     BudgetUsedUp {
         /// From when on some of it is there again.
-        renews: UnixSeconds,
-    },
-    /// The actor's look-ups come faster than the policy grants.
-    TooFast {
-        /// From when on the next one is granted.
         renews: UnixSeconds,
     },
 }
@@ -30,7 +25,6 @@ impl PolicyRefusal {
         match self {
             Self::NotGranted => "not-granted",
             Self::BudgetUsedUp { .. } => "budget-used-up",
-            Self::TooFast { .. } => "too-fast",
         }
     }
 }
@@ -42,11 +36,6 @@ impl fmt::Display for PolicyRefusal {
             Self::BudgetUsedUp { renews } => write!(
                 f,
                 "the budget is used up; it renews at {} (Unix seconds)",
-                renews.0
-            ),
-            Self::TooFast { renews } => write!(
-                f,
-                "too many look-ups; the next is granted at {} (Unix seconds)",
                 renews.0
             ),
         }
