@@ -3,6 +3,7 @@
 #![cfg(feature = "vault")]
 #![allow(
     clippy::unwrap_used,
+    clippy::string_slice,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::cast_possible_truncation

@@ -261,12 +261,12 @@ impl Reading<'_> {
         while at < bytes.len() {
             let rest = bytes.get(at..).unwrap_or_default();
             let frame = Frame::read(rest).ok();
-            if let Some(frame) = &frame {
-                if log.position.take(frame) || log.position.take_opening(frame)? {
-                    self.genuine(log, frame, at);
-                    at += frame.len();
-                    continue;
-                }
+            if let Some(frame) = &frame
+                && (log.position.take(frame) || log.position.take_opening(frame)?)
+            {
+                self.genuine(log, frame, at);
+                at += frame.len();
+                continue;
             }
             at += self.fault(log, rest, at, frame.as_ref(), is_last)?;
         }
