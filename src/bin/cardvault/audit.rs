@@ -13,7 +13,6 @@ use cardvault::audit::{
 use cardvault::keys::KeyRing;
 use cardvault::payment::Date;
 use cardvault::token::Token;
-use cardvault::vault::{Embedded, EmbeddedOptions};
 use clap::{ArgAction, Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -173,7 +172,7 @@ fn verify_all(args: &Verify) -> Outcome<Exit> {
     let verified = verify_logs(&folder, &ring, &known, &mut note)?;
     let (mut rows, mut faults) = (0, verified.faults);
     if checkpoints.iter().any(|(_, made)| made.header().has_rows) {
-        let store = open_store(&folder)?;
+        let store = folder.store()?;
         for (path, mut checkpoint) in checkpoints {
             if !checkpoint.header().has_rows {
                 continue;
@@ -258,17 +257,12 @@ fn open_checkpoint(path: &Path, ring: &KeyRing) -> Outcome<(Checkpoint<Source>, 
     Ok((checkpoint, logs))
 }
 
-fn open_store(folder: &Folder) -> Outcome<Embedded> {
-    let store = Embedded::open(folder.path(), &EmbeddedOptions::default());
-    store.map_err(|error| Failure::vault(folder.path().display().to_string(), error.into()))
-}
-
 fn checkpoint(args: &MakeCheckpoint, quiet: bool) -> Outcome<Exit> {
     let folder = Folder::open(&args.vault)?;
     let ring = folder.ring()?;
     show_mark(&ring);
-    // Open from here on: nobody writes meanwhile.
-    let store = open_store(&folder)?;
+    // In the folder: nobody writes meanwhile.
+    let store = folder.store()?;
     let mut note = |line: Line| crate::show(&format!("{}: {}\n", line.severity(), line.text));
     let verified = verify_logs(&folder, &ring, &[], &mut note)?;
     if verified.faults > 0 {
@@ -394,8 +388,8 @@ fn renew(args: &VaultArgs) -> Outcome<Exit> {
     let folder = Folder::open(args)?;
     let ring = folder.ring()?;
     show_mark(&ring);
-    // Open meanwhile: nobody else begins one.
-    let store = open_store(&folder)?;
+    // In the folder: nobody else begins one meanwhile.
+    let store = folder.store()?;
     let log = renew_log(&folder.audit(), &ring)?;
     crate::say(&format!("a new log: {}", log.writer()));
     drop(store);

@@ -1,12 +1,15 @@
-//! A vault's folder: `vault.redb`, the sealed key ring in `ring.cvk`, the audit log in `audit`,
-//! `policy.toml` if somebody put one there, and once a terminal's journal was begun `journals`.
+//! A vault's folder: `vault.redb` or, if the data lies elsewhere, `database`; the sealed key ring in
+//! `ring.cvk`, the audit logs in `audit`, `policy.toml` if somebody put one there, and once a
+//! terminal's journal was begun `journals`.
 //!
 //! A change of the ring writes the new ring file first and tells the vault after it. The vault's
 //! guard remembers the newest generation it has seen and takes any newer one, so a cut between
 //! the two leaves a ring that the next opening accepts; the other order could leave a vault that
-//! waits for a generation which was never written. Whoever changes the ring has the vault open,
-//! which only one process can: two changes never start from one generation, and an old copy of
-//! the ring is refused before it is changed.
+//! waits for a generation which was never written. Whoever changes the ring has the folder to
+//! himself, by the store in it, which only one process has open, or by the lock beside `database`:
+//! two changes never start from one generation, and an old copy of the ring is refused before it is
+//! changed. Of two folders of one database the vault takes one's change; the other's ring is put
+//! back.
 #![forbid(unsafe_code)]
 
 use std::fs::{self, File};
@@ -14,15 +17,14 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 
-use cardvault::audit::{AuditLog, AuditOptions};
+use cardvault::audit::{AuditError, AuditLog, AuditOptions};
 use cardvault::keys::{AuditKey, KeyRing, RingMark};
 use cardvault::seal::{
     Argon2Cost, MAX_SEALED_RING, Protection, RingHeader, open_ring_with_kek,
     open_ring_with_passphrase, seal_ring_with_kek, seal_ring_with_passphrase,
 };
 use cardvault::vault::{
-    AccessEvent, AccessLog, AccessLogError, BlockingVault, Embedded, EmbeddedOptions, FILE_NAME,
-    FileLog, StoreError,
+    AccessEvent, AccessLog, AccessLogError, BlockingVault, FileLog, VaultError,
 };
 use cardvault::{SystemRandom, UnixSeconds};
 
@@ -31,6 +33,7 @@ use crate::failure::{Failure, Outcome};
 use crate::files::{Draft, Readers, owner_folder};
 use crate::policy::enforce;
 use crate::secrets::Protector;
+use crate::store::{FolderStore, Place};
 
 const RING_FILE: &str = "ring.cvk";
 /// Of a ring without an audit key.
@@ -38,17 +41,22 @@ const LOG_FILE: &str = "access.log";
 const AUDIT_FOLDER: &str = "audit";
 /// What this command's logs are called; a dash and the epoch follow.
 const WRITER: &str = "command";
+/// How many processes may write logs at once.
+const MAX_WRITERS: u32 = 100;
 
 /// The vault as this command uses it.
-pub(crate) type FolderVault = BlockingVault<Embedded>;
+pub(crate) type FolderVault = BlockingVault<FolderStore>;
 
 /// A folder whose key ring can be opened.
 pub(crate) struct Folder {
     path: PathBuf,
+    place: Place,
     protector: Protector,
     sealed: Vec<u8>,
     /// The audit log, while something of this folder has it open.
     log: Mutex<Weak<AuditLog>>,
+    /// While it is held no other command changes the folder's files.
+    _lock: Option<File>,
 }
 
 impl Folder {
@@ -57,15 +65,27 @@ impl Folder {
         Self::open_at(&args.folder, &args.unlock)
     }
 
+    /// As [`Self::open`], and keeps other commands from changing the folder's files meanwhile.
+    pub(crate) fn open_to_change(args: &VaultArgs) -> Outcome<Self> {
+        let lock = Place::of(&args.folder)?.lock(&args.folder)?;
+        let folder = Self::open(args)?;
+        Ok(Self {
+            _lock: lock,
+            ..folder
+        })
+    }
+
     pub(crate) fn open_at(path: &Path, unlock: &Unlock) -> Outcome<Self> {
         let file = path.join(RING_FILE);
         let sealed = read_ring(&file)?;
-        Self::with_ring(path, sealed, file.display().to_string(), unlock)
+        let place = Place::of(path)?;
+        Self::with_ring(path, place, sealed, file.display().to_string(), unlock)
     }
 
     /// A folder for a sealed ring that came from `what`.
     pub(crate) fn with_ring(
         path: &Path,
+        place: Place,
         sealed: Vec<u8>,
         what: String,
         unlock: &Unlock,
@@ -95,38 +115,41 @@ impl Folder {
         };
         Ok(Self {
             path: path.to_owned(),
+            place,
             protector,
             sealed,
             log: Mutex::default(),
+            _lock: None,
         })
     }
 
     /// A new folder with a vault of `ring`.
     pub(crate) fn create(
         path: &Path,
+        place: Place,
         ring: &KeyRing,
         protector: Protector,
         cost: Argon2Cost,
     ) -> Outcome<Self> {
-        for name in [RING_FILE, FILE_NAME] {
-            let file = path.join(name);
-            if fs::symlink_metadata(&file).is_ok() {
-                return Err(
-                    Failure::files(file.display().to_string(), "is there already")
-                        .hint("this folder has a vault or the rest of one: choose another"),
-                );
-            }
+        let file = path.join(RING_FILE);
+        if fs::symlink_metadata(&file).is_ok() {
+            return Err(
+                Failure::files(file.display().to_string(), "is there already")
+                    .hint("this folder has a vault or the rest of one: choose another"),
+            );
         }
+        place.check_free(path)?;
         owner_folder(path).map_err(Failure::at(path))?;
         let mut folder = Self {
             path: path.to_owned(),
+            place,
             protector,
             sealed: Vec::new(),
             log: Mutex::default(),
+            _lock: None,
         };
         folder.store_ring(ring, cost)?;
-        let store = Embedded::create(path, &EmbeddedOptions::default());
-        let store = store.map_err(|error| folder.failure(error.into()))?;
+        let store = folder.place.create(path)?;
         folder.vault_in(store, folder.ring()?)?;
         Ok(folder)
     }
@@ -144,14 +167,25 @@ impl Folder {
 
     /// Opens the vault with the ring, and remembers the ring's generation in it.
     pub(crate) fn vault(&self, ring: KeyRing) -> Outcome<FolderVault> {
-        let store = Embedded::open(&self.path, &EmbeddedOptions::default());
-        self.vault_in(store.map_err(|error| self.failure(error.into()))?, ring)
+        self.vault_in(self.store()?, ring)
+    }
+
+    /// The folder's store.
+    pub(crate) fn store(&self) -> Outcome<FolderStore> {
+        self.place.open(&self.path)
     }
 
     /// Replaces the ring file and then tells the open vault, in this order: see above.
     pub(crate) fn change_ring(&mut self, vault: &FolderVault, ring: KeyRing) -> Outcome<()> {
+        let before = self.sealed.clone();
         self.store_ring(&ring, Argon2Cost::DEFAULT)?;
-        vault.set_ring(ring).map_err(|error| self.failure(error))
+        let told = vault.set_ring(ring);
+        if let Err(VaultError::StaleRing { .. } | VaultError::ForkedRing { .. }) = told {
+            // Another folder's change was first: this one never was.
+            write_ring(&self.path.join(RING_FILE), &before)?;
+            self.sealed = before;
+        }
+        told.map_err(|error| self.failure(error))
     }
 
     /// The ring as it is stored.
@@ -161,7 +195,7 @@ impl Folder {
 
     /// The folder's store, to be filled from an archive: a new one, or the one that an interrupted
     /// run left. The ring file is written first.
-    pub(crate) fn store_to_fill(&self) -> Outcome<Embedded> {
+    pub(crate) fn store_to_fill(&self) -> Outcome<FolderStore> {
         let file = self.path.join(RING_FILE);
         match read_ring(&file) {
             Ok(known) if known == self.sealed => {}
@@ -172,23 +206,12 @@ impl Folder {
                 );
             }
             Err(_) => {
-                let store = self.path.join(FILE_NAME);
-                if fs::symlink_metadata(&store).is_ok() {
-                    return Err(
-                        Failure::files(store.display().to_string(), "is there already")
-                            .hint("choose a new folder"),
-                    );
-                }
+                self.place.check_free(&self.path)?;
                 owner_folder(&self.path).map_err(Failure::at(&self.path))?;
                 write_ring(&file, &self.sealed)?;
             }
         }
-        let options = EmbeddedOptions::default();
-        match Embedded::create(&self.path, &options) {
-            Err(StoreError::AlreadyExists) => Embedded::open(&self.path, &options),
-            made => made,
-        }
-        .map_err(|error| self.failure(error.into()))
+        self.place.open_or_create(&self.path)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -219,7 +242,7 @@ impl Folder {
     }
 
     /// The vault in `store`, which is this folder's, under the folder's policy.
-    pub(crate) fn vault_in(&self, store: Embedded, ring: KeyRing) -> Outcome<FolderVault> {
+    pub(crate) fn vault_in(&self, store: FolderStore, ring: KeyRing) -> Outcome<FolderVault> {
         let log = self.log(&ring)?;
         let vault = BlockingVault::open(store, ring, log);
         let vault = vault.map_err(|error| self.failure(error))?;
@@ -244,7 +267,7 @@ impl Folder {
         Ok(())
     }
 
-    fn failure(&self, error: cardvault::vault::VaultError) -> Failure {
+    fn failure(&self, error: VaultError) -> Failure {
         Failure::vault(self.path.display().to_string(), error)
     }
 }
@@ -265,52 +288,97 @@ impl AccessLog for FolderLog {
     }
 }
 
-/// The newest log of this command, or a new one; none if the ring has no key to begin one.
+/// A log of this command that no other process has open, the newest of its name, or a new one; none
+/// if the ring has no key to begin one.
 fn open_log(folder: &Path, ring: &KeyRing) -> Outcome<Option<AuditLog>> {
+    for writer in 1..MAX_WRITERS {
+        match open_log_of(folder, ring, &writer_name(writer))? {
+            Opened::Busy => {}
+            Opened::Log(log) => return Ok(Some(log)),
+            Opened::NoKey => return Ok(None),
+        }
+    }
+    Err(Failure::keys(
+        folder.display().to_string(),
+        "too many processes have the vault open",
+    ))
+}
+
+enum Opened {
+    Log(AuditLog),
+    /// Another process writes it.
+    Busy,
+    NoKey,
+}
+
+fn open_log_of(folder: &Path, ring: &KeyRing, writer: &str) -> Outcome<Opened> {
     let options = AuditOptions::default();
     let active = ring.audit_key(UnixSeconds::now()).ok();
-    let newest = newest_epoch(folder)?;
+    let newest = newest_epoch(folder, writer)?;
     if let Some(epoch) = newest {
-        let path = log_path(folder, epoch);
-        let log = AuditLog::open(&path, &options)
-            .map_err(|error| Failure::audit(path.display().to_string(), error))?;
+        let path = log_path(folder, writer, epoch);
+        let log = match AuditLog::open(&path, &options) {
+            Err(AuditError::AlreadyOpen) => return Ok(Opened::Busy),
+            opened => opened.map_err(|error| Failure::audit(path.display().to_string(), error))?,
+        };
         let version = log.writer().base_version();
         let replaced = active
             .as_ref()
             .is_some_and(|key| key.name().version > version);
         if !replaced {
-            return Ok(Some(log));
+            return Ok(Opened::Log(log));
         }
     }
     let Some(key) = active else {
-        return Ok(None);
+        return Ok(Opened::NoKey);
     };
     let epoch = newest.map_or(1, |epoch| epoch.saturating_add(1));
-    begin_log(folder, &key, epoch).map(Some)
+    match begin_log(folder, &key, writer, epoch) {
+        Err(AuditError::AlreadyOpen | AuditError::Exists) => Ok(Opened::Busy),
+        begun => begun
+            .map(Opened::Log)
+            .map_err(|error| Failure::audit(folder.display().to_string(), error)),
+    }
 }
 
-/// Begins a log of this command in a new epoch.
-fn begin_log(folder: &Path, key: &AuditKey, epoch: u32) -> Outcome<AuditLog> {
-    let path = log_path(folder, epoch);
-    owner_folder(folder).map_err(Failure::at(folder))?;
-    let failed = |error| Failure::audit(path.display().to_string(), error);
-    let key = key.writer_key(WRITER, epoch).map_err(failed)?;
-    AuditLog::create(&path, key, &AuditOptions::default()).map_err(failed)
+/// Begins a log of a new epoch.
+fn begin_log(
+    folder: &Path,
+    key: &AuditKey,
+    writer: &str,
+    epoch: u32,
+) -> Result<AuditLog, AuditError> {
+    let key = key.writer_key(writer, epoch)?;
+    AuditLog::create(
+        &log_path(folder, writer, epoch),
+        key,
+        &AuditOptions::default(),
+    )
 }
 
-/// Leaves this command's log as it is and begins one of a new epoch.
+/// Leaves this command's first log as it is and begins one of a new epoch.
 pub(crate) fn renew_log(folder: &Path, ring: &KeyRing) -> Outcome<AuditLog> {
     let key = ring.audit_key(UnixSeconds::now())?;
-    let epoch = newest_epoch(folder)?.map_or(1, |epoch| epoch.saturating_add(1));
-    begin_log(folder, &key, epoch)
+    let epoch = newest_epoch(folder, WRITER)?.map_or(1, |epoch| epoch.saturating_add(1));
+    begin_log(folder, &key, WRITER, epoch)
+        .map_err(|error| Failure::audit(folder.display().to_string(), error))
 }
 
-fn log_path(folder: &Path, epoch: u32) -> PathBuf {
-    folder.join(format!("{WRITER}-{epoch}"))
+/// What the logs of this process are called: where several share a vault, each has its own.
+fn writer_name(number: u32) -> String {
+    if number == 1 {
+        WRITER.to_owned()
+    } else {
+        format!("{WRITER}.{number}")
+    }
 }
 
-/// The newest epoch of this command's logs that was begun.
-fn newest_epoch(folder: &Path) -> Outcome<Option<u32>> {
+fn log_path(folder: &Path, writer: &str, epoch: u32) -> PathBuf {
+    folder.join(format!("{writer}-{epoch}"))
+}
+
+/// The newest epoch of a writer's logs that was begun.
+fn newest_epoch(folder: &Path, writer: &str) -> Outcome<Option<u32>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -321,8 +389,8 @@ fn newest_epoch(folder: &Path) -> Outcome<Option<u32>> {
         let path = entry.map_err(Failure::at(folder))?.path();
         let name = path.file_name().and_then(|name| name.to_str());
         let epoch = name
-            .and_then(|name| name.strip_prefix(WRITER)?.strip_prefix('-')?.parse().ok())
-            .filter(|epoch| log_path(folder, *epoch) == path);
+            .and_then(|name| name.strip_prefix(writer)?.strip_prefix('-')?.parse().ok())
+            .filter(|epoch| log_path(folder, writer, *epoch) == path);
         // A cut may have left a folder with nothing in it.
         if epoch > newest && fs::read_dir(&path).is_ok_and(|mut files| files.next().is_some()) {
             newest = epoch;

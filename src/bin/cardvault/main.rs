@@ -18,6 +18,7 @@ mod inspect;
 mod journal;
 mod keys;
 mod ledger;
+mod listing;
 mod policy;
 mod progress;
 mod purge;
@@ -25,6 +26,8 @@ mod refund;
 mod rows;
 mod secrets;
 mod stats;
+mod store;
+mod table;
 mod who;
 
 use std::io::{self, Write};
