@@ -18,12 +18,14 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
-use cardvault::keys::Domain;
+use cardvault::audit::{AuditLog, AuditOptions};
+use cardvault::keys::{Cryptoperiod, Domain, KeyRing, KeyUse, RingMark};
 use cardvault::token::Token;
 use cardvault::vault::{
-    Access, AccessPolicy, Budget, Embedded, EmbeddedOptions, FileLog, Grant, Operation, ROW_LEN,
-    Tokenize, Vault,
+    Access, AccessPolicy, Budget, Embedded, EmbeddedOptions, Grant, Operation, ROW_LEN, Tokenize,
+    Vault,
 };
+use cardvault::{SystemRandom, UnixSeconds};
 use pollster::block_on;
 use redb::{Database, ReadableDatabase, TableDefinition};
 
@@ -43,8 +45,9 @@ fn main() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let store = Embedded::create(&path("vault"), &EmbeddedOptions::default()).unwrap();
-    let log = path("access.log");
-    let vault = new_vault_with(store, FileLog::open(&log).unwrap());
+    let vault = new_vault_with(store, audit_log(&path("audit")));
+    // A short bench: it fills one file.
+    let log = path("audit/00000000.cva");
     let domain: Domain = DOMAIN.parse().unwrap();
     let access = Access::new("desk-3", "chargeback 000123", "10.0.0.7").unwrap();
     let tokens = fill_vault(&vault, &domain, rows);
@@ -97,6 +100,17 @@ fn main() {
         "ratio {:.2} (at least 0.7)",
         median(&ours) / median(&engines)
     );
+}
+
+/// The log of a writer, of a ring that the auditor has.
+fn audit_log(folder: &Path) -> AuditLog {
+    let now = UnixSeconds::now();
+    let mut ring = KeyRing::new(RingMark::Development, &mut SystemRandom).unwrap();
+    let period = Cryptoperiod::default_of(KeyUse::Audit);
+    let name = ring.add(KeyUse::Audit, period, now, &mut SystemRandom);
+    ring.activate(name.unwrap(), now).unwrap();
+    let key = ring.audit_key(now).unwrap().writer_key("bench", 1).unwrap();
+    AuditLog::create(folder, key, &AuditOptions::default()).unwrap()
 }
 
 /// Grants and budgets that all of this passes.

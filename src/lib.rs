@@ -78,6 +78,8 @@ extern crate alloc;
 
 #[cfg(feature = "vault")]
 pub mod archive;
+#[cfg(feature = "vault")]
+pub mod audit;
 #[cfg(feature = "capi")]
 pub mod capi;
 pub mod card;
@@ -90,6 +92,7 @@ pub mod keys;
 pub mod ledger;
 pub mod manual;
 pub mod payment;
+mod ratchet;
 pub mod refund;
 pub mod seal;
 mod secret;

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module of the crate's root and its level. The root file itself only declares.
-const LEVELS: [(&str, u8); 20] = [
+const LEVELS: [(&str, u8); 22] = [
     ("secret", 0),
     ("codec", 0),
     ("time", 0),
@@ -18,6 +18,7 @@ const LEVELS: [(&str, u8); 20] = [
     ("seal", 2),
     ("ff1", 2),
     ("fingerprint", 2),
+    ("ratchet", 2),
     ("token", 3),
     ("journal", 3),
     ("refund", 3),
@@ -25,18 +26,20 @@ const LEVELS: [(&str, u8); 20] = [
     ("vault", 4),
     ("ledger", 4),
     ("archive", 4),
+    ("audit", 4),
     ("capi", 5),
     ("bin", 5),
     ("manual", 5),
 ];
 
 /// The edges between modules of one level.
-const SIBLINGS: [(&str, &str); 7] = [
+const SIBLINGS: [(&str, &str); 8] = [
     ("seal", "keys"),
     ("fingerprint", "keys"),
     ("journal", "seal"),
     ("ledger", "vault"),
     ("archive", "vault"),
+    ("audit", "vault"),
     ("codec", "error"),
     ("secret", "error"),
 ];
@@ -58,7 +61,7 @@ const PACKAGES: [(&str, &[&str]); 11] = [
     ("xaes_256_gcm", &["seal", "journal"]),
     ("aes", &["ff1", "keys"]),
     ("cipher", &["ff1"]),
-    ("hkdf", &["keys", "journal"]),
+    ("hkdf", &["keys", "ratchet"]),
     ("argon2", &["seal"]),
     ("redb", &["vault"]),
     ("getrandom", &["secret", "vault", "lib"]),

@@ -53,9 +53,10 @@ fn kek() -> Kek {
 fn ring(mark: RingMark) -> KeyRing {
     let mut rng = rng(7);
     let mut ring = KeyRing::new(mark, &mut rng).unwrap();
-    // A ring with a key for archives has another version of the encoding.
+    // A ring with a key for archives or for audit logs has another version of the encoding.
+    let later = [KeyUse::Archive, KeyUse::Audit];
     let uses = KeyUse::ALL.into_iter();
-    for usage in uses.filter(|usage| *usage != KeyUse::Archive) {
+    for usage in uses.filter(|usage| !later.contains(usage)) {
         for _ in 0..2 {
             let period = Cryptoperiod::default_of(usage);
             ring.add(usage, period, NOW, &mut rng).unwrap();

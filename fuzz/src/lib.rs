@@ -8,6 +8,10 @@ mod ledger_support;
 mod refund_model;
 
 use cardvault::archive::{ArchiveHeader, restore_blocking, verify};
+use cardvault::audit::{
+    AuditError, AuditLog, AuditOptions, Checkpoint, verify as verify_audit,
+    write_checkpoint_blocking,
+};
 use cardvault::card::{Brand, CardData, CardRecord, Pan, TruncatedPan, luhn};
 use cardvault::ff1::{FF1_MAX_DIGITS, FF1_MAX_TWEAK, FF1_MIN_DIGITS, Ff1};
 use cardvault::journal::{
@@ -29,8 +33,8 @@ use cardvault::seal::{
 };
 use cardvault::token::{KeepFirst, KeepLast, Token, TokenKind, Vaultless, VaultlessFormat};
 use cardvault::vault::{
-    Access, BlockingVault, Guard, IndexKey, Item, LineLog, Memory, Row, RowKey, Store, Tokenize,
-    VaultError, Write,
+    Access, AccessEvent, AccessLog, BlockingVault, Guard, IndexKey, Item, LineLog, Memory, Operation,
+    Row, RowKey, Store, Tokenize, VaultError, Write,
 };
 use cardvault::{Secret, UnixSeconds};
 use fpe::ff1::{FF1, FlexibleNumeralString};
@@ -384,6 +388,67 @@ pub fn archive(data: &[u8]) {
     assert!(restore(&good).0.is_err());
 }
 
+/// Audit logs and checkpoints: any bytes, and good ones with the input laid over them. No change of
+/// a log goes without a fault, and no changed checkpoint is read to its end.
+pub fn audit(data: &[u8]) {
+    let ring = ring_of(&mut ChaCha20Rng::from_seed([7; 32]));
+    let folder = std::env::temp_dir().join(format!(
+        "cardvault-fuzz-{}-{:?}",
+        std::process::id(),
+        std::thread::current().id()
+    ));
+    let _ = std::fs::remove_dir_all(&folder);
+    let key = ring.audit_key(NOW).expect("an audit key");
+    let key = key.writer_key("fuzz", 1).expect("a name");
+    let options = AuditOptions {
+        clock: || NOW,
+        ..AuditOptions::default()
+    };
+    let log = AuditLog::create(&folder, key, &options).expect("a new log");
+    let access = Access::new("fuzz", "audit", "fuzz").expect("an access");
+    let event = AccessEvent {
+        time: NOW,
+        access: &access,
+        operation: Operation::Find,
+        domain: None,
+        token: None,
+        key: None,
+        granted: true,
+        refusal: None,
+    };
+    log.record(&[event.clone(), event]).expect("recorded");
+    drop(log);
+    let file = folder.join("00000000.cva");
+    let good = std::fs::read(&file).expect("the log");
+    let read = |bytes: &[u8]| {
+        std::fs::write(&file, bytes).expect("written");
+        verify_audit(&folder, &ring, &[], &mut |_| {}).expect("read")
+    };
+    let whole = read(&good);
+    assert_eq!((whole.events, whole.faults), (2, 0));
+    read(data);
+    let mut changed = good.clone();
+    overlay(&mut changed, data);
+    assert_eq!(read(&changed).faults == 0, changed == good);
+    std::fs::remove_dir_all(&folder).expect("removed");
+
+    let items = |bytes: &[u8]| -> Result<u64, AuditError> {
+        let mut checkpoint = Checkpoint::open(bytes, &ring)?;
+        let mut items = 0;
+        while checkpoint.next()?.is_some() {
+            items += 1;
+        }
+        Ok(items)
+    };
+    assert!(items(data).is_err());
+    let made = write_checkpoint_blocking::<Memory, _>(Vec::new(), &ring, NOW, whole.positions, None);
+    let (good, _) = made.expect("a checkpoint");
+    assert_eq!(items(&good), Ok(1));
+    let mut changed = good.clone();
+    overlay(&mut changed, data);
+    assert_eq!(items(&changed).is_ok(), changed == good);
+}
+
 fn item(bytes: &[u8]) -> Option<Item> {
     let (kind, rest) = bytes.split_first()?;
     let (one, other) = rest.split_at_checked(usize::from(*kind) / 3 % 8)?;
@@ -649,7 +714,7 @@ pub fn journal_reading(data: &[u8]) {
 mod tests {
     use super::*;
 
-    const ALL: [(&str, fn(&[u8])); 18] = [
+    const ALL: [(&str, fn(&[u8])); 19] = [
         ("pan", pan),
         ("track", track),
         ("emv", emv),
@@ -662,6 +727,7 @@ mod tests {
         ("token", token),
         ("vault", vault),
         ("archive", archive),
+        ("audit", audit),
         ("refund", refund),
         ("ledger", ledger),
         ("payment", payment),

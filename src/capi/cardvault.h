@@ -141,6 +141,9 @@
 // Seals archives of a vault and its ledger.
 #define CARDVAULT_USE_ARCHIVE 7
 
+// Gives writers of audit logs their chain keys.
+#define CARDVAULT_USE_AUDIT 8
+
 // A ring for test cards.
 #define CARDVAULT_DEVELOPMENT 0
 

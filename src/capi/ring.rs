@@ -37,6 +37,8 @@ pub const CARDVAULT_USE_JOURNAL: u32 = 5;
 pub const CARDVAULT_USE_LEDGER: u32 = 6;
 /// Seals archives of a vault and its ledger.
 pub const CARDVAULT_USE_ARCHIVE: u32 = 7;
+/// Gives writers of audit logs their chain keys.
+pub const CARDVAULT_USE_AUDIT: u32 = 8;
 /// A ring for test cards.
 pub const CARDVAULT_DEVELOPMENT: u32 = 0;
 /// A ring for real cards.

@@ -1,13 +1,9 @@
-//! The journal's keys: a chain of one-way steps, one step a frame, and the aggregate beside it.
+//! The journal's keys: from the base key to a terminal's chain key, from which [`crate::ratchet`]
+//! goes on.
 //!
 //! ```text
 //! chain key = Expand(base key, CHAIN | epoch 4 | terminal id)
 //! id        = Expand(chain key, ID), 8 bytes
-//! E[0]      = Expand(chain key, FIRST)          A[0] = Expand(chain key, START)
-//! k[i]      = Expand(E[i], ENTRY)
-//! A[i+1]    = Expand(E[i], AGGREGATE | A[i] | tag[i])
-//! E[i+1]    = Expand(E[i], NEXT)
-//! receipt   = Expand(E[n], RECEIPT | n 8 | A[n]), 16 bytes
 //! ```
 //!
 //! Expand is HKDF-Expand with SHA-256 (RFC 5869) and its first argument as the PRK.
@@ -15,24 +11,27 @@
 
 use core::fmt;
 
-use hkdf::Hkdf;
-use sha2::Sha256;
-use subtle::{Choice, ConstantTimeEq};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::error::SetUpError;
 use crate::keys::label;
 use crate::keys::{JournalKey, JournalReadingKey};
+use crate::ratchet::{self, Labels};
 use crate::secret::Secret;
+
+pub(super) use crate::ratchet::Aggregate;
+
+/// The journal's ratchet.
+pub(super) type Chain = ratchet::Chain<JournalLabels>;
 
 /// Length of a [`JournalId`], in bytes.
 pub const JOURNAL_ID_LEN: usize = 8;
 /// The longest terminal id, in bytes. The shortest is 1.
 pub const TERMINAL_MAX_LEN: usize = 16;
 /// Length of a [`Receipt`], in bytes.
-pub const RECEIPT_LEN: usize = 16;
+pub const RECEIPT_LEN: usize = ratchet::PROOF_LEN;
 /// Length of an aggregate, in bytes.
-pub const AGGREGATE_LEN: usize = 32;
+pub const AGGREGATE_LEN: usize = ratchet::AGGREGATE_LEN;
 
 /// Names one journal: a terminal in one epoch under one base key. Derived, not secret.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -167,7 +166,7 @@ impl ChainKey {
     #[must_use]
     pub fn journal_id(&self) -> JournalId {
         let mut id = [0; JOURNAL_ID_LEN];
-        expand(&prk(&self.secret), &[label::JOURNAL_ID], &mut id);
+        ratchet::derive(&self.secret, &[label::JOURNAL_ID], &mut id);
         JournalId(id)
     }
 
@@ -182,38 +181,19 @@ impl ChainKey {
         let mut secret = Secret::zeroed();
         let epoch = identity.epoch.to_be_bytes();
         let info = [label::JOURNAL_CHAIN, &epoch, identity.terminal()];
-        expand(&prk(base), &info, secret.expose_mut());
+        ratchet::derive(base, &info, secret.expose_mut());
         Ok(Self { secret, identity })
     }
 
     /// E\[0\] and A\[0\].
     pub(super) fn begin(&self) -> (Chain, Aggregate) {
-        let prk = prk(&self.secret);
-        let mut chain = Chain(Secret::zeroed());
-        let mut start = Aggregate(Secret::zeroed());
-        expand(&prk, &[label::JOURNAL_FIRST], chain.0.expose_mut());
-        expand(&prk, &[label::JOURNAL_START], start.0.expose_mut());
-        (chain, start)
+        ratchet::begin(&self.secret)
     }
 }
 
 impl fmt::Debug for ChainKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ChainKey({:?})", self.identity)
-    }
-}
-
-/// E\[n\]: what the next frame's key and everything after it comes from.
-#[derive(Zeroize, ZeroizeOnDrop)]
-pub(super) struct Chain(pub(super) Secret<32>);
-
-/// A\[n\]: worth every frame before n.
-#[derive(Zeroize, ZeroizeOnDrop)]
-pub(super) struct Aggregate(pub(super) Secret<AGGREGATE_LEN>);
-
-impl ConstantTimeEq for Aggregate {
-    fn ct_eq(&self, other: &Self) -> Choice {
-        self.0.ct_eq(&other.0)
     }
 }
 
@@ -227,81 +207,29 @@ pub struct Receipt {
     pub proof: [u8; RECEIPT_LEN],
 }
 
-impl Chain {
-    /// The keys of frame n, prepared once.
-    pub(super) fn prepare(&self) -> Step {
-        Step(prk(&self.0))
-    }
-
-    /// E\[n + 1\].
-    pub(super) fn advance(&mut self) {
-        self.prepare().next(self);
-    }
-
-    pub(super) fn receipt(&self, count: u64, aggregate: &Aggregate) -> Receipt {
-        let mut proof = [0; RECEIPT_LEN];
-        let number = count.to_be_bytes();
-        let info = [
-            label::JOURNAL_RECEIPT,
-            &number,
-            aggregate.0.expose().as_slice(),
-        ];
-        expand(&prk(&self.0), &info, &mut proof);
-        Receipt { count, proof }
-    }
+/// The receipt for every frame below `count`.
+pub(super) fn receipt(chain: &Chain, count: u64, aggregate: &Aggregate) -> Receipt {
+    let proof = chain.proof(count, aggregate);
+    Receipt { count, proof }
 }
 
-/// E\[n\] as a prepared PRK. Wiped on drop by the hash's and the MAC's `zeroize`.
-pub(super) struct Step(Hkdf<Sha256>);
+/// Under which labels a journal's ratchet steps.
+pub(super) struct JournalLabels;
 
-impl Step {
-    /// k\[n\].
-    #[inline]
-    pub(super) fn entry_key(&self) -> Secret<32> {
-        let mut key = Secret::zeroed();
-        expand(&self.0, &[label::JOURNAL_ENTRY], key.expose_mut());
-        key
-    }
-
-    /// A\[n\] becomes A\[n + 1\].
-    #[inline]
-    pub(super) fn aggregate(&self, aggregate: &mut Aggregate, tag: &[u8; 16]) {
-        let mut next = Secret::zeroed();
-        let info = [
-            label::JOURNAL_AGGREGATE,
-            aggregate.0.expose().as_slice(),
-            tag,
-        ];
-        expand(&self.0, &info, next.expose_mut());
-        *aggregate.0.expose_mut() = *next.expose();
-    }
-
-    /// Writes E\[n + 1\] over E\[n\].
-    #[inline]
-    pub(super) fn next(&self, chain: &mut Chain) {
-        expand(&self.0, &[label::JOURNAL_NEXT], chain.0.expose_mut());
-    }
-}
-
-/// Not inlined: in the one copy the compiler sees that the other arm is never taken.
-#[inline(never)]
-fn prk(key: &Secret<32>) -> Hkdf<Sha256> {
-    // A PRK of 32 bytes is long enough for SHA-256.
-    Hkdf::from_prk(key.expose()).unwrap_or_else(|_| Hkdf::new(None, key.expose()))
-}
-
-/// At most 32 bytes, which one block gives.
-#[inline]
-fn expand(prk: &Hkdf<Sha256>, info: &[&[u8]], out: &mut [u8]) {
-    if prk.expand_multi_info(info, out).is_err() {
-        out.zeroize();
-    }
+impl Labels for JournalLabels {
+    const FIRST: &'static [u8] = label::JOURNAL_FIRST;
+    const START: &'static [u8] = label::JOURNAL_START;
+    const ENTRY: &'static [u8] = label::JOURNAL_ENTRY;
+    const NEXT: &'static [u8] = label::JOURNAL_NEXT;
+    const AGGREGATE: &'static [u8] = label::JOURNAL_AGGREGATE;
+    const RECEIPT: &'static [u8] = label::JOURNAL_RECEIPT;
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use hmac::{Hmac, KeyInit, Mac};
+    use sha2::Sha256;
 
     /// HKDF-Expand of one block, written out.
     fn model(key: &[u8], info: &[&[u8]]) -> [u8; 32] {
@@ -339,9 +267,9 @@ mod tests {
             assert_eq!(aggregate.0.expose(), &a);
             step.next(&mut chain_state);
             e = model(&e, &[&text("next")]);
-            assert_eq!(chain_state.0.expose(), &e);
+            assert_eq!(chain_state.key().expose(), &e);
         }
-        let receipt = chain_state.receipt(2, &aggregate);
+        let receipt = receipt(&chain_state, 2, &aggregate);
         let proof = model(&e, &[&text("receipt"), &[0, 0, 0, 0, 0, 0, 0, 2], &a]);
         assert_eq!((receipt.count, &receipt.proof[..]), (2, &proof[..16]));
     }

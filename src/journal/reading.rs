@@ -8,7 +8,9 @@ use subtle::ConstantTimeEq;
 use super::aead;
 use super::error::SetUpError;
 use super::frame::{Body, Envelope, FRAME_MAX_LEN, Frame, HEADER_MAX_LEN, Item, Kind};
-use super::ratchet::{AGGREGATE_LEN, Aggregate, Chain, ChainKey, Identity, JournalId, Receipt};
+use super::ratchet::{
+    AGGREGATE_LEN, Aggregate, Chain, ChainKey, Identity, JournalId, Receipt, receipt,
+};
 use crate::card::{CARD_RECORD_LEN, CardRecord};
 use crate::keys::JournalReadingKey;
 use crate::secret::Secret;
@@ -354,7 +356,7 @@ impl<S: Source> Reading<S> {
         }
 
         let (root, start) = chain_key.begin();
-        let mut chain = copy(&root);
+        let mut chain = root.copy();
         // A later beginning is a gap, and is reported as one.
         let expected = first.min(since.count);
         for _ in 0..expected {
@@ -612,7 +614,7 @@ impl<S: Source> Reading<S> {
                 count,
                 aggregate: *claimed.0.expose(),
             },
-            receipt: self.chain.receipt(count, &claimed),
+            receipt: receipt(&self.chain, count, &claimed),
         });
         self.input.fill()?;
         if self.input.window().is_empty() {
@@ -699,7 +701,7 @@ impl<S> fmt::Debug for Reading<S> {
 fn reach((chain, at): (&Chain, u64), frame: &Envelope<'_>, steps_left: &mut u64) -> Option<Chain> {
     let steps = frame.sequence.checked_sub(at)?;
     *steps_left = steps_left.checked_sub(steps)?;
-    let mut chain = copy(chain);
+    let mut chain = chain.copy();
     for _ in 0..steps {
         chain.advance();
     }
@@ -746,10 +748,6 @@ fn number(item: &Item<'_>) -> Option<u64> {
         return Some(first);
     }
     Envelope::of(item).map(|frame| frame.sequence)
-}
-
-fn copy(chain: &Chain) -> Chain {
-    Chain(Secret::new(*chain.0.expose()))
 }
 
 /// A window over the source.

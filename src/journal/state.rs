@@ -144,7 +144,7 @@ impl State {
         writer.put(pending.map_or(&[0; NONCE_LEN], |pending| &pending.nonce))?;
         writer.u64(self.batch.unwrap_or(0))?;
         writer.u64(self.count)?;
-        writer.put(self.chain.0.expose())?;
+        writer.put(self.chain.key().expose())?;
         writer.put(self.aggregate.0.expose())?;
         let end = self.end.unwrap_or(End { page: 0, offset: 0 });
         writer.u64(end.page)?;
@@ -191,9 +191,10 @@ impl State {
         if first > if is_batch { count } else { 0 } {
             return Err(invalid(BATCH_AT));
         }
-        let mut chain = Chain(Secret::zeroed());
+        let mut key = Secret::zeroed();
         let mut aggregate = Aggregate(Secret::zeroed());
-        chain.0.expose_mut().copy_from_slice(reader.take(32)?);
+        key.expose_mut().copy_from_slice(reader.take(32)?);
+        let chain = Chain::new(key);
         let worth = reader.take(AGGREGATE_LEN)?;
         aggregate.0.expose_mut().copy_from_slice(worth);
         let end = End {

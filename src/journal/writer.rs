@@ -17,7 +17,7 @@ use super::frame::{
     write_header, write_trailer,
 };
 use super::pages::{Found, Log, Sought};
-use super::ratchet::{ChainKey, Identity, JournalId, Receipt};
+use super::ratchet::{ChainKey, Identity, JournalId, Receipt, receipt};
 use super::state::{End, Pending, STATE_LEN, State, StateStore};
 use crate::card::{CardRecord, TruncatedPan};
 use crate::secret::{RandomError, Secret};
@@ -811,7 +811,7 @@ impl<F: PagedFlash, S: StateStore> Upload<'_, F, S> {
         let state = &self.journal.state;
         let trailer = write_trailer(state.journal, state.count, state.aggregate.0.expose())
             .map_err(|_| JournalError::State)?;
-        self.journal.expected = Some(state.chain.receipt(state.count, &state.aggregate));
+        self.journal.expected = Some(receipt(&state.chain, state.count, &state.aggregate));
         self.stage = Stage::Done;
         Ok(copy(&trailer, out))
     }

@@ -172,6 +172,17 @@ derived_key! {
 }
 
 derived_key! {
+    /// The base key of the active version for audit logs: gives writers their chain keys.
+    AuditKey
+}
+
+derived_key! {
+    /// The base key of a version for audit logs that may be retired: verifies logs and
+    /// checkpoints.
+    AuditVerifyingKey
+}
+
+derived_key! {
     /// The key that opens one archive, of a version that may be retired. Its domain is the
     /// archive's id.
     ArchiveReadingKey
@@ -261,6 +272,7 @@ pub(super) fn derive(
         KeyUse::Journal => label::JOURNAL,
         KeyUse::Ledger => label::LEDGER,
         KeyUse::Archive => label::ARCHIVE,
+        KeyUse::Audit => label::AUDIT,
     };
     let secret = expand_root(root, label, mark, name, domain.as_bytes())?;
     let id = id_of(&secret)?;

@@ -4,18 +4,19 @@
 //!
 //! ```text
 //!  offset  size
-//!       0     1  format version: 1 without a use 7, 2 with one
+//!       0     1  format version: 1 without the uses 7 and 8, 2 with a 7 and no 8, 3 with an 8
 //!       1     1  mark: 1 production, 2 development
 //!       2    16  ring id
 //!      18     8  generation, from 1
 //!      26     u  newest version of each use, 4 bytes each: card, index, vaultless, irreversible,
-//!                journal, ledger; in version 2 also archive, not 0
+//!                journal, ledger; in versions 2 and 3 also archive, in version 3 also audit;
+//!                the last of version 2 and of version 3 is not 0
 //!    26+u     1  count n of entries, 0 to 64
 //!    27+u   90n  entries, by use and version, none twice
 //!
 //!  entry
 //!       0     1  use: 1 card, 2 index, 3 vaultless, 4 irreversible, 5 journal, 6 ledger,
-//!                7 archive
+//!                7 archive, 8 audit
 //!       1     4  version, from 1 to the newest of the use
 //!       5     1  state: 1 pre-activation, 2 active, 3 suspended, 4 deactivated, 5 compromised,
 //!                6 destroyed
@@ -31,8 +32,8 @@
 //! ```
 //!
 //! A reader refuses everything else: values outside these ranges, flags that do not fit the state,
-//! two active versions of a use, a check value that is not the root's. A ring that never had a key
-//! for archives is written in version 1, so that each ring has one encoding.
+//! two active versions of a use, a check value that is not the root's. A ring is written in the lowest
+//! version that has its uses, so that each ring has one encoding.
 #![forbid(unsafe_code)]
 
 use subtle::ConstantTimeEq;
@@ -51,10 +52,8 @@ use crate::time::UnixSeconds;
 /// The most bytes that a ring has, in bytes.
 pub(crate) const MAX_ENCODED_RING: usize = HEAD_LEN + MAX_KEYS * ENTRY_LEN;
 
-const FORMAT: u8 = 1;
-/// With [`KeyUse::Archive`].
-const FORMAT_2: u8 = 2;
-/// The uses of [`FORMAT`]: the first ones of the ring.
+/// Each format version and how many uses it has: the first ones of the ring.
+const FORMATS: [(u8, usize); 3] = [(1, USES_1), (2, 7), (3, KeyUse::ALL.len())];
 const USES_1: usize = 6;
 const HEAD_LEN: usize = 1 + 1 + RING_ID_LEN + 8 + 4 * KeyUse::ALL.len() + 1;
 const ENTRY_LEN: usize = 90;
@@ -104,23 +103,20 @@ pub(crate) fn decode_into(bytes: &[u8], ring: &mut KeyRing) -> Result<(), CodecE
 
 /// The format version of a ring, and how many uses it writes.
 fn format_of(ring: &KeyRing) -> (u8, usize) {
-    let later = ring.newest.iter().skip(USES_1).any(|newest| *newest > 0);
-    if later {
-        (FORMAT_2, ring.newest.len())
-    } else {
-        (FORMAT, USES_1)
-    }
+    let last = ring.newest.iter().rposition(|newest| *newest > 0);
+    let uses = last.map_or(0, |last| last + 1);
+    let [.., newest] = FORMATS;
+    let fits = |(_, of): &(u8, usize)| *of >= uses;
+    FORMATS.into_iter().find(fits).unwrap_or(newest)
 }
 
 /// Reads a ring into one that is blank, key by key.
 fn read(bytes: &[u8], ring: &mut KeyRing) -> Result<(), CodecError> {
     let mut reader = Reader::new(bytes);
     let at = reader.at();
-    let uses = match reader.u8()? {
-        FORMAT => USES_1,
-        FORMAT_2 => KeyUse::ALL.len(),
-        _ => return Err(CodecError::Invalid { at }),
-    };
+    let format = reader.u8()?;
+    let known = FORMATS.into_iter().find(|(known, _)| *known == format);
+    let (_, uses) = known.ok_or(CodecError::Invalid { at })?;
     let at = reader.at();
     ring.mark = RingMark::from_number(reader.u8()?).ok_or(CodecError::Invalid { at })?;
     ring.id = RingId::from_bytes(reader.array()?);
@@ -134,7 +130,7 @@ fn read(bytes: &[u8], ring: &mut KeyRing) -> Result<(), CodecError> {
         at = reader.at();
         *newest = reader.u32()?;
     }
-    if uses > USES_1 && ring.newest.last() == Some(&0) {
+    if uses > USES_1 && ring.newest.get(uses - 1) == Some(&0) {
         return Err(CodecError::Invalid { at });
     }
     let at = reader.at();
@@ -330,10 +326,14 @@ mod tests {
 
     /// [`ring`] with a key for archives.
     fn ring_2() -> KeyRing {
-        let mut ring = ring();
-        let mut rng = ChaCha20Rng::from_seed([10; 32]);
-        let period = Cryptoperiod::default_of(KeyUse::Archive);
-        let name = ring.add(KeyUse::Archive, period, NOW, &mut rng).unwrap();
+        with(ring(), KeyUse::Archive)
+    }
+
+    /// The ring with an active key of another use.
+    fn with(mut ring: KeyRing, usage: KeyUse) -> KeyRing {
+        let mut rng = ChaCha20Rng::from_seed([3 + usage.number(); 32]);
+        let period = Cryptoperiod::default_of(usage);
+        let name = ring.add(usage, period, NOW, &mut rng).unwrap();
         ring.activate(name, NOW).unwrap();
         ring
     }
@@ -359,20 +359,42 @@ mod tests {
         is_as(golden, "ring-encoding.hex", &ring());
         let golden = include_str!("../../tests/golden/ring-encoding-2.hex");
         is_as(golden, "ring-encoding-2.hex", &ring_2());
+        let golden = include_str!("../../tests/golden/ring-encoding-3.hex");
+        is_as(golden, "ring-encoding-3.hex", &with(ring(), KeyUse::Audit));
+    }
+
+    #[test]
+    fn version_3_is_for_rings_with_a_key_for_audit_logs() {
+        for ring in [ring(), ring_2()] {
+            let (format, _) = format_of(&ring);
+            let before = bytes(&ring).len();
+            let whole = bytes(&with(ring, KeyUse::Audit));
+            assert_eq!(whole[0], 3);
+            let uses = 4 * usize::from(3 - format);
+            assert_eq!(whole.len(), before + uses + ENTRY_LEN);
+            decode(&whole).unwrap();
+        }
+        // A ring without one in version 3.
+        let mut without = bytes(&ring_2());
+        without[0] = 3;
+        without.splice(54..54, [0; 4]);
+        assert_eq!(decode(&without).err(), Some(CodecError::Invalid { at: 54 }));
+        without[0] = 4;
+        assert_eq!(decode(&without).err(), Some(CodecError::Invalid { at: 0 }));
     }
 
     #[test]
     fn version_2_is_for_rings_with_a_key_for_archives() {
         let whole = bytes(&ring_2());
-        assert_eq!(whole[0], FORMAT_2);
+        assert_eq!(whole[0], 2);
         assert_eq!(whole.len(), bytes(&ring()).len() + 4 + ENTRY_LEN);
         // A ring without one in version 2, and one with it in version 1.
         let mut without = bytes(&ring());
-        without[0] = FORMAT_2;
+        without[0] = 2;
         without.splice(50..50, [0; 4]);
         assert_eq!(decode(&without).err(), Some(CodecError::Invalid { at: 50 }));
         let mut with = whole.clone();
-        with[0] = FORMAT;
+        with[0] = 1;
         with.drain(50..54);
         let at = with.len() - ENTRY_LEN;
         assert_eq!(decode(&with).err(), Some(CodecError::Invalid { at }));
@@ -427,7 +449,7 @@ mod tests {
             );
         };
         invalid(0, &[0], 0);
-        invalid(0, &[3], 0);
+        invalid(0, &[4], 0);
         invalid(1, &[0], 1);
         invalid(1, &[3], 1);
         invalid(18, &[0; 8], 18);

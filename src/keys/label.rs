@@ -20,6 +20,8 @@ pub(super) const JOURNAL: &[u8] = b"cardvault/1/journal-base";
 pub(super) const LEDGER: &[u8] = b"cardvault/1/ledger";
 /// Seals archives.
 pub(super) const ARCHIVE: &[u8] = b"cardvault/1/archive";
+/// The base key that the chain keys of audit logs are derived from.
+pub(super) const AUDIT: &[u8] = b"cardvault/1/audit-base";
 /// Names a derived key and commits to it.
 pub(super) const KEY_ID: &[u8] = b"cardvault/1/key-id";
 /// Gives a root's check value.
@@ -52,11 +54,32 @@ pub(crate) const JOURNAL_AGGREGATE: &[u8] = b"cardvault/1/journal-aggregate";
 /// Says that the host has every frame before a ratchet key.
 pub(crate) const JOURNAL_RECEIPT: &[u8] = b"cardvault/1/journal-receipt";
 
+// The audit log's ratchet, in the same steps.
+
+/// From the base key to a writer's chain key.
+pub(crate) const AUDIT_CHAIN: &[u8] = b"cardvault/1/audit-chain";
+/// From a chain key to the name that stands at the head of each file.
+pub(crate) const AUDIT_ID: &[u8] = b"cardvault/1/audit-id";
+/// From a chain key to the first key of the ratchet.
+pub(crate) const AUDIT_FIRST: &[u8] = b"cardvault/1/audit-first";
+/// From a chain key to the aggregate over nothing.
+pub(crate) const AUDIT_START: &[u8] = b"cardvault/1/audit-start";
+/// From a ratchet key to the key of its frame.
+pub(crate) const AUDIT_ENTRY: &[u8] = b"cardvault/1/audit-entry";
+/// From a ratchet key to the next one.
+pub(crate) const AUDIT_NEXT: &[u8] = b"cardvault/1/audit-next";
+/// Takes a frame into the aggregate.
+pub(crate) const AUDIT_AGGREGATE: &[u8] = b"cardvault/1/audit-aggregate";
+/// Stands in a checkpoint for every frame before a ratchet key.
+pub(crate) const AUDIT_RECEIPT: &[u8] = b"cardvault/1/audit-receipt";
+/// From the base key to the key of checkpoints.
+pub(crate) const AUDIT_CHECKPOINT: &[u8] = b"cardvault/1/audit-checkpoint";
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ALL: [&[u8]; 22] = [
+    const ALL: [&[u8]; 32] = [
         EXTRACT,
         CARD,
         FINGERPRINT,
@@ -79,6 +102,16 @@ mod tests {
         JOURNAL_NEXT,
         JOURNAL_AGGREGATE,
         JOURNAL_RECEIPT,
+        AUDIT,
+        AUDIT_CHAIN,
+        AUDIT_ID,
+        AUDIT_FIRST,
+        AUDIT_START,
+        AUDIT_ENTRY,
+        AUDIT_NEXT,
+        AUDIT_AGGREGATE,
+        AUDIT_RECEIPT,
+        AUDIT_CHECKPOINT,
     ];
 
     #[test]

@@ -29,6 +29,10 @@ mod derived;
 mod domain;
 mod encoding;
 mod error;
+#[cfg_attr(
+    not(feature = "vault"),
+    allow(dead_code, reason = "some labels are of modules behind that feature")
+)]
 pub(crate) mod label;
 mod name;
 mod ring;
@@ -41,9 +45,9 @@ pub use ceremony::{
 pub use check::{CHECK_VALUE_LEN, CheckValue, CheckValueError};
 pub use commitment::RING_COMMITMENT_LEN;
 pub use derived::{
-    ArchiveKey, ArchiveReadingKey, FingerprintKey, IrreversibleKey, JournalKey, JournalReadingKey,
-    KEY_ID_LEN, KeyId, LedgerCheckingKey, LedgerKey, OpeningKey, RetiredFingerprintKey, SealingKey,
-    VaultlessKey, VaultlessOpeningKey,
+    ArchiveKey, ArchiveReadingKey, AuditKey, AuditVerifyingKey, FingerprintKey, IrreversibleKey,
+    JournalKey, JournalReadingKey, KEY_ID_LEN, KeyId, LedgerCheckingKey, LedgerKey, OpeningKey,
+    RetiredFingerprintKey, SealingKey, VaultlessKey, VaultlessOpeningKey,
 };
 pub use domain::{DOMAIN_MAX_LEN, Domain, DomainError};
 pub use error::KeyError;

@@ -22,11 +22,13 @@ pub enum KeyUse {
     Ledger,
     /// Seals archives of a whole store.
     Archive,
+    /// Gives writers the chain keys of their audit logs, and verifies logs and checkpoints.
+    Audit,
 }
 
 impl KeyUse {
     /// Every use, in the order of the ring.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Card,
         Self::Index,
         Self::Vaultless,
@@ -34,6 +36,7 @@ impl KeyUse {
         Self::Journal,
         Self::Ledger,
         Self::Archive,
+        Self::Audit,
     ];
 
     /// The name in lower case, as in `card-1`.
@@ -47,10 +50,11 @@ impl KeyUse {
             Self::Journal => "journal",
             Self::Ledger => "ledger",
             Self::Archive => "archive",
+            Self::Audit => "audit",
         }
     }
 
-    /// The number of the use in byte formats and derivations: 1 to 7.
+    /// The number of the use in byte formats and derivations: 1 to 8.
     pub(crate) const fn number(self) -> u8 {
         match self {
             Self::Card => 1,
@@ -60,6 +64,7 @@ impl KeyUse {
             Self::Journal => 5,
             Self::Ledger => 6,
             Self::Archive => 7,
+            Self::Audit => 8,
         }
     }
 
@@ -122,8 +127,8 @@ pub struct KeyNameError;
 impl fmt::Display for KeyNameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "a key name is card, index, vaultless, irreversible, journal, ledger or archive, a dash \
-             and a version from 1",
+            "a key name is card, index, vaultless, irreversible, journal, ledger, archive or audit, \
+             a dash and a version from 1",
         )
     }
 }

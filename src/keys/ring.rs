@@ -9,9 +9,10 @@ use zeroize::Zeroize;
 
 use super::check::{CHECK_VALUE_LEN, CheckValue};
 use super::derived::{
-    ArchiveKey, ArchiveReadingKey, Derived, FingerprintKey, IrreversibleKey, JournalKey,
-    JournalReadingKey, KeyId, LedgerCheckingKey, LedgerKey, OpeningKey, RetiredFingerprintKey,
-    SealingKey, VaultlessKey, VaultlessOpeningKey, derive, derive_root_check,
+    ArchiveKey, ArchiveReadingKey, AuditKey, AuditVerifyingKey, Derived, FingerprintKey,
+    IrreversibleKey, JournalKey, JournalReadingKey, KeyId, LedgerCheckingKey, LedgerKey,
+    OpeningKey, RetiredFingerprintKey, SealingKey, VaultlessKey, VaultlessOpeningKey, derive,
+    derive_root_check,
 };
 use super::domain::Domain;
 use super::error::KeyError;
@@ -135,13 +136,13 @@ impl Cryptoperiod {
         })
     }
 
-    /// The period of a use if the caller sets no other: card and journal keys protect for one
+    /// The period of a use if the caller sets no other: card, journal and audit keys protect for one
     /// year, as SP 800-57 suggests for a key that others are derived from, the others, whose change is
     /// felt outside, for the two years of a data key; each opens for three years more.
     #[must_use]
     pub const fn default_of(usage: KeyUse) -> Self {
         let originator = match usage {
-            KeyUse::Card | KeyUse::Journal => YEAR,
+            KeyUse::Card | KeyUse::Journal | KeyUse::Audit => YEAR,
             KeyUse::Index
             | KeyUse::Vaultless
             | KeyUse::Irreversible
@@ -749,6 +750,26 @@ impl KeyRing {
             .map(ArchiveReadingKey::new)
     }
 
+    /// The base key for audit logs: gives writers their chain keys.
+    ///
+    /// # Errors
+    /// [`KeyError::NoActive`], also of a ring from before there were audit keys: add a version and
+    /// activate it; [`KeyError::CryptoperiodOver`].
+    pub fn audit_key(&self, now: UnixSeconds) -> Result<AuditKey, KeyError> {
+        self.originating(KeyUse::Audit, &everywhere()?, now)
+            .map(AuditKey::new)
+    }
+
+    /// The base key of this version for audit logs: verifies what was written under it.
+    ///
+    /// # Errors
+    /// [`KeyError::UnknownVersion`], [`KeyError::Destroyed`], [`KeyError::State`] if it was never
+    /// active.
+    pub fn audit_key_of(&self, version: u32) -> Result<AuditVerifyingKey, KeyError> {
+        self.opening(KeyName::new(KeyUse::Audit, version), &everywhere()?)
+            .map(AuditVerifyingKey::new)
+    }
+
     #[inline]
     const fn empty(mark: RingMark, id: RingId, generation: u64) -> Self {
         Self {
@@ -956,4 +977,9 @@ const fn refused(info: &KeyInfo) -> KeyError {
         KeyState::Destroyed => KeyError::Destroyed { name },
         state => KeyError::State { name, state },
     }
+}
+
+/// What a key that is for all domains is derived for.
+fn everywhere() -> Result<Domain, KeyError> {
+    Domain::new(b"*").map_err(|_| KeyError::Derivation)
 }

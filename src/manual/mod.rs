@@ -15,6 +15,9 @@ pub mod access {}
 #[doc = include_str!("archive.md")]
 pub mod archive {}
 
+#[doc = include_str!("audit.md")]
+pub mod audit {}
+
 #[doc = include_str!("journal.md")]
 pub mod journal {}
 

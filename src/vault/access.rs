@@ -259,6 +259,13 @@ pub trait AccessLog: Send + Sync + 'static {
     fn record(&self, events: &[AccessEvent<'_>]) -> Result<(), AccessLogError>;
 }
 
+/// A log that several vaults share, or that its opener keeps a hold on.
+impl<L: AccessLog> AccessLog for std::sync::Arc<L> {
+    fn record(&self, events: &[AccessEvent<'_>]) -> Result<(), AccessLogError> {
+        (**self).record(events)
+    }
+}
+
 /// The log could not be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccessLogError;

@@ -72,6 +72,7 @@ pub use rewrapping::{MAX_REWRAP_CURSOR, RewrapPace, RewrapProgress, Rewrapping};
 pub use ring_source::RingSource;
 pub(crate) use ring_state::RingState;
 pub use row::ROW_LEN;
+pub(crate) use row::{read_row_key, row_facts, row_key, vault_end};
 pub use store::{
     Found, Guard, IndexKey, Item, LEDGER_SPACE, MAX_ALL, MAX_BATCH, MAX_FOUND, MAX_GUARD,
     MAX_INDEX_KEYS, MAX_KEY, MAX_ROW, Part, Row, RowKey, Snapshot, SnapshotStore, Store,

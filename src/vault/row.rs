@@ -208,7 +208,8 @@ pub(super) fn build_row(
     Row::new(&bytes)
 }
 
-pub(super) fn row_key(domain: &Domain, token: &Token) -> Result<RowKey, StoreError> {
+/// The key of the row of a token.
+pub(crate) fn row_key(domain: &Domain, token: &Token) -> Result<RowKey, StoreError> {
     let mut bytes = [0; 1 + DOMAIN_MAX_LEN + TOKEN_MAX_LEN];
     let mut writer = Writer::new(&mut bytes);
     let written = writer
@@ -233,12 +234,19 @@ pub(super) fn domain_range(domain: &Domain) -> Result<(RowKey, RowKey), StoreErr
 }
 
 /// Where the rows of cards end and the vault's notes and the ledger's rows begin.
-pub(super) fn vault_end() -> Result<RowKey, StoreError> {
+pub(crate) fn vault_end() -> Result<RowKey, StoreError> {
     super::fill::notes_begin()
 }
 
+/// The revision of a row, and when it was made, as it says; none if it is no row. Its seal is not
+/// looked at.
+pub(crate) fn row_facts(row: &Row) -> Option<(u32, UnixSeconds)> {
+    let columns = RowParts::read(row).ok()?.columns;
+    Some((columns.revision, columns.created))
+}
+
 /// The domain and token that a row key names.
-pub(super) fn read_row_key(key: &RowKey) -> Result<(Domain, Token), CodecError> {
+pub(crate) fn read_row_key(key: &RowKey) -> Result<(Domain, Token), CodecError> {
     let mut reader = Reader::new(key.as_bytes());
     let len = usize::from(reader.u8()?);
     let domain = Domain::new(reader.take(len)?).map_err(|_| CodecError::Invalid { at: 1 })?;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use cardvault::keys::{CheckValue, Domain, KeyName};
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+use crate::audit::Audit;
 use crate::formats::{Shape, Vaultless};
 use crate::journal::args::Journal;
 use crate::ledger::args::Ledger;
@@ -18,8 +19,9 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  done
   1  the answer is no: lines were rejected, the refund rules refused, a journal has a fault or
-     entries that could not be applied, a reconciliation found differences, a watch something to
-     see, a purge tokens that it could not judge, or the demo a clear number
+     entries that could not be applied, an audit log or a row was tampered with, a
+     reconciliation found differences, a watch something to see, a purge tokens that it could
+     not judge, or the demo a clear number
   2  wrong usage; nothing was done
   3  the vault, the key ring or a key refused; or the demo did not go as told
   4  a file could not be read or written, or is not in its format
@@ -54,7 +56,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Show the whole of it with published test cards in a temporary folder
     Demo(Demo),
-    /// Make a vault: a folder with vault.redb, ring.cvk and access.log
+    /// Make a vault: a folder with vault.redb, ring.cvk and audit logs
     Init(Init),
     /// Replace card numbers by tokens
     #[command(after_help = FILE_HELP)]
@@ -88,6 +90,9 @@ pub(crate) enum Command {
     /// Void, refund and reverse payments, and follow what became of it
     #[command(subcommand)]
     Refund(Refund),
+    /// Verify who had access to what; make checkpoints, and find rows that are gone or back
+    #[command(subcommand)]
+    Audit(Audit),
     /// Find payments and their history; reconcile and watch them
     #[command(subcommand)]
     Ledger(Ledger),

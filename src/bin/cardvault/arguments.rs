@@ -13,7 +13,7 @@ const RUN_MIN_DIGITS: usize = 13;
 
 /// Options whose values are numbers of another kind, with how many digits: one in ten of those
 /// passes the Luhn check by chance. No card number but American Express's has so few.
-const OTHER_NUMBERS: [(&str, usize); 13] = [
+const OTHER_NUMBERS: [(&str, usize); 14] = [
     ("--terminal", 8),
     ("--desk-terminal", 8),
     ("--date", 8),
@@ -23,6 +23,7 @@ const OTHER_NUMBERS: [(&str, usize); 13] = [
     ("--first-day", 8),
     ("--last-day", 8),
     ("--from", 8),
+    ("--since", 8),
     ("--until", 8),
     ("--rrn", 12),
     ("--found-rrn", 12),

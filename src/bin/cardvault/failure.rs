@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use cardvault::archive::ArchiveError;
+use cardvault::audit::AuditError;
 use cardvault::keys::{CeremonyError, ComponentError, KeyError, KeyState};
 use cardvault::seal::RingSealError;
 use cardvault::vault::{RetentionError, StoreError, VaultError};
@@ -144,6 +145,35 @@ impl Failure {
         }
     }
 
+    pub(crate) fn audit(what: impl Into<String>, error: AuditError) -> Self {
+        match error {
+            AuditError::Io(kind) => Self::io(what, &kind.into()),
+            AuditError::Vault(error) => Self::vault(what, error),
+            AuditError::Key(error) => error.into(),
+            AuditError::NotACheckpoint => {
+                Self::files(what, error).hint("`cardvault audit checkpoint` writes one")
+            }
+            AuditError::Damaged { .. } | AuditError::State => Self::new(Exit::Vault, what, error)
+                .hint(
+                    "`cardvault audit verify FOLDER` says what is wrong; `cardvault audit renew \
+                     FOLDER` leaves this log as it is and begins a new one",
+                ),
+            AuditError::AlreadyOpen => Self::new(Exit::Vault, what, error)
+                .hint("another process has the vault open: wait for it or stop it"),
+            AuditError::Changed { .. } | AuditError::Content { .. } | AuditError::Header(_) => {
+                Self::new(Exit::Vault, what, error).hint("take another copy of the checkpoint")
+            }
+            AuditError::OtherRing | AuditError::OtherMark { .. } => {
+                Self::new(Exit::Vault, what, error)
+                    .hint("a checkpoint is read with the ring that it was made with")
+            }
+            AuditError::Version { .. } => {
+                Self::new(Exit::Vault, what, error).hint("use a newer cardvault")
+            }
+            _ => Self::new(Exit::Vault, what, error),
+        }
+    }
+
     pub(crate) fn ring(what: impl Into<String>, error: RingSealError) -> Self {
         let failure = Self::new(Exit::Vault, what, error);
         match error {
@@ -278,7 +308,7 @@ fn hint_of(error: VaultError) -> Option<&'static str> {
         VaultError::OtherRing => "put the ring.cvk that was made with this vault back",
         VaultError::Refused(_) => "ask who keeps the vault's policy",
         VaultError::Log(_) => {
-            "see that access.log can be written: nothing is handed out without it"
+            "see that the audit log can be written: nothing is handed out without it"
         }
         VaultError::Store(StoreError::AlreadyOpen) => {
             "another process has the vault open: wait for it or stop it"

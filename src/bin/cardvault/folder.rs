@@ -1,6 +1,6 @@
 //! A vault's folder: `vault.redb` or, if the data lies elsewhere, `database`; the sealed key ring in
-//! `ring.cvk`, `access.log`, `policy.toml` if somebody put one there, and once a terminal's journal
-//! was begun `journals`.
+//! `ring.cvk`, the audit logs in `audit`, `policy.toml` if somebody put one there, and once a
+//! terminal's journal was begun `journals`.
 //!
 //! A change of the ring writes the new ring file first and tells the vault after it. The vault's
 //! guard remembers the newest generation it has seen and takes any newer one, so a cut between
@@ -15,14 +15,18 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, Weak};
 
-use cardvault::SystemRandom;
-use cardvault::keys::{KeyRing, RingMark};
+use cardvault::audit::{AuditError, AuditLog, AuditOptions};
+use cardvault::keys::{AuditKey, KeyRing, RingMark};
 use cardvault::seal::{
     Argon2Cost, MAX_SEALED_RING, Protection, RingHeader, open_ring_with_kek,
     open_ring_with_passphrase, seal_ring_with_kek, seal_ring_with_passphrase,
 };
-use cardvault::vault::{AccessLog, BlockingVault, FileLog, VaultError};
+use cardvault::vault::{
+    AccessEvent, AccessLog, AccessLogError, BlockingVault, FileLog, VaultError,
+};
+use cardvault::{SystemRandom, UnixSeconds};
 
 use crate::args::{Unlock, VaultArgs};
 use crate::failure::{Failure, Outcome};
@@ -32,7 +36,13 @@ use crate::secrets::Protector;
 use crate::store::{FolderStore, Place};
 
 const RING_FILE: &str = "ring.cvk";
+/// Of a ring without an audit key.
 const LOG_FILE: &str = "access.log";
+const AUDIT_FOLDER: &str = "audit";
+/// What this command's logs are called; a dash and the epoch follow.
+const WRITER: &str = "command";
+/// How many processes may write logs at once.
+const MAX_WRITERS: u32 = 100;
 
 /// The vault as this command uses it.
 pub(crate) type FolderVault = BlockingVault<FolderStore>;
@@ -43,6 +53,8 @@ pub(crate) struct Folder {
     place: Place,
     protector: Protector,
     sealed: Vec<u8>,
+    /// The audit log, while something of this folder has it open.
+    log: Mutex<Weak<AuditLog>>,
     /// While it is held no other command changes the folder's files.
     _lock: Option<File>,
 }
@@ -106,6 +118,7 @@ impl Folder {
             place,
             protector,
             sealed,
+            log: Mutex::default(),
             _lock: None,
         })
     }
@@ -132,6 +145,7 @@ impl Folder {
             place,
             protector,
             sealed: Vec::new(),
+            log: Mutex::default(),
             _lock: None,
         };
         folder.store_ring(ring, cost)?;
@@ -204,23 +218,35 @@ impl Folder {
         &self.path
     }
 
-    /// The access log so far.
-    pub(crate) fn log_text(&self) -> Outcome<String> {
-        let path = self.path.join(LOG_FILE);
-        fs::read_to_string(&path).map_err(Failure::at(&path))
+    /// Where the logs lie.
+    pub(crate) fn audit(&self) -> PathBuf {
+        self.path.join(AUDIT_FOLDER)
     }
 
     /// Where accesses are written down.
-    pub(crate) fn log(&self) -> Outcome<impl AccessLog + use<>> {
-        let path = self.path.join(LOG_FILE);
-        FileLog::open(&path).map_err(Failure::at(&path))
+    pub(crate) fn log(&self, ring: &KeyRing) -> Outcome<FolderLog> {
+        let broken = || Failure::keys("audit log", "a thread died while it held the log");
+        let mut open = self.log.lock().map_err(|_| broken())?;
+        if let Some(log) = open.upgrade() {
+            return Ok(FolderLog::Audit(log));
+        }
+        let log = open_log(&self.audit(), ring)?;
+        let Some(log) = log.map(Arc::new) else {
+            let path = self.path.join(LOG_FILE);
+            let log = FileLog::open(&path).map_err(Failure::at(&path))?;
+            crate::say("no audit key in the ring: accesses go to access.log, without tags");
+            return Ok(FolderLog::Lines(log));
+        };
+        *open = Arc::downgrade(&log);
+        Ok(FolderLog::Audit(log))
     }
 
     /// The vault in `store`, which is this folder's, under the folder's policy.
     pub(crate) fn vault_in(&self, store: FolderStore, ring: KeyRing) -> Outcome<FolderVault> {
-        let vault = BlockingVault::open(store, ring, self.log()?);
+        let log = self.log(&ring)?;
+        let vault = BlockingVault::open(store, ring, log);
         let vault = vault.map_err(|error| self.failure(error))?;
-        enforce(&self.path, &self.path.join(LOG_FILE), &vault)?;
+        enforce(&self.path, &self.path.join(LOG_FILE), &self.audit(), &vault)?;
         Ok(vault)
     }
 
@@ -244,6 +270,133 @@ impl Folder {
     fn failure(&self, error: VaultError) -> Failure {
         Failure::vault(self.path.display().to_string(), error)
     }
+}
+
+/// The log of a vault's folder.
+#[derive(Debug)]
+pub(crate) enum FolderLog {
+    Audit(Arc<AuditLog>),
+    Lines(FileLog),
+}
+
+impl AccessLog for FolderLog {
+    fn record(&self, events: &[AccessEvent<'_>]) -> Result<(), AccessLogError> {
+        match self {
+            Self::Audit(log) => log.record(events),
+            Self::Lines(log) => log.record(events),
+        }
+    }
+}
+
+/// A log of this command that no other process has open, the newest of its name, or a new one; none
+/// if the ring has no key to begin one.
+fn open_log(folder: &Path, ring: &KeyRing) -> Outcome<Option<AuditLog>> {
+    for writer in 1..MAX_WRITERS {
+        match open_log_of(folder, ring, &writer_name(writer))? {
+            Opened::Busy => {}
+            Opened::Log(log) => return Ok(Some(log)),
+            Opened::NoKey => return Ok(None),
+        }
+    }
+    Err(Failure::keys(
+        folder.display().to_string(),
+        "too many processes have the vault open",
+    ))
+}
+
+enum Opened {
+    Log(AuditLog),
+    /// Another process writes it.
+    Busy,
+    NoKey,
+}
+
+fn open_log_of(folder: &Path, ring: &KeyRing, writer: &str) -> Outcome<Opened> {
+    let options = AuditOptions::default();
+    let active = ring.audit_key(UnixSeconds::now()).ok();
+    let newest = newest_epoch(folder, writer)?;
+    if let Some(epoch) = newest {
+        let path = log_path(folder, writer, epoch);
+        let log = match AuditLog::open(&path, &options) {
+            Err(AuditError::AlreadyOpen) => return Ok(Opened::Busy),
+            opened => opened.map_err(|error| Failure::audit(path.display().to_string(), error))?,
+        };
+        let version = log.writer().base_version();
+        let replaced = active
+            .as_ref()
+            .is_some_and(|key| key.name().version > version);
+        if !replaced {
+            return Ok(Opened::Log(log));
+        }
+    }
+    let Some(key) = active else {
+        return Ok(Opened::NoKey);
+    };
+    let epoch = newest.map_or(1, |epoch| epoch.saturating_add(1));
+    match begin_log(folder, &key, writer, epoch) {
+        Err(AuditError::AlreadyOpen | AuditError::Exists) => Ok(Opened::Busy),
+        begun => begun
+            .map(Opened::Log)
+            .map_err(|error| Failure::audit(folder.display().to_string(), error)),
+    }
+}
+
+/// Begins a log of a new epoch.
+fn begin_log(
+    folder: &Path,
+    key: &AuditKey,
+    writer: &str,
+    epoch: u32,
+) -> Result<AuditLog, AuditError> {
+    let key = key.writer_key(writer, epoch)?;
+    AuditLog::create(
+        &log_path(folder, writer, epoch),
+        key,
+        &AuditOptions::default(),
+    )
+}
+
+/// Leaves this command's first log as it is and begins one of a new epoch.
+pub(crate) fn renew_log(folder: &Path, ring: &KeyRing) -> Outcome<AuditLog> {
+    let key = ring.audit_key(UnixSeconds::now())?;
+    let epoch = newest_epoch(folder, WRITER)?.map_or(1, |epoch| epoch.saturating_add(1));
+    begin_log(folder, &key, WRITER, epoch)
+        .map_err(|error| Failure::audit(folder.display().to_string(), error))
+}
+
+/// What the logs of this process are called: where several share a vault, each has its own.
+fn writer_name(number: u32) -> String {
+    if number == 1 {
+        WRITER.to_owned()
+    } else {
+        format!("{WRITER}.{number}")
+    }
+}
+
+fn log_path(folder: &Path, writer: &str, epoch: u32) -> PathBuf {
+    folder.join(format!("{writer}-{epoch}"))
+}
+
+/// The newest epoch of a writer's logs that was begun.
+fn newest_epoch(folder: &Path, writer: &str) -> Outcome<Option<u32>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Failure::at(folder)(error)),
+    };
+    let mut newest = None;
+    for entry in entries {
+        let path = entry.map_err(Failure::at(folder))?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let epoch = name
+            .and_then(|name| name.strip_prefix(writer)?.strip_prefix('-')?.parse().ok())
+            .filter(|epoch| log_path(folder, writer, *epoch) == path);
+        // A cut may have left a folder with nothing in it.
+        if epoch > newest && fs::read_dir(&path).is_ok_and(|mut files| files.next().is_some()) {
+            newest = epoch;
+        }
+    }
+    Ok(newest)
 }
 
 /// A development ring holds no real cards: every command says so.

@@ -5,6 +5,7 @@
 mod archive;
 mod args;
 mod arguments;
+mod audit;
 mod bulk;
 mod demo;
 mod desk;
@@ -83,6 +84,7 @@ fn run(cli: Cli) -> Outcome<Exit> {
         Command::Import(args) => archive::import(&args, cli.quiet),
         Command::Journal(command) => journal::run(&command),
         Command::Refund(command) => refund::run(&command),
+        Command::Audit(command) => audit::run(&command, cli.quiet),
         Command::Ledger(command) => ledger::run(&command),
     }
 }

@@ -6,6 +6,7 @@ use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
 use cardvault::UnixSeconds;
+use cardvault::audit::recent_events;
 use cardvault::vault::{AccessPolicy, Grant, Operation, Spent};
 use clap::{Args, Subcommand};
 use sha2::{Digest, Sha256};
@@ -94,20 +95,49 @@ fn read(path: &Path) -> Outcome<Option<(AccessPolicy, String)>> {
     Ok(Some((policy, groups.collect::<Vec<String>>().join("."))))
 }
 
-/// Puts the folder's policy in force, if it has one: with what its access log holds, since each
+/// Puts the folder's policy in force, if it has one: with what its access logs hold, since each
 /// command is a process of its own.
-pub(crate) fn enforce(folder: &Path, log: &Path, vault: &FolderVault) -> Outcome<()> {
+pub(crate) fn enforce(
+    folder: &Path,
+    lines: &Path,
+    audit: &Path,
+    vault: &FolderVault,
+) -> Outcome<()> {
     let path = folder.join(POLICY_FILE);
     let Some((policy, digest)) = read(&path)? else {
         return Ok(());
     };
     let mut used = Used::new(&policy, UnixSeconds::now());
-    used.take_lines(log).map_err(Failure::at(log))?;
-    let spent = used.spent;
+    // Of a ring without an audit key.
+    used.take_lines(lines).map_err(Failure::at(lines))?;
+    let since = UnixSeconds(used.now.0.saturating_sub(2 * longest(&policy)));
+    let recent = recent_events(audit, since, &mut |event| {
+        if !matches!(
+            event.refusal.as_deref(),
+            Some("not-granted" | "budget-used-up")
+        ) {
+            used.take(&event.actor, &event.operation, event.time);
+        }
+    });
+    recent.map_err(|error| Failure::audit(audit.display().to_string(), error))?;
+    let mut spent = used.spent;
+    spent.sort_by_key(|one| one.time);
     let access = of_host(&format!("{POLICY_FILE} {digest}"))?;
     vault
         .set_policy(&access, policy, &spent)
         .map_err(|error| Failure::vault(path.display().to_string(), error))
+}
+
+/// The seconds of the longest budget.
+fn longest(policy: &AccessPolicy) -> u64 {
+    let budgets = policy.actors().flat_map(|actor| {
+        let of = |operation| policy.budget_of(actor, operation);
+        Operation::ALL.into_iter().filter_map(of)
+    });
+    budgets
+        .map(|budget| u64::from(budget.seconds()))
+        .max()
+        .unwrap_or(0)
 }
 
 /// What an access log says of a policy's budgets.

@@ -1,4 +1,4 @@
-//! Who asks, for what and from where: what goes to access.log with each access.
+//! Who asks, for what and from where: what goes to the audit log with each access.
 #![forbid(unsafe_code)]
 
 use std::{env, fs};
@@ -12,10 +12,10 @@ use crate::failure::{Failure, Outcome};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Access")]
 pub(crate) struct WhoArgs {
-    /// Who asks; goes to access.log [default: $USER]
+    /// Who asks; goes to the audit log [default: $USER]
     #[arg(long, value_name = "NAME")]
     actor: Option<String>,
-    /// From where: a host, an address, a terminal; goes to access.log [default: this host's name]
+    /// From where: a host, an address, a terminal; goes to the audit log [default: this host's name]
     #[arg(long, value_name = "PLACE")]
     origin: Option<String>,
 }
@@ -27,7 +27,7 @@ impl WhoArgs {
             Some(actor) => actor.to_owned(),
             None => env::var("USER").map_err(|_| {
                 Failure::usage("actor", "who asks?")
-                    .hint("give --actor NAME: it goes to access.log")
+                    .hint("give --actor NAME: it goes to the audit log")
             })?,
         };
         let failed = |error| Failure::usage("access", error);
@@ -46,7 +46,7 @@ impl WhoArgs {
 pub(crate) struct AccessArgs {
     #[command(flatten)]
     who: WhoArgs,
-    /// For what; goes to access.log
+    /// For what; goes to the audit log
     #[arg(long, value_name = "TEXT", help_heading = "Access")]
     purpose: String,
 }
@@ -62,7 +62,7 @@ impl AccessArgs {
 pub(crate) struct CardAccessArgs {
     #[command(flatten)]
     who: WhoArgs,
-    /// For what a card is presented or looked for; goes to access.log
+    /// For what a card is presented or looked for; goes to the audit log
     #[arg(long, value_name = "TEXT", help_heading = "Access")]
     purpose: Option<String>,
 }
@@ -71,7 +71,7 @@ impl CardAccessArgs {
     pub(crate) fn access(&self) -> Outcome<Access> {
         let purpose = self.purpose.as_ref().ok_or_else(|| {
             Failure::usage("purpose", "what is the card looked at for?")
-                .hint("give --purpose TEXT: it goes to access.log")
+                .hint("give --purpose TEXT: it goes to the audit log")
         })?;
         self.who.access(purpose)
     }
@@ -82,7 +82,7 @@ impl CardAccessArgs {
 pub(crate) struct KeyAccessArgs {
     #[command(flatten)]
     who: WhoArgs,
-    /// For what; goes to access.log [default: what is done]
+    /// For what; goes to the audit log [default: what is done]
     #[arg(long, value_name = "TEXT", help_heading = "Access")]
     purpose: Option<String>,
 }

@@ -54,7 +54,8 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             | KeyUse::Irreversible
             | KeyUse::Journal
             | KeyUse::Ledger
-            | KeyUse::Archive => None,
+            | KeyUse::Archive
+            | KeyUse::Audit => None,
         };
         Ok(Needed::of(name, rows))
     }

@@ -64,8 +64,9 @@ impl Host {
     pub(super) fn open(folder: &Folder) -> Outcome<Self> {
         let store = folder.store()?;
         let random = || SystemRandom;
-        let vault =
-            BlockingVault::open_with(store, folder.ring()?, folder.log()?, random, story::now);
+        let ring = folder.ring()?;
+        let log = folder.log(&ring)?;
+        let vault = BlockingVault::open_with(store, ring, log, random, story::now);
         let vault = vault.map_err(failed("vault"))?;
         Ok(Self {
             ring: folder.ring()?,

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use cardvault::SystemRandom;
+use cardvault::audit::{Told, verify};
 use cardvault::card::{CardRecord, Pan};
 use cardvault::keys::{Cryptoperiod, Domain, KeyName, KeyUse};
 use cardvault::token::Token;
@@ -90,13 +91,26 @@ pub(super) fn vault(paper: &Paper, folder: &Folder, shop: &Domain, out: &Path) -
             "   a card number as the purpose: refused: {error}"
         ))?,
     }
-    let log = folder.log_text()?;
-    let last = log.lines().last().unwrap_or_default();
+    let (mut accesses, mut faults, mut last) = (0_u64, 0_u64, String::new());
+    let verified = verify(
+        &folder.audit(),
+        &folder.ring()?,
+        &[],
+        &mut |told| match told {
+            Told::Event(_, event) => {
+                accesses += 1;
+                last = event.to_string();
+            }
+            _ => faults += 1,
+        },
+    );
+    let verified = verified.map_err(|error| Failure::audit("audit log", error))?;
     paper.line(&format!(
-        "   access.log, {} lines, the last one:",
-        log.lines().count()
+        "   audit log: {} frames verified, {accesses} accesses, the last one:",
+        verified.frames
     ))?;
     paper.line(&format!("     {last}"))?;
+    told(faults == 0, "the audit log is whole")?;
     told(
         last.contains("refused") && last.contains(&token.to_string()),
         "every access is logged",
@@ -165,7 +179,8 @@ pub(super) fn rotation(
 
     let store = Embedded::open(&backup, &EmbeddedOptions::default());
     let store = store.map_err(|error| failed(error.into()))?;
-    let stolen = BlockingVault::open(store, folder.ring()?, folder.log()?).map_err(failed)?;
+    let stolen =
+        BlockingVault::open(store, folder.ring()?, folder.log(&folder.ring()?)?).map_err(failed)?;
     match stolen.detokenize(&desk, shop, &token) {
         Ok(_) => told(false, "a destroyed key opens nothing")?,
         Err(error) => paper.line(&format!(

@@ -196,6 +196,7 @@ impl Which {
     }
 }
 
-fn token(text: &str) -> Result<Token, cardvault::token::TokenError> {
+/// For arguments that are a token.
+pub(crate) fn token(text: &str) -> Result<Token, cardvault::token::TokenError> {
     Token::parse(text)
 }
