@@ -45,7 +45,7 @@ const TRIES: usize = 16;
 /// Card records under tokens, in a store, sealed under a key ring.
 ///
 /// Every call may be made from many threads and tasks at once; a returned token is durable. A
-/// batch gives a result for each of its items, in their order; [`MAX_BATCH`] items go into one
+/// batch gives a result for each of its items, in their order; [`MAX_BATCH`](super::MAX_BATCH) items go into one
 /// transaction, more go into several.
 pub struct Vault<S, R = SysRng> {
     store: S,
