@@ -2,8 +2,14 @@
 //! writes with the same settings, in one run.
 //!
 //! `CARDVAULT_BENCH_ROWS` is the number of cards (100,000).
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_precision_loss)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::cast_precision_loss
+)]
 
+#[allow(dead_code, reason = "each bench uses its part")]
 mod support;
 
 use std::ops::Bound;

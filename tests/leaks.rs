@@ -649,6 +649,8 @@ mod vault {
 
     use cardvault::SystemRandom;
     use cardvault::archive::verify;
+    #[cfg(feature = "policy")]
+    use cardvault::vault::AccessPolicy;
     use cardvault::vault::{
         Access, BlockingVault, IndexKey, KeepRule, LineLog, Memory, PolicyRefusal, Retention,
         RewrapPace, Rewrapping, Row, RowKey, Snapshot, SnapshotStore, Store, Tokenize, Vault,
@@ -894,6 +896,25 @@ mod vault {
             PolicyRefusal::BudgetUsedUp { renews: NOW },
         ] {
             check("PolicyRefusal", &error_of(&refusal));
+        }
+        #[cfg(feature = "policy")]
+        for file in [
+            format!("{DIGITS} = 1"),
+            format!("existing = {DIGITS}"),
+            format!("[[actor]]\nname = \"{DIGITS}\"\ngrants = [{{ may = [\"find\"] }}]"),
+            format!("[[actor]]\nname = \"x\"\ngrants = [{{ may = [\"{DIGITS}\"] }}]"),
+            format!("[[actor]]\nname = \"x\"\ngrants = [{{ {DIGITS} = 1 }}]"),
+            format!(
+                "[[actor]]\nname = \"x\"\ngrants = [{{ may = [\"find\"], purposes = [\"{DIGITS}\"] }}]"
+            ),
+            format!(
+                "[[actor]]\nname = \"x\"\ngrants = [{{ may = [\"find\"] }}]\nbudgets = {{ find = \"{DIGITS}\" }}"
+            ),
+            format!("[[actor]]\nname = \"{DIGITS}"),
+        ] {
+            let error = AccessPolicy::from_toml(&file).unwrap_err();
+            check("PolicyError", &error_of(&error));
+            check("PolicyFault", &error_of(&error.fault));
         }
 
         lines.clone().flush().unwrap();
@@ -1664,6 +1685,8 @@ const LISTED: &[&str] = &[
     "LineLog",
     "Memory",
     "Metadata",
+    "Metric",
+    "MetricKind",
     "Operation",
     "Part",
     "PolicyError",
@@ -1760,6 +1783,7 @@ const LISTED: &[&str] = &[
     "JournalLine",
     "Ledger",
     "LedgerError",
+    "LedgerStats",
     "Limits",
     "Lookup",
     "NewPayment",

@@ -679,7 +679,7 @@ fn a_file_says_what_the_same_calls_say() {
 }
 
 /// What is changed in the example, and what the reader says of it.
-const MISTAKES: [(&str, &str, &str); 24] = [
+const MISTAKES: [(&str, &str, &str); 25] = [
     (
         "existing = \"hidden\"",
         "existing = hidden",
@@ -735,6 +735,11 @@ const MISTAKES: [(&str, &str, &str); 24] = [
         "[[actor.grants]]\nmay = [\"keys\", \"policy\"]",
         "",
         "line 12: grants is missing",
+    ),
+    (
+        "[[actor.grants]]\nmay = [\"keys\", \"policy\"]",
+        "grants = []",
+        "line 14: the list names nothing: name something or leave it out",
     ),
     (
         "may = [\"keys\", \"policy\"]",

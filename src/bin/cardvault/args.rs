@@ -11,6 +11,7 @@ use crate::formats::{Shape, Vaultless};
 use crate::journal::args::Journal;
 use crate::ledger::args::Ledger;
 use crate::refund::args::Refund;
+use crate::store::PlaceArgs;
 use crate::who::{AccessArgs, KeyAccessArgs};
 
 const EXIT_CODES: &str = "\
@@ -133,6 +134,8 @@ pub(crate) struct Init {
     /// Passes of Argon2id
     #[arg(long, hide = true, value_name = "N")]
     pub(crate) argon2_passes: Option<u32>,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
 }
 
 #[derive(Debug, Args)]

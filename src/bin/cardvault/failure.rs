@@ -256,7 +256,8 @@ impl From<CeremonyError> for Failure {
 fn hint_of(error: VaultError) -> Option<&'static str> {
     Some(match error {
         VaultError::StaleRing { .. } => {
-            "this is an old copy of the key ring: put the newest ring.cvk back"
+            "this is an old copy of the key ring: put the newest ring.cvk back; or another command \
+             changed it just now: run this one again"
         }
         VaultError::ForkedRing { .. } => {
             "two copies of the key ring were changed apart: put the one that the vault knows back"
@@ -290,8 +291,11 @@ fn hint_of(error: VaultError) -> Option<&'static str> {
         }
         VaultError::Store(StoreError::NewerFormat { .. }) => "use a newer cardvault",
         VaultError::Store(StoreError::Corrupt | StoreError::NotAVault) => {
-            "vault.redb is damaged or something else: put the newest backup of it back"
+            "vault.redb, or the database, is damaged or something else: put the newest backup back"
         }
+        VaultError::Store(StoreError::Io(
+            io::ErrorKind::NotConnected | io::ErrorKind::TimedOut,
+        )) => "what was acknowledged is safe: see that the database runs, and run it again",
         VaultError::Store(StoreError::Io(io::ErrorKind::NotFound)) => {
             "is this a vault's folder? `cardvault init FOLDER` makes one"
         }

@@ -2,20 +2,20 @@
 //! in [`crate::rotate`].
 #![forbid(unsafe_code)]
 
-use cardvault::keys::{Cryptoperiod, DueAction, Kek, KeyInfo, KeyName, KeyRing, KeyUse};
+use cardvault::keys::{Cryptoperiod, Kek, KeyName, KeyRing, KeyUse};
 use cardvault::ledger::{Ledger, LedgerError};
 use cardvault::vault::{Elsewhere, Operation, VaultError};
 use cardvault::{SystemRandom, UnixSeconds};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::args::{Add, Change, Check, Components, Destroy, Keys, Listing, Retire};
-use crate::desk::grid::Grid;
-use crate::desk::moment::{Clock, utc};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::folder::{Folder, FolderVault, show_mark};
+use crate::listing;
 use crate::rewrap::compromised_hint;
 use crate::rotate;
 use crate::secrets::{draw_components, read_component};
+use crate::table::Look;
 use crate::who::KeyAccessArgs;
 
 const DAY: u64 = 24 * 60 * 60;
@@ -38,26 +38,19 @@ fn list(args: &Listing) -> Outcome<()> {
     let ring = Folder::open(&args.vault)?.ring()?;
     show_mark(&ring);
     if args.json {
-        return crate::show(&format!("{:#}\n", ring_json(&ring)));
+        return crate::show(&format!("{:#}\n", listing::json(&ring, UnixSeconds::now())));
     }
     crate::show(&format!(
-        "ring {} {} generation {}\n",
+        "ring {} {} generation {}\n\n",
         ring.id(),
         ring.mark(),
         ring.generation()
     ))?;
-    let row = |info: &KeyInfo| {
-        [
-            info.name.to_string(),
-            info.state.to_string(),
-            info.check_value.to_string(),
-            date(info.activated),
-            date(info.not_after().filter(|_| info.state.may_seal())),
-            date(info.opens_until().filter(|_| info.may_open())),
-        ]
-    };
-    let rows: Vec<_> = ring.versions().map(row).collect();
-    Grid::new(["KEY", "STATE", "CHECK", "ACTIVATED", "SEALS TO", "OPENS TO"]).rows(&rows)
+    crate::show(&listing::table(
+        &ring,
+        UnixSeconds::now(),
+        Look::of_stdout(),
+    ))
 }
 
 fn check(args: &Check) -> Outcome<()> {
@@ -71,17 +64,10 @@ fn check(args: &Check) -> Outcome<()> {
     drop(folder.vault(folder.ring()?)?);
     let within = u64::from(args.within_days).saturating_mul(DAY);
     let due: Vec<_> = ring.due(UnixSeconds::now(), within).collect();
-    let action = |due: &cardvault::keys::Due| match due.action {
-        DueAction::Replace => "add and activate a new version",
-        DueAction::Destroy => "rewrap, then destroy",
-        _ => "see the manual",
-    };
     if args.json {
-        let due: Vec<_> = due
-            .iter()
-            .map(|due| json!({"key": due.name.to_string(), "at": utc(due.at), "action": action(due)}))
-            .collect();
-        let mut value = ring_json(&ring);
+        let now = UnixSeconds::now();
+        let due: Vec<_> = due.iter().map(|due| listing::due_json(due, now)).collect();
+        let mut value = listing::json(&ring, now);
         if let Value::Object(fields) = &mut value {
             fields.insert("due".to_owned(), due.into());
         }
@@ -98,9 +84,9 @@ fn check(args: &Check) -> Outcome<()> {
     for due in &due {
         text.push_str(&format!(
             "due {} {}: {}\n",
-            date(Some(due.at)),
+            listing::date(Some(due.at)),
             due.name,
-            action(due)
+            listing::action(due)
         ));
     }
     crate::show(&text)
@@ -281,38 +267,9 @@ pub(crate) fn record(
 pub(crate) fn open_for_change(
     args: &crate::args::VaultArgs,
 ) -> Outcome<(Folder, FolderVault, KeyRing)> {
-    let folder = Folder::open(args)?;
+    let folder = Folder::open_to_change(args)?;
     let ring = folder.ring()?;
     show_mark(&ring);
     let vault = folder.vault(folder.ring()?)?;
     Ok((folder, vault, ring))
-}
-
-fn ring_json(ring: &KeyRing) -> Value {
-    json!({
-        "ring": ring.id().to_string(),
-        "mark": ring.mark().as_str(),
-        "generation": ring.generation(),
-        "keys": ring.versions().map(key_json).collect::<Vec<_>>(),
-    })
-}
-
-fn key_json(info: &KeyInfo) -> Value {
-    json!({
-        "key": info.name.to_string(),
-        "state": info.state.as_str(),
-        "check_value": info.check_value.to_string(),
-        "created": utc(info.created),
-        "activated": info.activated.map(utc),
-        "retired": info.retired.map(utc),
-        "destroyed": info.destroyed.map(utc),
-        "seals_until": info.not_after().map(utc),
-        "opens_until": info.opens_until().map(utc),
-    })
-}
-
-/// The day in UTC, such as 2026-01-31; a dash for none.
-fn date(at: Option<UnixSeconds>) -> String {
-    let day = at.and_then(|at| Clock::UTC.date(at));
-    day.map_or("-".to_owned(), |day| day.to_string())
 }

@@ -18,6 +18,7 @@ mod journal;
 mod keys;
 mod ledger;
 mod letters;
+mod listing;
 mod policy;
 mod progress;
 mod purge;
@@ -28,6 +29,8 @@ mod rotation;
 mod rows;
 mod secrets;
 mod stats;
+mod store;
+mod table;
 mod who;
 
 use std::io::{self, Write};

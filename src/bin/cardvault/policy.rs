@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
 use cardvault::UnixSeconds;
@@ -101,69 +101,93 @@ pub(crate) fn enforce(folder: &Path, log: &Path, vault: &FolderVault) -> Outcome
     let Some((policy, digest)) = read(&path)? else {
         return Ok(());
     };
-    let spent = match File::open(log) {
-        Ok(file) => spent(BufReader::new(file), &policy, UnixSeconds::now()),
-        Err(error) => Err(error),
-    };
-    let spent = spent.map_err(Failure::at(log))?;
+    let mut used = Used::new(&policy, UnixSeconds::now());
+    used.take_lines(log).map_err(Failure::at(log))?;
+    let spent = used.spent;
     let access = of_host(&format!("{POLICY_FILE} {digest}"))?;
     vault
         .set_policy(&access, policy, &spent)
         .map_err(|error| Failure::vault(path.display().to_string(), error))
 }
 
-/// What the lines of an access log say of the policy's budgets.
-fn spent(log: impl BufRead, policy: &AccessPolicy, now: UnixSeconds) -> io::Result<Vec<Spent>> {
-    let mut spent: Vec<Spent> = Vec::new();
-    for line in log.split(b'\n') {
-        let line = line?;
-        let Some(one) = str::from_utf8(&line).ok().and_then(counted) else {
-            continue;
-        };
-        let Some(budget) = policy.budget_of(&one.actor, one.operation) else {
-            continue;
-        };
-        // Twice the time: more than the slices of a budget reach back.
-        if one.time.plus(2 * u64::from(budget.seconds())) < now {
-            continue;
-        }
-        match spent.last_mut() {
-            Some(last)
-                if (last.time, last.operation, &last.actor)
-                    == (one.time, one.operation, &one.actor) =>
-            {
-                last.count += one.count;
-            }
-            _ => spent.push(one),
-        }
-    }
-    Ok(spent)
+/// What an access log says of a policy's budgets.
+struct Used<'p> {
+    policy: &'p AccessPolicy,
+    now: UnixSeconds,
+    spent: Vec<Spent>,
 }
 
-/// What one line used of a budget; nothing if the policy refused it, or if it is no whole line.
-fn counted(line: &str) -> Option<Spent> {
-    if line.ends_with(" refusal=not-granted") || line.ends_with(" refusal=budget-used-up") {
-        return None;
-    }
-    let (time, rest) = line.strip_prefix("time=")?.split_once(' ')?;
-    let (operation, rest) = rest.strip_prefix("operation=")?.split_once(' ')?;
-    let (_, rest) = rest.strip_prefix("outcome=")?.split_once(' ')?;
-    let mut quoted = rest.strip_prefix("actor=\"")?.chars();
-    let mut actor = String::new();
-    loop {
-        match quoted.next()? {
-            '"' => break,
-            '\\' => actor.push(quoted.next()?),
-            char => actor.push(char),
+impl<'p> Used<'p> {
+    const fn new(policy: &'p AccessPolicy, now: UnixSeconds) -> Self {
+        Self {
+            policy,
+            now,
+            spent: Vec::new(),
         }
     }
-    let mut operations = Operation::ALL.into_iter();
-    Some(Spent {
-        actor,
-        operation: operations.find(|known| known.as_str() == operation)?,
-        time: UnixSeconds(time.parse().ok()?),
-        count: 1,
-    })
+
+    /// Takes one access that the policy, if there was one, let pass.
+    fn take(&mut self, actor: &str, operation: &str, time: UnixSeconds) {
+        let mut operations = Operation::ALL.into_iter();
+        let Some(operation) = operations.find(|known| known.as_str() == operation) else {
+            return;
+        };
+        let Some(budget) = self.policy.budget_of(actor, operation) else {
+            return;
+        };
+        // Twice the time: more than the slices of a budget reach back.
+        if time.plus(2 * u64::from(budget.seconds())) < self.now {
+            return;
+        }
+        match self.spent.last_mut() {
+            Some(last)
+                if (last.time, last.operation) == (time, operation) && last.actor == actor =>
+            {
+                last.count += 1;
+            }
+            _ => self.spent.push(Spent {
+                actor: actor.to_owned(),
+                operation,
+                time,
+                count: 1,
+            }),
+        }
+    }
+
+    /// Takes the lines of a file, if it is there.
+    fn take_lines(&mut self, path: &Path) -> io::Result<()> {
+        let log = match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            opened => BufReader::new(opened?),
+        };
+        for line in log.split(b'\n') {
+            if let Ok(line) = str::from_utf8(&line?) {
+                self.take_line(line);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a line, unless the policy refused it or it is no whole line.
+    fn take_line(&mut self, line: &str) -> Option<()> {
+        if line.ends_with(" refusal=not-granted") || line.ends_with(" refusal=budget-used-up") {
+            return None;
+        }
+        let (time, rest) = line.strip_prefix("time=")?.split_once(' ')?;
+        let (operation, rest) = rest.strip_prefix("operation=")?.split_once(' ')?;
+        let (_, rest) = rest.strip_prefix("outcome=")?.split_once(' ')?;
+        let mut quoted = rest.strip_prefix("actor=\"")?.chars();
+        let mut actor = String::new();
+        loop {
+            match quoted.next()? {
+                '"' => break,
+                '\\' => actor.push(quoted.next()?),
+                char => actor.push(char),
+            }
+        }
+        self.take(&actor, operation, UnixSeconds(time.parse().ok()?));
+        Some(())
+    }
 }
 
 #[cfg(test)]
@@ -192,14 +216,17 @@ mod tests {
             "time=1004 operation=find outcome=granted actor=\"a".to_owned(),
             String::new(),
         ];
-        let log = lines.join("\n");
-        let spent = spent(log.as_bytes(), &policy.unwrap(), UnixSeconds(1010)).unwrap();
+        let policy = policy.unwrap();
+        let mut used = Used::new(&policy, UnixSeconds(1010));
+        for line in &lines {
+            used.take_line(line);
+        }
         let of = |time, count| Spent {
             actor: r#"a "b" \"#.to_owned(),
             operation: Operation::Find,
             time: UnixSeconds(time),
             count,
         };
-        assert_eq!(spent, [of(1000, 2), of(1003, 1)]);
+        assert_eq!(used.spent, [of(1000, 2), of(1003, 1)]);
     }
 }

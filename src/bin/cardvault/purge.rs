@@ -11,8 +11,8 @@ use cardvault::keys::{KeyName, KeyRing, KeyState, KeyUse};
 use cardvault::ledger::{BlockingLedger, Ledger};
 use cardvault::payment::Date;
 use cardvault::vault::{
-    Access, ApprovedPurge, Embedded, MAX_BATCH, PurgeTally, Retention, RetentionFileError, Survey,
-    VaultError, Verdict,
+    Access, ApprovedPurge, Elsewhere, Embedded, MAX_BATCH, Operation, PurgeTally, Retention,
+    RetentionFileError, Survey, VaultError, Verdict,
 };
 use clap::Args;
 use serde_json::{Value, json};
@@ -23,7 +23,6 @@ use crate::desk::moment::utc;
 use crate::desk::{date_argument, failure};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::folder::{Folder, FolderVault, show_mark};
-use crate::keys::destroy_unneeded;
 use crate::progress::{Unit, progress};
 use crate::who::WhoArgs;
 
@@ -69,7 +68,10 @@ pub(crate) struct Purge {
 pub(crate) fn run(args: &Purge, quiet: bool) -> Outcome<Exit> {
     let access = args.who.access(&args.purpose)?;
     let retention = read_policy(args)?;
-    let mut folder = Folder::open(&args.vault)?;
+    let mut folder = match args.destroy {
+        Some(_) => Folder::open_to_change(&args.vault)?,
+        None => Folder::open(&args.vault)?,
+    };
     let ring = folder.ring()?;
     show_mark(&ring);
     let destroy = match args.destroy {
@@ -88,7 +90,14 @@ pub(crate) fn run(args: &Purge, quiet: bool) -> Outcome<Exit> {
         tally = purge(&ledger, &access, &approved, rows, quiet)?;
     }
     let moved = match destroy {
-        Some(name) => Some(destroy_version(&mut folder, &vault, name, rows, quiet)?),
+        Some(name) => Some(destroy_version(
+            &mut folder,
+            &vault,
+            &access,
+            name,
+            rows,
+            quiet,
+        )?),
         None => None,
     };
     if args.json {
@@ -187,10 +196,16 @@ fn purge(
 fn destroy_version(
     folder: &mut Folder,
     vault: &FolderVault,
+    access: &Access,
     name: KeyName,
     rows: u64,
     quiet: bool,
 ) -> Outcome<u64> {
+    let record = |operation| {
+        let recorded = vault.record(access, operation, None, Some(name));
+        recorded.map_err(|error| Failure::vault(operation.as_str(), error))
+    };
+    record(Operation::Rewrap)?;
     let bar = progress(Some(rows), Unit::Rows, "sealing anew", quiet);
     let (mut after, mut moved) = (None, 0);
     loop {
@@ -204,8 +219,9 @@ fn destroy_version(
     }
     bar.finish_and_clear();
     let mut ring = folder.ring()?;
-    let path = folder.path().display().to_string();
-    destroy_unneeded(vault, &mut ring, name, false, &path)?;
+    let destroyed = vault.destroy_key(&mut ring, name, Elsewhere::Unknown);
+    destroyed.map_err(|error| Failure::vault(format!("destroy {name}"), error))?;
+    record(Operation::DestroyKey)?;
     folder.change_ring(vault, ring)?;
     Ok(moved)
 }

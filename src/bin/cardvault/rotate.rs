@@ -5,8 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cardvault::keys::{Cryptoperiod, KeyName, KeyRing, KeyState, KeyUse};
-use cardvault::ledger::{BlockingLedger, Ledger, LedgerError, MAX_PAGE};
-use cardvault::vault::{Embedded, MAX_BATCH, Operation, RewrapPace, RewrapProgress, Rewrapping};
+use cardvault::ledger::{Ledger, LedgerError, MAX_PAGE};
+use cardvault::vault::{MAX_BATCH, Operation, RewrapPace, RewrapProgress, Rewrapping};
 use cardvault::{SystemRandom, UnixSeconds};
 use serde_json::{Value, json};
 
@@ -159,7 +159,7 @@ fn counted_len(len: usize) -> u64 {
 /// Binds the ledger's rows anew, all of them.
 fn rebind(vault: &FolderVault, pace: &Pace, quiet: bool) -> Outcome<RewrapProgress> {
     let failed = |error: LedgerError| Failure::keys("rebind", error);
-    let ledger: BlockingLedger<Embedded> = Ledger::new(vault.vault().clone()).blocking();
+    let ledger = Ledger::new(vault.vault().clone()).blocking();
     let bar = progress(None, Unit::Rows, "ledger", quiet);
     let mut all = RewrapProgress::default();
     let mut after = None;

@@ -111,7 +111,11 @@ fn read_actor(policy: &mut AccessPolicy, actor: &Value<'_>) -> Read<()> {
         return Err((named.span(), PolicyFault::ActorTwice));
     }
     let grants = field(actor, fields, "grants")?;
-    for grant in list(grants, GRANTS)? {
+    let listed = list(grants, GRANTS)?;
+    if listed.is_empty() {
+        return Err((grants.span(), PolicyFault::Empty));
+    }
+    for grant in listed {
         let granted = read_grant(grant)?;
         let place = named.span();
         policy
