@@ -9,7 +9,6 @@
     clippy::cast_precision_loss
 )]
 
-#[allow(dead_code, reason = "each bench uses its part")]
 mod support;
 
 use std::ops::Bound;

@@ -408,6 +408,15 @@ fn a_clock_that_jumps_gives_nothing_back() {
         NOW.set(START - back);
         assert_eq!(ask(), Err(used_up(START + 60)), "back by {back}");
     }
+    // What is granted while it is behind counts as if it were not.
+    let other = budgeted(Operation::Find, 2, 60);
+    vault.set_policy(&keeper(), other, &[]).unwrap();
+    NOW.set(START - 3600);
+    assert_eq!(ask(), Ok(()));
+    NOW.set(START + 1);
+    assert_eq!(ask(), Err(used_up(START + 60)));
+    let one = budgeted(Operation::Find, 1, 60);
+    vault.set_policy(&keeper(), one, &[]).unwrap();
     // Before 1970 the clock says the last second there is: nothing is granted, nothing renewed.
     NOW.set(u64::MAX);
     assert_eq!(ask(), Err(used_up(u64::MAX)));

@@ -1044,6 +1044,9 @@ fn numbers_of_days_are_checked() {
     assert!(!retention.needs_ledger());
 }
 
+/// How a card is got from one of the copies.
+type Opening<'a> = &'a dyn Fn(&Token) -> Result<CardRecord, VaultError>;
+
 fn put_rows(rows: &[(RowKey, Row)], ring: KeyRing) -> BlockingVault<Arc<Memory>> {
     let store = Arc::new(Memory::new());
     let index = IndexKey::new(&[1]).unwrap();
@@ -1101,15 +1104,13 @@ fn no_copy_gives_a_purged_card_once_the_version_is_destroyed() {
     }
     drop(vault);
 
-    let gone = |vault: &dyn Fn(&Token) -> Result<CardRecord, VaultError>| {
+    let gone = |vault: Opening<'_>| {
         tokens.iter().all(|token| {
             let opened = vault(token);
             matches!(opened, Err(VaultError::Key(KeyError::UnknownKey)))
         })
     };
-    let opens = |vault: &dyn Fn(&Token) -> Result<CardRecord, VaultError>| {
-        tokens.iter().all(|token| vault(token).is_ok())
-    };
+    let opens = |vault: Opening<'_>| tokens.iter().all(|token| vault(token).is_ok());
     // What lies in freed pages is the rows of before, byte by byte.
     let bytes = std::fs::read(live.join(FILE_NAME)).unwrap();
     let lies = |row: &Row| {
@@ -1119,8 +1120,7 @@ fn no_copy_gives_a_purged_card_once_the_version_is_destroyed() {
     let left = rows.iter().filter(|(_, row)| lies(row)).count();
     println!("{left} of {} rows still lie in the file", rows.len());
     for (ring, given) in [(destroyed as fn() -> KeyRing, false), (rotated, true)] {
-        let verdict: &dyn Fn(&dyn Fn(&Token) -> Result<CardRecord, VaultError>) -> bool =
-            if given { &opens } else { &gone };
+        let verdict: &dyn Fn(Opening<'_>) -> bool = if given { &opens } else { &gone };
         let freed = put_rows(&rows, ring());
         assert!(verdict(&|token| freed.detokenize(
             &access(),

@@ -1,7 +1,7 @@
 //! Who reaches for card data, and why: stated with each such call and logged before the answer.
 #![forbid(unsafe_code)]
 
-use core::fmt;
+use core::fmt::{self, Write as _};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -15,6 +15,9 @@ use crate::token::Token;
 
 /// The longest actor, purpose and origin, in bytes.
 pub const ACCESS_TEXT_MAX: usize = 64;
+
+/// What a line of a log is expected to take, in bytes.
+const LINE: usize = 192;
 
 /// From this many digits in a row on a text is refused, whatever they are.
 const REFUSED_DIGITS: usize = 13;
@@ -348,7 +351,12 @@ impl Appending {
 }
 
 fn lines(events: &[AccessEvent<'_>]) -> String {
-    events.iter().map(|event| format!("{event}\n")).collect()
+    let mut lines = String::with_capacity(events.len().saturating_mul(LINE));
+    for event in events {
+        // A String takes everything.
+        let _ = writeln!(lines, "{event}");
+    }
+    lines
 }
 
 /// Makes a new file's name durable.

@@ -9,6 +9,7 @@ use cardvault::{SystemRandom, UnixSeconds};
 use serde_json::Value;
 
 use crate::args::{Add, Change, Check, Components, Destroy, Keys, Listing, Retire};
+use crate::desk::grid::Grid;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::folder::{Folder, FolderVault, show_mark};
 use crate::listing;

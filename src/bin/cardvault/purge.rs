@@ -11,8 +11,8 @@ use cardvault::keys::{KeyName, KeyRing, KeyState, KeyUse};
 use cardvault::ledger::{BlockingLedger, Ledger};
 use cardvault::payment::Date;
 use cardvault::vault::{
-    Access, ApprovedPurge, Elsewhere, Embedded, MAX_BATCH, Operation, PurgeTally, Retention,
-    RetentionFileError, Survey, VaultError, Verdict,
+    Access, ApprovedPurge, MAX_BATCH, Operation, PurgeTally, Retention, RetentionFileError, Survey,
+    VaultError, Verdict,
 };
 use clap::Args;
 use serde_json::{Value, json};
@@ -23,7 +23,9 @@ use crate::desk::moment::utc;
 use crate::desk::{date_argument, failure};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::folder::{Folder, FolderVault, show_mark};
+use crate::keys::destroy_unneeded;
 use crate::progress::{Unit, progress};
+use crate::store::FolderStore;
 use crate::who::WhoArgs;
 
 /// The policy's name in a vault's folder.
@@ -151,7 +153,7 @@ fn is_to_be_destroyed(ring: &KeyRing, name: KeyName) -> Outcome<bool> {
 }
 
 fn survey(
-    ledger: &BlockingLedger<Embedded>,
+    ledger: &BlockingLedger<FolderStore>,
     retention: Retention,
     rows: u64,
     quiet: bool,
@@ -168,7 +170,7 @@ fn survey(
 }
 
 fn purge(
-    ledger: &BlockingLedger<Embedded>,
+    ledger: &BlockingLedger<FolderStore>,
     access: &Access,
     approved: &ApprovedPurge,
     rows: u64,
@@ -219,8 +221,8 @@ fn destroy_version(
     }
     bar.finish_and_clear();
     let mut ring = folder.ring()?;
-    let destroyed = vault.destroy_key(&mut ring, name, Elsewhere::Unknown);
-    destroyed.map_err(|error| Failure::vault(format!("destroy {name}"), error))?;
+    let path = folder.path().display().to_string();
+    destroy_unneeded(vault, &mut ring, name, false, &path)?;
     record(Operation::DestroyKey)?;
     folder.change_ring(vault, ring)?;
     Ok(moved)

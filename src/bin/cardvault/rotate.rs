@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cardvault::keys::{Cryptoperiod, KeyName, KeyRing, KeyState, KeyUse};
-use cardvault::ledger::{Ledger, LedgerError, MAX_PAGE};
+use cardvault::ledger::{BlockingLedger, Ledger, LedgerError, MAX_PAGE};
 use cardvault::vault::{MAX_BATCH, Operation, RewrapPace, RewrapProgress, Rewrapping};
 use cardvault::{SystemRandom, UnixSeconds};
 use serde_json::{Value, json};
@@ -18,6 +18,7 @@ use crate::keys::{open_for_change, record, usage};
 use crate::progress::{Unit, progress};
 use crate::rewrap::{all_moved, move_records, moved_json, moved_text};
 use crate::rotation::Rotation;
+use crate::store::FolderStore;
 
 pub(crate) fn run(args: &Rotate, quiet: bool) -> Outcome<Exit> {
     let usage = usage("keys rotate", &args.usage)?;
@@ -159,7 +160,7 @@ fn counted_len(len: usize) -> u64 {
 /// Binds the ledger's rows anew, all of them.
 fn rebind(vault: &FolderVault, pace: &Pace, quiet: bool) -> Outcome<RewrapProgress> {
     let failed = |error: LedgerError| Failure::keys("rebind", error);
-    let ledger = Ledger::new(vault.vault().clone()).blocking();
+    let ledger: BlockingLedger<FolderStore> = Ledger::new(vault.vault().clone()).blocking();
     let bar = progress(None, Unit::Rows, "ledger", quiet);
     let mut all = RewrapProgress::default();
     let mut after = None;

@@ -1,4 +1,4 @@
-//! `stats`: over all rows of a vault.
+//! `stats` and `rewrap`: over all rows of a vault.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;

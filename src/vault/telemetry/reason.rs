@@ -120,7 +120,8 @@ impl From<StoreError> for Reason {
             | StoreError::NewerFormat { .. }
             | StoreError::NotAVault
             | StoreError::BadSetting
-            | StoreError::NoTls => Self::failed("store-not-opened"),
+            | StoreError::NoTls
+            | StoreError::Untrusted => Self::failed("store-not-opened"),
         }
     }
 }
