@@ -2,7 +2,12 @@
 //! writes with the same settings, in one run.
 //!
 //! `CARDVAULT_BENCH_ROWS` is the number of cards (100,000).
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_precision_loss)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::cast_precision_loss
+)]
 
 mod support;
 

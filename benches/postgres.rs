@@ -3,7 +3,8 @@
 //!
 //! Contenders take turns, so that a slow moment of the disk meets all of them; read the ratios.
 //! `CARDVAULT_BENCH_ROWS` is the number of mappings that are there before (20,000),
-//! `CARDVAULT_BENCH_ROUNDS` the number of turns (10).
+//! `CARDVAULT_BENCH_ROUNDS` the number of turns (10). Then one store grows by tens from 10,000 to
+//! `CARDVAULT_BENCH_MOST` (100,000), and its rates at each size stand beside the engine's.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -54,8 +55,8 @@ fn main() {
         let options = PostgresOptions::new(&cluster.connection()).unwrap();
         Postgres::create(&options.in_schema(schema)).unwrap()
     };
-    let (batches, one, many) = (store("batches"), store("one"), store("many"));
-    let vault = new_vault(store("vault"));
+    let (batches_store, one_store, many_store) = (store("batches"), store("one"), store("many"));
+    let vault_store = new_vault(store("vault"));
     drop((store("bare"), store("blind")));
     let (bare, blind) = (Bare::new(&cluster, "bare"), Bare::new(&cluster, "blind"));
 
@@ -63,10 +64,10 @@ fn main() {
         let range = start..rows.min(start + 10_000);
         bare.insert(range.clone(), true);
         blind.insert(range.clone(), false);
-        for store in [&batches, &one, &many] {
+        for store in [&batches_store, &one_store, &many_store] {
             insert(store, range.clone());
         }
-        tokenize(&vault, range);
+        tokenize(&vault_store, range);
     }
     cluster.sql("VACUUM ANALYZE");
 
@@ -82,12 +83,12 @@ fn main() {
         };
         rates[0].push(in_batches(&|range| bare.insert(range, true)));
         rates[1].push(in_batches(&|range| blind.insert(range, false)));
-        rates[2].push(in_batches(&|range| insert(&batches, range)));
-        rates[3].push(in_batches(&|range| tokenize(&vault, range)));
+        rates[2].push(in_batches(&|range| insert(&batches_store, range)));
+        rates[3].push(in_batches(&|range| tokenize(&vault_store, range)));
         let from = rows + round * SINGLES;
         let singles = from..from + SINGLES / 8;
         rates[4].push(rate(SINGLES / 8, || {
-            singles.for_each(|n| insert(&one, n..n + 1))
+            singles.for_each(|n| insert(&one_store, n..n + 1))
         }));
         let next = AtomicU64::new(from);
         rates[5].push(rate(SINGLES, || {
@@ -99,7 +100,7 @@ fn main() {
                             if n >= from + SINGLES {
                                 break;
                             }
-                            insert(&many, n..n + 1);
+                            insert(&many_store, n..n + 1);
                         }
                     });
                 }
@@ -111,7 +112,9 @@ fn main() {
             from..from + READ
         };
         rates[6].push(rate(100, || (0..100).for_each(|_| bare.read(next()))));
-        rates[7].push(rate(100, || (0..100).for_each(|_| read(&batches, next()))));
+        rates[7].push(rate(100, || {
+            (0..100).for_each(|_| read(&batches_store, next()))
+        }));
     }
     let [bare, blind, batches, vault, one, many, bare_reads, reads] = rates.map(median);
     println!("over {rows} mappings that are there, {rounds} turns");
@@ -140,6 +143,58 @@ fn main() {
         (reads, bare_reads, 0.8, "store to bare engine, reads"),
     ] {
         println!("ratio {:.2} (at least {least}): {name}", ours / other);
+    }
+    drop((batches_store, one_store, many_store, vault_store));
+    grow(&cluster, number("CARDVAULT_BENCH_MOST", 100_000), rounds);
+}
+
+/// What a mapping costs in a store of each size: it should be the same in all.
+fn grow(cluster: &Cluster, most: u64, rounds: u64) {
+    let options = PostgresOptions::new(&cluster.connection()).unwrap();
+    let store = Postgres::create(&options.in_schema("grown")).unwrap();
+    let options = PostgresOptions::new(&cluster.connection()).unwrap();
+    drop(Postgres::create(&options.in_schema("grown_bare")).unwrap());
+    let bare = Bare::new(cluster, "grown_bare");
+    let mut there = 0;
+    let mut size = 10_000;
+    while size <= most {
+        while there < size {
+            let range = there..size.min(there + 10_000);
+            insert(&store, range.clone());
+            bare.insert(range.clone(), true);
+            there = range.end;
+        }
+        cluster.sql("VACUUM ANALYZE");
+        cluster.sql("CHECKPOINT");
+        let mut rates: [Vec<f64>; 5] = Default::default();
+        for round in 0..rounds {
+            let range = there..there + BATCH;
+            rates[0].push(rate(BATCH, || bare.insert(range.clone(), true)));
+            rates[1].push(rate(BATCH, || insert(&store, range.clone())));
+            let singles = range.end..range.end + SINGLES / 16;
+            rates[2].push(rate(SINGLES / 16, || {
+                singles.clone().for_each(|n| insert(&store, n..n + 1));
+            }));
+            bare.insert(singles.clone(), true);
+            there = singles.end;
+            let reads = |work: &dyn Fn(Range<u64>)| {
+                rate(20, || {
+                    for n in 0..20 {
+                        // Far apart, so that each is another page.
+                        let from = (round * 20 + n) * 7919 * READ % (there - READ);
+                        work(from..from + READ);
+                    }
+                })
+            };
+            rates[3].push(reads(&|range| bare.read(range)));
+            rates[4].push(reads(&|range| read(&store, range)));
+        }
+        let [bare_batches, batches, one, bare_reads, reads] = rates.map(median);
+        println!(
+            "{size:>10} there: batches {batches:.0}/s (bare {bare_batches:.0}/s), one caller \
+             {one:.0}/s, reads of 100 {reads:.0}/s (bare {bare_reads:.0}/s)"
+        );
+        size *= 10;
     }
 }
 

@@ -10,6 +10,7 @@
 //! | find a card again without storing it | [`fingerprint`] |
 //! | stand in for a card number | [`token`] |
 //! | keep cards durably behind tokens | `vault` (feature `vault`) |
+//! | keep cards no longer than needed | `vault::Retention` (feature `vault`) |
 //! | record payments, refund them and reconcile | `ledger` (feature `vault`), [`refund`] |
 //! | back both up in one sealed file, and restore them | `archive` (feature `vault`) |
 //! | read and write what a payment is made of | [`payment`] |
@@ -65,6 +66,7 @@
 //! | `vault` | the vault, the ledger beside it and archives of both; a store in memory |
 //! | `embedded` | the durable store on disk |
 //! | `postgres` | the store on PostgreSQL, for many processes |
+//! | `tls` | with `cli`: the command speaks TLS to PostgreSQL |
 //! | `capi` | the functions of the C header; with `embedded` also the vault's |
 //! | `cli` | the command `cardvault` |
 #![cfg_attr(not(any(feature = "std", test)), no_std)]

@@ -53,7 +53,7 @@ const CLOSED: [(&str, &[&str]); 4] = [
 ];
 
 /// Which modules may name a package.
-const PACKAGES: [(&str, &[&str]); 9] = [
+const PACKAGES: [(&str, &[&str]); 11] = [
     ("aes_gcm", &["seal", "journal"]),
     ("xaes_256_gcm", &["seal", "journal"]),
     ("aes", &["ff1", "keys"]),
@@ -63,6 +63,8 @@ const PACKAGES: [(&str, &[&str]); 9] = [
     ("redb", &["vault"]),
     ("getrandom", &["secret", "vault", "lib"]),
     ("clap", &["bin"]),
+    ("metrics", &["vault"]),
+    ("tracing", &["vault"]),
 ];
 
 /// Files that may name a package outside its modules.

@@ -133,7 +133,7 @@ fn a_csv_file_there_and_back() {
 #[test]
 fn a_folders_policy_is_kept() {
     let bench = Bench::new();
-    let tokens = bench.output(&["tokenize", "v"], &cards(3));
+    let tokens = bench.output(&["tokenize", "v"], cards(3));
     bench.write(
         "v/policy.toml",
         r#"
@@ -177,7 +177,7 @@ tokenize does not say whether a card was known
     );
     assert!(errors(&more).contains("the budget is used up; it renews at "));
     // Vaultless tokens are under it too.
-    let vaultless = bench.output(&["tokenize", "v", "--vaultless", "0:4"], &cards(1));
+    let vaultless = bench.output(&["tokenize", "v", "--vaultless", "0:4"], cards(1));
     let spent = [&desk[..], &["--vaultless", "0:4"]].concat();
     assert_eq!(code(&bench.run(&spent, &vaultless)), 1);
     let other = [&open[..], &["desk-4"]].concat();
@@ -454,22 +454,27 @@ fn life_of_a_key() {
         &["keys", "destroy", "v", "index-1", "--unused"],
     );
     bench.output(&["keys", "activate", "v", "card-2"], "");
+    let destroy = ["keys", "destroy", "v", "card-1"];
+    bench.fails(3, "destroy card-1: 50 rows need card-1", &destroy);
+    bench.fails(3, "records    50", &destroy);
+    bench.fails(3, "`cardvault vault rewrap v`", &destroy);
     bench.fails(
         3,
-        "50 records are sealed under it",
-        &["keys", "destroy", "v", "card-1"],
+        "vaultless-1 is active",
+        &["keys", "destroy", "v", "vaultless-1"],
     );
-    bench.fails(2, "--unused", &["keys", "destroy", "v", "vaultless-1"]);
 
-    let step = bench.output(&["rewrap", "v", "--limit", "20"], "");
-    assert!(
-        step.starts_with("rows 20\nsealed anew 20\nleft 0\n"),
-        "{step}"
+    let rewrap = ["vault", "rewrap", "v"];
+    let step = bench.output(
+        &[&rewrap[..], &["--limit", "20", "--rate", "20"]].concat(),
+        "",
     );
-    let cursor = step.lines().last().unwrap().rsplit(' ').next().unwrap();
-    let rest = bench.output(&["rewrap", "v", "--after", cursor], "");
-    assert_eq!(rest, "rows 30\nsealed anew 30\nleft 0\n");
-    bench.fails(2, "not a cursor", &["rewrap", "v", "--after", "xyz"]);
+    assert_eq!(
+        step,
+        "20 rows seen, 20 sealed anew under card-2\nrun it again to go on\n"
+    );
+    let rest = bench.output(&rewrap, "");
+    assert_eq!(rest, "50 rows seen, 50 sealed anew under card-2\n");
 
     bench.output(&["keys", "destroy", "v", "card-1"], "");
     let list = bench.output(&["keys", "list", "v"], "");
@@ -485,7 +490,7 @@ fn life_of_a_key() {
     assert_eq!(back, cards(50));
     bench.output(&["keys", "retire", "v", "card-2"], "");
     bench.fails(3, "no card key is active", &["tokenize", "v"]);
-    bench.fails(3, "keys add FOLDER card", &["rewrap", "v"]);
+    bench.fails(3, "keys add FOLDER card", &["vault", "rewrap", "v"]);
     bench.fails(3, "no card-9", &["keys", "activate", "v", "card-9"]);
     assert!(bench.output(&["keys", "check", "v"], "").contains("card-1"));
 }
@@ -773,7 +778,7 @@ fn every_command_shows_that_a_ring_is_for_development() {
         vec!["keys", "list", "v"],
         vec!["keys", "check", "v"],
         vec!["keys", "add", "v", "card"],
-        vec!["rewrap", "v"],
+        vec!["vault", "rewrap", "v"],
     ] {
         let shown = errors(&bench.run(&arguments, ""));
         assert!(
@@ -932,6 +937,131 @@ fn kept_journals_are_read(bench: &Bench) {
 }
 
 #[test]
+fn a_rotation_moves_records_and_goes_on_after_an_interruption() {
+    let bench = Bench::new();
+    bench.output(&["tokenize", "v", "-o", "tokens"], cards(300));
+    let rotated = bench.output(&["keys", "rotate", "v"], "");
+    assert_eq!(
+        rotated,
+        "card-2 is active\n300 rows seen, 300 sealed anew under card-2\n\
+         nothing needs card-1: cardvault keys destroy v card-1\n"
+    );
+    let quiet = bench.run(&["keys", "rotate", "v", "--json", "-q"], "");
+    let shown: serde_json::Value = serde_json::from_slice(&quiet.stdout).unwrap();
+    assert_eq!(shown["key"], "card-3");
+    assert_eq!((&shown["moved"], &shown["left"]), (&300.into(), &0.into()));
+    assert_eq!(shown["retired"], serde_json::json!(["card-1", "card-2"]));
+
+    // Killed while it moves: the same command goes on, with the same version.
+    let mut child = bench
+        .command(&["keys", "rotate", "v", "--rate", "30"])
+        .spawn()
+        .unwrap();
+    let cursor = bench.path("v/rotation-card");
+    while !fs::read_to_string(&cursor).is_ok_and(|text| text.len() > 100) {
+        assert!(child.try_wait().unwrap().is_none());
+        thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let text = fs::read_to_string(&cursor).unwrap();
+    assert!(text.starts_with("card-4\t"), "{text}");
+    let rest = bench.output(&["keys", "rotate", "v"], "");
+    assert!(
+        rest.starts_with("card-4 is active again\n300 rows seen, "),
+        "{rest}"
+    );
+    assert!(!cursor.exists());
+    let json = bench.output(&["stats", "v", "--json"], "");
+    assert!(json.contains("\"card-4\": 300"), "{json}");
+
+    bench.write("v/rotation-card", "nonsense");
+    bench.fails(4, "is damaged", &["vault", "rewrap", "v"]);
+    fs::remove_file(&cursor).unwrap();
+    bench.output(&["keys", "destroy", "v", "card-3"], "");
+    let back = bench.output(&["detokenize", "v", "tokens", "--purpose", "test"], "");
+    assert_eq!(back, cards(300));
+}
+
+#[test]
+fn a_compromised_key_is_listed_moved_and_destroyed() {
+    let bench = Bench::new();
+    bench.output(
+        &["tokenize", "v", "-o", "tokens", "--domain", "a,b"],
+        cards(3),
+    );
+    let told = bench.output(&["keys", "retire", "v", "card-1", "--compromised"], "");
+    assert!(told.starts_with("card-1 compromised\n"), "{told}");
+    assert!(told.contains("cardvault keys rotate v card\n"), "{told}");
+    let listed = bench.output(
+        &["vault", "under", "v", "card-1", "--purpose", "incident 7"],
+        "",
+    );
+    let tokens = bench.read("tokens");
+    let mut wanted: Vec<_> = tokens
+        .lines()
+        .map(|token| format!("\"a,b\",{token}"))
+        .collect();
+    wanted.sort();
+    let mut lines: Vec<_> = listed.lines().collect();
+    assert_eq!(lines.remove(0), "domain,token");
+    lines.sort_unstable();
+    assert_eq!(lines, wanted);
+    let log = bench.read("v/access.log");
+    let logged = log.lines().filter(|line| {
+        line.contains("operation=list outcome=granted") && line.contains("purpose=\"incident 7\"")
+    });
+    assert_eq!(logged.count(), 3);
+    // Each of the three is seen twice: what is compromised has a pass of its own.
+    let rotated = bench.output(&["keys", "rotate", "v", "card"], "");
+    assert!(
+        rotated.contains("6 rows seen, 3 sealed anew under card-2\n"),
+        "{rotated}"
+    );
+    bench.output(&["keys", "destroy", "v", "card-1"], "");
+    bench.fails(
+        2,
+        "under card keys alone",
+        &["vault", "under", "v", "index-1", "--purpose", "x"],
+    );
+}
+
+#[test]
+fn keys_of_other_uses_rotate() {
+    let bench = Bench::new();
+    bench.output(&["tokenize", "v", "-o", "tokens"], cards(40));
+    for (usage, follows) in [
+        ("journal", "next epoch"),
+        ("ledger", "nothing needs ledger-1"),
+        (
+            "index",
+            "40 sealed anew under index-2\nnothing needs index-1",
+        ),
+    ] {
+        let rotated = bench.output(&["keys", "rotate", "v", usage], "");
+        assert!(
+            rotated.starts_with(&format!("{usage}-2 is active\n")),
+            "{rotated}"
+        );
+        assert!(rotated.contains(follows), "{rotated}");
+    }
+    bench.fails(
+        2,
+        "journals not yet uploaded",
+        &["keys", "destroy", "v", "journal-1"],
+    );
+    bench.output(&["keys", "destroy", "v", "index-1"], "");
+    // Each card has its token still.
+    let again = bench.run(&["tokenize", "v", "-o", "again"], cards(40));
+    assert!(
+        errors(&again).contains("40 had their token"),
+        "{}",
+        errors(&again)
+    );
+    assert_eq!(bench.read("again"), bench.read("tokens"));
+}
+
+#[test]
 fn a_purge_is_tried_dry_confirmed_done_and_ends_with_the_key() {
     let bench = Bench::new();
     let input = cards(30);
@@ -984,7 +1114,7 @@ fn a_purge_is_tried_dry_confirmed_done_and_ends_with_the_key() {
         bench.output(&arguments, "")
     };
     let done = today(&["--destroy", "card-1", "--actor", "officer"]);
-    assert!(done.contains("default  gone   expired  30\n"), "{done}");
+    assert!(done.contains("default  gone     expired  30\n"), "{done}");
     assert!(done.contains("30 tokens purged\n60 records sealed anew, card-1 destroyed\n"));
     let log = bench.read("v/access.log");
     let purged: Vec<_> = log
@@ -992,14 +1122,17 @@ fn a_purge_is_tried_dry_confirmed_done_and_ends_with_the_key() {
         .filter(|line| line.contains("operation=purge"))
         .collect();
     assert_eq!(purged.len(), 30);
-    for (line, token) in purged.iter().zip({
-        let mut tokens: Vec<_> = gone.lines().collect();
-        tokens.sort_unstable();
-        tokens
-    }) {
-        assert!(line.contains("actor=\"officer\" purpose=\"retention\""));
-        assert!(gone.contains(&line[line.len() - token.len()..]));
-    }
+    assert!(
+        log.contains("operation=destroy-key outcome=granted actor=\"officer\""),
+        "{log}"
+    );
+    let named: std::collections::BTreeSet<_> = purged
+        .iter()
+        .map(|line| line.split_once(" token=").unwrap().1)
+        .collect();
+    assert_eq!(named, gone.lines().collect());
+    let who = "actor=\"officer\" purpose=\"retention\"";
+    assert!(purged.iter().all(|line| line.contains(who)), "{log}");
     // Run twice: nothing more to do.
     let again: serde_json::Value =
         serde_json::from_str(&today(&["--destroy", "card-1", "--json"])).unwrap();
@@ -1007,10 +1140,7 @@ fn a_purge_is_tried_dry_confirmed_done_and_ends_with_the_key() {
         (&again["going"], &again["sealed_anew"]),
         (&0.into(), &serde_json::Value::Null)
     );
-    let detokenize = ["detokenize", "v", "--purpose", "test", "--domain"];
-    for (domain, tokens) in [("kept", &kept)] {
-        let arguments = [&detokenize[..], &[domain]].concat();
-        assert_eq!(bench.output(&arguments, tokens), input);
-    }
+    let detokenize = ["detokenize", "v", "--purpose", "test", "--domain", "kept"];
+    assert_eq!(bench.output(&detokenize, &kept), input);
     assert!(held.lines().count() == 30 && bench.output(&["stats", "v"], "").contains("60"));
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use cardvault::UnixSeconds;
 use cardvault::keys::{
-    Cryptoperiod, Domain, DueAction, KeyError, KeyName, KeyRing, KeyState, KeyUse, MAX_KEYS,
-    RingMark,
+    CLOCK_TOLERANCE, Cryptoperiod, Domain, DueAction, KeyError, KeyName, KeyRing, KeyState, KeyUse,
+    MAX_KEYS, RingMark,
 };
 use proptest::prelude::*;
 use rand_chacha::ChaCha20Rng;
@@ -514,4 +514,41 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_clock_that_jumps_leaves_no_period_that_is_too_long_or_too_short() {
+    let mut rng = rng(77);
+    let mut ring = KeyRing::new(RingMark::Development, &mut rng).unwrap();
+    let year = Cryptoperiod::new(YEAR, 2 * YEAR).unwrap();
+    let name = ring.add(KeyUse::Card, year, NOW, &mut rng).unwrap();
+    // Back to 1970, and by little more than clocks may be apart.
+    for early in [0, NOW.0 - CLOCK_TOLERANCE - 1] {
+        let refused = ring.activate(name, UnixSeconds(early));
+        assert_eq!(refused, Err(KeyError::Clock { name }));
+        assert_eq!(ring.info(name).unwrap().state, KeyState::PreActivation);
+    }
+    let within = UnixSeconds(NOW.0 - CLOCK_TOLERANCE);
+    ring.activate(name, within).unwrap();
+    assert_eq!(
+        ring.info(name).unwrap().not_after(),
+        Some(within.plus(YEAR))
+    );
+    assert_eq!(ring.due(NOW, 0).count(), 0);
+
+    // A clock ten years ahead activates the next one; once it is set right, that is due.
+    let ahead = NOW.plus(10 * YEAR);
+    let next = ring.add(KeyUse::Card, year, ahead, &mut rng).unwrap();
+    ring.activate(next, ahead).unwrap();
+    let due: Vec<_> = ring.due(NOW, 0).collect();
+    assert_eq!(due.len(), 1, "{due:?}");
+    assert_eq!(
+        (due[0].name, due[0].action, due[0].at),
+        (next, DueAction::Replace, NOW)
+    );
+    // And its successor has a period by the right time.
+    let third = ring.add(KeyUse::Card, year, NOW, &mut rng).unwrap();
+    ring.activate(third, NOW).unwrap();
+    assert_eq!(ring.info(third).unwrap().not_after(), Some(NOW.plus(YEAR)));
+    assert_eq!(ring.due(NOW, 0).count(), 0);
 }

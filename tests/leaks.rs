@@ -652,8 +652,9 @@ mod vault {
     #[cfg(feature = "policy")]
     use cardvault::vault::AccessPolicy;
     use cardvault::vault::{
-        Access, BlockingVault, IndexKey, KeepRule, LineLog, Memory, PolicyRefusal, Retention, Row,
-        RowKey, Snapshot, SnapshotStore, Store, Tokenize, Vault, Write,
+        Access, BlockingVault, IndexKey, KeepRule, LineLog, Memory, PolicyRefusal, Retention,
+        RewrapPace, Rewrapping, Row, RowKey, Snapshot, SnapshotStore, Store, Tokenize, Vault,
+        Write,
     };
     use pollster::block_on;
 
@@ -812,6 +813,16 @@ mod vault {
         check("VaultStats", &debug_of(&vault.stats().unwrap()));
         check("Rewrapped", &debug_of(&vault.rewrap(None, 10).unwrap()));
         check("Checked", &debug_of(&vault.check(None, 10)));
+        let under = vault.list_under(&access, 1, None, 10);
+        check("UnderKey", &debug_of(&under.unwrap()));
+        check(
+            "Needed",
+            &debug_of(&vault.needed(KeyName::new(KeyUse::Card, 1))),
+        );
+        let mut rewrapping = Rewrapping::new(RewrapPace::FULL);
+        while block_on(rewrapping.step(vault.vault())).unwrap() {}
+        check("Rewrapping", &debug_of(&rewrapping));
+        check("a cursor", &hex(&rewrapping.cursor()));
         check("IndexDropped", &debug_of(&vault.drop_index(None, 10)));
         index_fills(&record, &domain, &check);
         retention(&vault, &access, &check);
@@ -1674,11 +1685,18 @@ const LISTED: &[&str] = &[
     "LineLog",
     "Memory",
     "Metadata",
+    "Metric",
+    "MetricKind",
     "Operation",
     "Part",
     "PolicyError",
     "PolicyFault",
     "PolicyRefusal",
+    "Elsewhere",
+    "Needed",
+    "RewrapPace",
+    "RewrapProgress",
+    "Rewrapping",
     "ApprovedPurge",
     "KeepRule",
     "PurgeTally",
@@ -1691,6 +1709,7 @@ const LISTED: &[&str] = &[
     "Survey",
     "Verdict",
     "Row",
+    "UnderKey",
     "RowKey",
     "Spent",
     "StoreError",
@@ -1764,6 +1783,7 @@ const LISTED: &[&str] = &[
     "JournalLine",
     "Ledger",
     "LedgerError",
+    "LedgerStats",
     "Limits",
     "Lookup",
     "NewPayment",

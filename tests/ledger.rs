@@ -44,6 +44,7 @@ use pollster::block_on;
 use proptest::prelude::*;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
+use support::desks::desks_at_once;
 use support::model::{Tally, follow};
 use support::{
     START, access, add, ask, card, cny, date, id, in_doubt, memory, merchant, number, open, policy,
@@ -224,93 +225,9 @@ fn voucher_numbers_roll_over_and_reference_numbers_come_again() {
     }
 }
 
-/// Many desks refund parts of one payment at once; some answers never come, some fail.
-fn desks_at_once<S: Store>(ledger: &BlockingLedger<S>) {
-    const DESKS: usize = 200;
-    const PART: u64 = 7;
-    const WHOLE: u64 = 1000;
-    ledger
-        .record(&shop(), &sale(1, WHOLE), Source::Centre)
-        .unwrap();
-    let granted = AtomicUsize::new(0);
-    let refused = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        for desk in 0..DESKS {
-            let (granted, refused) = (&granted, &refused);
-            scope.spawn(move || {
-                let name = format!("R-{desk}");
-                let request = ask(Action::Refund, PART, &name);
-                match ledger.request(&shop(), &id(1), &policy(), &request) {
-                    Ok(answer) => {
-                        assert!(!answer.repeated);
-                        granted.fetch_add(1, Ordering::Relaxed);
-                        let event = match desk % 3 {
-                            0 => RefundEvent::NoAnswer,
-                            1 => RefundEvent::Accepted,
-                            _ => return,
-                        };
-                        let number = number(&name);
-                        ledger
-                            .progress(&shop(), &merchant(), &number, event, Source::Centre, None)
-                            .unwrap();
-                    }
-                    Err(LedgerError::Refused(Refusal::TotalExceeded { left, .. })) => {
-                        assert!(left.minor() < PART);
-                        refused.fetch_add(1, Ordering::Relaxed);
-                    }
-                    Err(error) => panic!("{error}"),
-                }
-            });
-        }
-    });
-    let granted = granted.into_inner();
-    assert_eq!(granted as u64, WHOLE / PART);
-    assert_eq!(granted + refused.into_inner(), DESKS);
-    let payment = ledger.audit(&shop(), &id(1)).unwrap();
-    assert_eq!(payment.refunds.counted(), Ok(cny(WHOLE / PART * PART)));
-    assert!(!payment.refunds.in_doubt.is_zero() && !payment.refunds.accepted.is_zero());
-    assert_eq!(payment.state, PaymentState::PartlyRefunded);
-    // What fails is free again, and not a unit more.
-    let mut freed = 0;
-    for record in ledger.requests(&shop(), &id(1), None).unwrap().items {
-        if record.status == RefundStatus::InDoubt {
-            freed += record.amount.minor();
-            let failed = RefundEvent::Failed;
-            ledger
-                .progress(
-                    &shop(),
-                    &merchant(),
-                    &record.number,
-                    failed,
-                    Source::Inquiry,
-                    None,
-                )
-                .unwrap();
-        }
-    }
-    let left = WHOLE % PART + freed;
-    let over = ask(Action::Refund, left + 1, "over");
-    assert_eq!(
-        ledger.request(&shop(), &id(1), &policy(), &over),
-        Err(LedgerError::Refused(Refusal::TotalExceeded {
-            left: cny(left),
-            open: ledger
-                .payment(&shop(), &id(1))
-                .unwrap()
-                .refunds
-                .open()
-                .unwrap(),
-        }))
-    );
-    let rest = ask(Action::Refund, left, "rest");
-    ledger.request(&shop(), &id(1), &policy(), &rest).unwrap();
-    let payment = ledger.audit(&shop(), &id(1)).unwrap();
-    assert_eq!(payment.refunds.counted(), Ok(cny(WHOLE)));
-}
-
 #[test]
 fn two_hundred_desks_in_memory() {
-    desks_at_once(&memory().1);
+    desks_at_once(&[memory().1]);
 }
 
 #[cfg(feature = "embedded")]
@@ -320,7 +237,7 @@ fn two_hundred_desks_on_disk() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("vault");
     let options = EmbeddedOptions::default();
-    desks_at_once(&open(Embedded::create(&path, &options).unwrap()));
+    desks_at_once(&[open(Embedded::create(&path, &options).unwrap())]);
     // Nothing of it was only in memory.
     let ledger = open(Embedded::open(&path, &options).unwrap());
     let payment = ledger.audit(&shop(), &id(1)).unwrap();

@@ -28,8 +28,8 @@ use cardvault::refund::{
     RefundStatus, Refusal, Request,
 };
 use cardvault::vault::{
-    Found, Guard, IndexKey, LineLog, Memory, Row, RowKey, Store, StoreError, Vault, VaultError,
-    Write, WriteOutcome,
+    Elsewhere, Found, Guard, IndexKey, LineLog, Memory, Row, RowKey, Store, StoreError, Vault,
+    VaultError, Write, WriteOutcome,
 };
 use cardvault::{SystemRandom, UnixSeconds};
 use pollster::block_on;
@@ -838,6 +838,20 @@ fn rows_are_bound_anew_and_the_old_key_can_be_destroyed() {
             .request(&shop(), &id(2), &policy(), &ask(Action::Refund, 1, "R-9"))
             .unwrap();
         assert_eq!(versions(&*store), [1, 2].into());
+        let mut at_hand = second_ring();
+        let first = KeyName::new(KeyUse::Ledger, 1);
+        let needed = ledger.needed(first).unwrap().rows.unwrap();
+        let counted = all_rows(&*store);
+        let counted = counted
+            .iter()
+            .filter(|(_, row)| row.as_bytes()[2..6] == [0, 0, 0, 1]);
+        assert_eq!(needed, counted.count() as u64);
+        let refused = ledger.destroy_key(&mut at_hand, first, Elsewhere::Unneeded);
+        let refusal = VaultError::KeyNeeded {
+            name: first,
+            rows: needed,
+        };
+        assert_eq!(refused, Err(LedgerError::Vault(refusal)));
         // Six payments and six requests of the old key; the new request is there already.
         assert_eq!(rebind(&ledger, limit), (12, 0));
         assert_eq!(versions(&*store), [2].into());
@@ -845,7 +859,10 @@ fn rows_are_bound_anew_and_the_old_key_can_be_destroyed() {
         assert_eq!(rebind(&ledger, limit), (0, 0));
         assert_eq!(all_rows(&*store), bound);
         // The old version is not needed any more.
-        use_ring(&ledger, ring_without_the_first());
+        ledger
+            .destroy_key(&mut at_hand, first, Elsewhere::Unknown)
+            .unwrap();
+        use_ring(&ledger, at_hand);
         let after = told(&ledger);
         for (at, (before, after)) in before.iter().zip(&after).enumerate() {
             if at != 1 {

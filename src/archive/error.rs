@@ -8,6 +8,8 @@ use crate::codec::CodecError;
 use crate::keys::{KeyError, RingMark};
 use crate::seal::{RingSealError, SealError};
 use crate::secret::RandomError;
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+use crate::vault::telemetry::Reason;
 use crate::vault::{StoreError, VaultError};
 
 /// Why no archive was made, or one was not accepted. Chunks are counted from 0; positions are
@@ -188,6 +190,19 @@ impl From<SealError> for ArchiveError {
         match error {
             SealError::Random(error) => Self::Random(error),
             _ => Self::Cipher,
+        }
+    }
+}
+
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+impl From<ArchiveError> for Reason {
+    fn from(error: ArchiveError) -> Self {
+        match error {
+            ArchiveError::Vault(error) => error.into(),
+            ArchiveError::Io(_) => Self::failed("archive-io"),
+            ArchiveError::Random(_) => Self::failed("random"),
+            ArchiveError::Broken => Self::failed("broken"),
+            _ => Self::failed("archive"),
         }
     }
 }

@@ -15,6 +15,7 @@ use super::format::{
 use crate::codec::Writer;
 use crate::seal::ChunkSealer;
 use crate::secret::Secret;
+use crate::vault::telemetry::{self, Call};
 use crate::vault::{Access, Item, Snapshot, SnapshotStore, Vault};
 
 /// Items that are asked of the snapshot at a time.
@@ -32,6 +33,15 @@ impl<S: SnapshotStore, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// archives: add and activate one; [`ArchiveError::OtherSealedRing`];
     /// [`ArchiveError::SealedRing`]; the vault's.
     pub async fn export(
+        &self,
+        access: &Access,
+        sealed_ring: Option<&[u8]>,
+    ) -> Result<Export<'_, S, R>, ArchiveError> {
+        let call = self.export_unwatched(access, sealed_ring);
+        telemetry::watch(Call::Export, None, 1, call).await
+    }
+
+    async fn export_unwatched(
         &self,
         access: &Access,
         sealed_ring: Option<&[u8]>,

@@ -6,6 +6,7 @@ use std::io::{Read, Seek, SeekFrom};
 use super::error::ArchiveError;
 use super::reading::{ArchiveReader, Contents, verify};
 use crate::keys::KeyRing;
+use crate::vault::telemetry::{self, Call};
 use crate::vault::{Guard, Store, StoreError, Write, WriteOutcome, is_restoring, restoring};
 
 /// Items that are written together.
@@ -23,6 +24,15 @@ const BATCH: usize = 4_000;
 /// Those of [`verify`]; [`ArchiveError::NotEmpty`]; [`ArchiveError::OtherRestore`];
 /// [`ArchiveError::ChangedMeanwhile`]; [`ArchiveError::StoreChanged`]; the store's.
 pub async fn restore<S: Store>(
+    source: impl Read + Seek + Send,
+    ring: &KeyRing,
+    store: &S,
+) -> Result<Contents, ArchiveError> {
+    let call = restore_unwatched(source, ring, store);
+    telemetry::watch(Call::Restore, None, 1, call).await
+}
+
+async fn restore_unwatched<S: Store>(
     mut source: impl Read + Seek + Send,
     ring: &KeyRing,
     store: &S,

@@ -327,6 +327,7 @@ impl From<KeyError> for Refusal {
             KeyError::NoActive { .. } => R::NO_ACTIVE_KEY,
             KeyError::State { .. }
             | KeyError::Transition { .. }
+            | KeyError::Clock { .. }
             | KeyError::NotFilled { .. }
             | KeyError::Filling { .. }
             | KeyError::GenerationsLive { .. }

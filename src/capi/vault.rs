@@ -52,6 +52,7 @@ impl From<StoreError> for Refusal {
             StoreError::Io(_)
             | StoreError::BadSetting
             | StoreError::NoTls
+            | StoreError::Untrusted
             | StoreError::Refused { .. } => cardvault_result::STORE_FAILED,
             StoreError::Poisoned | StoreError::Closed => cardvault_result::STORE_POISONED,
             StoreError::Corrupt => cardvault_result::STORE_CORRUPT,

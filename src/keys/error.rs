@@ -51,6 +51,11 @@ pub enum KeyError {
         /// The version.
         name: KeyName,
     },
+    /// The clock is behind the time at which the version was made.
+    Clock {
+        /// The version.
+        name: KeyName,
+    },
     /// The originator period is zero, or the recipient period is shorter.
     Cryptoperiod,
     /// The ring holds [`MAX_KEYS`] versions and none of them is destroyed.
@@ -111,6 +116,9 @@ impl fmt::Display for KeyError {
                     f,
                     "the cryptoperiod of {name} is over: activate a new version"
                 )
+            }
+            Self::Clock { name } => {
+                write!(f, "the clock is behind the time at which {name} was made")
             }
             Self::Cryptoperiod => f.write_str(
                 "the originator period is zero or the recipient period is shorter than it",

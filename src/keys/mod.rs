@@ -49,8 +49,8 @@ pub use domain::{DOMAIN_MAX_LEN, Domain, DomainError};
 pub use error::KeyError;
 pub use name::{KeyName, KeyNameError, KeyUse};
 pub use ring::{
-    Cryptoperiod, Due, DueAction, IndexVersions, KeyInfo, KeyRing, MAX_KEYS, RING_ID_LEN, RingId,
-    RingMark, VAULTLESS_GENERATIONS, VAULTLESS_RESIDUES,
+    CLOCK_TOLERANCE, Cryptoperiod, Due, DueAction, IndexVersions, KeyInfo, KeyRing, MAX_KEYS,
+    RING_ID_LEN, RingId, RingMark, VAULTLESS_GENERATIONS, VAULTLESS_RESIDUES,
 };
 pub use state::KeyState;
 

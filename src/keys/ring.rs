@@ -31,6 +31,9 @@ pub const VAULTLESS_GENERATIONS: usize = 2;
 /// cannot be told apart: the non-zero Luhn residues.
 pub const VAULTLESS_RESIDUES: u32 = 9;
 
+/// How far the clocks of those who change and use a ring may be apart, in seconds.
+pub const CLOCK_TOLERANCE: u64 = 60 * 60;
+
 const YEAR: u64 = 365 * 24 * 60 * 60;
 
 /// Whether a ring protects real cards. Part of every derivation: the two never share a key.
@@ -366,10 +369,17 @@ impl KeyRing {
     }
 
     /// The versions whose originator or recipient period has ended or ends within `within`
-    /// seconds of `now`.
+    /// seconds of `now`. A version in use whose activation lies more than [`CLOCK_TOLERANCE`] ahead
+    /// is to be replaced now: the clock ran ahead then, and its period would last too long.
     pub fn due(&self, now: UnixSeconds, within: u64) -> impl Iterator<Item = Due> {
         let horizon = now.plus(within);
+        let ahead = now.plus(CLOCK_TOLERANCE);
         self.versions().filter_map(move |info| {
+            let in_use = matches!(info.state, KeyState::Active | KeyState::Suspended);
+            if in_use && info.activated.is_some_and(|at| at > ahead) {
+                let (name, action, at) = (info.name, DueAction::Replace, now);
+                return Some(Due { name, action, at });
+            }
             let action = match info.state {
                 KeyState::Active | KeyState::Suspended
                     if info.not_after().is_some_and(|at| at <= horizon) =>
@@ -450,12 +460,16 @@ impl KeyRing {
     /// # Errors
     /// [`KeyError::UnknownVersion`], [`KeyError::Transition`], [`KeyError::NotFilled`],
     /// [`KeyError::GenerationsLive`], [`KeyError::Residue`], [`KeyError::CryptoperiodOver`] for a
-    /// suspended version that came to its end.
+    /// suspended version that came to its end; [`KeyError::Clock`] if `now` is more than
+    /// [`CLOCK_TOLERANCE`] before the version was made: its period would end too early.
     pub fn activate(&mut self, name: KeyName, now: UnixSeconds) -> Result<(), KeyError> {
         let info = *self.allowed(name, KeyState::Active)?;
         let generation = self.next_generation()?;
         if info.not_after().is_some_and(|end| now >= end) {
             return Err(KeyError::CryptoperiodOver { name });
+        }
+        if now.plus(CLOCK_TOLERANCE) < info.created {
+            return Err(KeyError::Clock { name });
         }
         let previous = self.active(name.usage).ok().map(|active| active.name);
         match name.usage {

@@ -4,6 +4,7 @@
 use pollster::block_on;
 use rand_core::TryCryptoRng;
 
+use super::counting::LedgerStats;
 use super::error::LedgerError;
 use super::finding::Lookup;
 use super::handle::{Cursor, Ledger, Page};
@@ -96,6 +97,9 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> BlockingLedger<S, R> {
         /// # Errors
         /// See [`Ledger::audit_page`].
         audit_page(after: Option<Cursor>, limit: usize) -> Page<(Domain, PaymentId)>;
+        /// # Errors
+        /// See [`Ledger::stats`].
+        stats() -> LedgerStats;
         /// # Errors
         /// See [`Ledger::rebind`].
         rebind(after: Option<Cursor>, limit: usize) -> Rebound;

@@ -6,6 +6,8 @@ use core::fmt;
 use crate::keys::KeyError;
 use crate::payment::AmountError;
 use crate::refund::{IllegalTransition, Refusal};
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+use crate::vault::telemetry::Reason;
 use crate::vault::{StoreError, VaultError};
 
 /// Why the ledger did not do what it was asked. Nothing was changed, unless it is a
@@ -95,5 +97,23 @@ impl From<IllegalTransition> for LedgerError {
 impl From<AmountError> for LedgerError {
     fn from(error: AmountError) -> Self {
         Self::Amount(error)
+    }
+}
+
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+impl From<LedgerError> for Reason {
+    fn from(error: LedgerError) -> Self {
+        match error {
+            LedgerError::UnknownPayment => Self::refused("unknown-payment"),
+            LedgerError::UnknownRequest => Self::refused("unknown-request"),
+            LedgerError::OtherContent { .. } => Self::refused("other-content"),
+            LedgerError::Tampered => Self::failed("tampered"),
+            LedgerError::Conflict => Self::refused("conflict"),
+            LedgerError::Refused(_) => Self::refused("rules"),
+            LedgerError::Transition => Self::refused("transition"),
+            LedgerError::Amount(_) => Self::refused("amount"),
+            LedgerError::TooMany { .. } => Self::refused("size"),
+            LedgerError::Vault(error) => error.into(),
+        }
     }
 }

@@ -13,6 +13,7 @@ use crate::payment::{BatchNumber, Date, OrderNumber, Par, Rrn, TerminalId, Vouch
 use crate::refund::{CardMatch, PaymentState};
 use crate::time::UnixSeconds;
 use crate::token::Token;
+use crate::vault::telemetry::{self, Call};
 use crate::vault::{Access, Store, VaultError};
 
 /// By what payments are looked up.
@@ -39,6 +40,15 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
     /// # Errors
     /// [`LedgerError::UnknownPayment`], [`LedgerError::Tampered`]; the vault's.
     pub async fn payment(&self, domain: &Domain, id: &PaymentId) -> Result<Payment, LedgerError> {
+        let call = self.payment_unwatched(domain, id);
+        telemetry::watch(Call::Payment, domain, 1, call).await
+    }
+
+    async fn payment_unwatched(
+        &self,
+        domain: &Domain,
+        id: &PaymentId,
+    ) -> Result<Payment, LedgerError> {
         let state = self.vault().state()?;
         let read = self.read_payment(&state, domain, id).await?;
         Ok(read.value)
@@ -49,6 +59,17 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
     /// # Errors
     /// [`LedgerError::Tampered`]; the vault's.
     pub async fn find(
+        &self,
+        domain: &Domain,
+        by: &Lookup,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<Payment>, LedgerError> {
+        let call = self.find_unwatched(domain, by, after, limit);
+        telemetry::watch(Call::FindPayments, domain, 1, call).await
+    }
+
+    async fn find_unwatched(
         &self,
         domain: &Domain,
         by: &Lookup,
@@ -84,6 +105,17 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         pan: &Pan,
         limit: usize,
     ) -> Result<Vec<Payment>, LedgerError> {
+        let call = self.find_card_unwatched(access, domain, pan, limit);
+        telemetry::watch(Call::FindCard, domain, 1, call).await
+    }
+
+    async fn find_card_unwatched(
+        &self,
+        access: &Access,
+        domain: &Domain,
+        pan: &Pan,
+        limit: usize,
+    ) -> Result<Vec<Payment>, LedgerError> {
         let known = self.vault().find(access, domain, pan).await?;
         let mut payments = Vec::new();
         for token in known.tokens {
@@ -109,6 +141,18 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<Payment>, LedgerError> {
+        let call = self.payments_unwatched(domain, from, until, after, limit);
+        telemetry::watch(Call::Payments, domain, 1, call).await
+    }
+
+    async fn payments_unwatched(
+        &self,
+        domain: &Domain,
+        from: UnixSeconds,
+        until: UnixSeconds,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<Payment>, LedgerError> {
         self.between(domain, from, until, after, limit).await
     }
 
@@ -118,6 +162,18 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
     /// # Errors
     /// [`LedgerError::UnknownPayment`], [`LedgerError::Tampered`]; the vault's.
     pub async fn compare(
+        &self,
+        access: &Access,
+        domain: &Domain,
+        id: &PaymentId,
+        pan: &Pan,
+        par: Option<&Par>,
+    ) -> Result<CardMatch, LedgerError> {
+        let call = self.compare_unwatched(access, domain, id, pan, par);
+        telemetry::watch(Call::Compare, domain, 1, call).await
+    }
+
+    async fn compare_unwatched(
         &self,
         access: &Access,
         domain: &Domain,

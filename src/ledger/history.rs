@@ -10,6 +10,7 @@ use super::record::{HistoryEntry, Payment, PaymentId};
 use super::row::{Kind, event_key, first_of, last_of, named_payment};
 use crate::keys::Domain;
 use crate::refund::{Action, RefundTotals};
+use crate::vault::telemetry::{self, Call};
 use crate::vault::{RingState, RowKey, Store};
 
 impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
@@ -19,6 +20,15 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
     /// # Errors
     /// [`LedgerError::UnknownPayment`], [`LedgerError::Tampered`]; the vault's.
     pub async fn history(
+        &self,
+        domain: &Domain,
+        id: &PaymentId,
+    ) -> Result<Vec<HistoryEntry>, LedgerError> {
+        let call = self.history_unwatched(domain, id);
+        telemetry::watch(Call::History, domain, 1, call).await
+    }
+
+    async fn history_unwatched(
         &self,
         domain: &Domain,
         id: &PaymentId,
@@ -43,6 +53,15 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
     /// [`LedgerError::Tampered`] if anything does not agree; [`LedgerError::UnknownPayment`];
     /// the vault's.
     pub async fn audit(&self, domain: &Domain, id: &PaymentId) -> Result<Payment, LedgerError> {
+        let call = self.audit_unwatched(domain, id);
+        telemetry::watch(Call::Audit, domain, 1, call).await
+    }
+
+    async fn audit_unwatched(
+        &self,
+        domain: &Domain,
+        id: &PaymentId,
+    ) -> Result<Payment, LedgerError> {
         for _ in 0..CONFLICT_TRIES {
             self.history(domain, id).await?;
             let payment = self.payment(domain, id).await?;
@@ -64,6 +83,15 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
     /// # Errors
     /// As [`Ledger::audit`], for the first payment that does not agree: it is behind `after`.
     pub async fn audit_page(
+        &self,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<(Domain, PaymentId)>, LedgerError> {
+        let call = self.audit_page_unwatched(after, limit);
+        telemetry::watch(Call::AuditPage, None, 1, call).await
+    }
+
+    async fn audit_page_unwatched(
         &self,
         after: Option<Cursor>,
         limit: usize,

@@ -18,6 +18,7 @@ use crate::keys::Domain;
 use crate::payment::{Date, PaymentFieldsError, PaymentKind, Reference, RefundNumber, TerminalId};
 use crate::refund::{Action, Authority, PaidBy, PaymentEvent, RefundEvent, RefundStatus};
 use crate::token::Token;
+use crate::vault::telemetry::{self, Call};
 use crate::vault::{RingState, Store};
 
 /// One entry that was verified.
@@ -196,6 +197,15 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
     /// [`LedgerError::TooMany`]; [`LedgerError::Conflict`]; [`LedgerError::Tampered`]; the
     /// vault's.
     pub async fn import(
+        &self,
+        domain: &Domain,
+        entries: &[ImportEntry],
+    ) -> Result<Imported, LedgerError> {
+        let call = self.import_unwatched(domain, entries);
+        telemetry::watch(Call::Import, domain, entries.len(), call).await
+    }
+
+    async fn import_unwatched(
         &self,
         domain: &Domain,
         entries: &[ImportEntry],

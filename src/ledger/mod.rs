@@ -20,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 mod blocking;
+mod counting;
 mod draft;
 mod error;
 mod finding;
@@ -37,6 +38,7 @@ mod row;
 pub mod watch;
 
 pub use blocking::BlockingLedger;
+pub use counting::LedgerStats;
 pub use error::LedgerError;
 pub use finding::Lookup;
 pub use handle::{CONFLICT_TRIES, Cursor, Ledger, MAX_PAGE, Page};

@@ -14,6 +14,7 @@ use crate::keys::Domain;
 use crate::payment::{BatchNumber, MerchantId, RefundNumber, Rrn, TerminalId};
 use crate::refund::{BatchState, PaymentEvent, RefundEvent, RefundStatus};
 use crate::vault::Store;
+use crate::vault::telemetry::{self, Call};
 
 /// A change of a payment that no request leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,19 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
     /// follow, and for a resubmission, which is a request; [`LedgerError::Tampered`]; the
     /// vault's.
     pub async fn progress(
+        &self,
+        domain: &Domain,
+        merchant: &MerchantId,
+        number: &RefundNumber,
+        event: RefundEvent,
+        source: Source,
+        rrn: Option<Rrn>,
+    ) -> Result<RequestRecord, LedgerError> {
+        let call = self.progress_unwatched(domain, merchant, number, event, source, rrn);
+        telemetry::watch(Call::Progress, domain, 1, call).await
+    }
+
+    async fn progress_unwatched(
         &self,
         domain: &Domain,
         merchant: &MerchantId,
@@ -96,6 +110,17 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         answer: &Answer,
         source: Source,
     ) -> Result<Payment, LedgerError> {
+        let call = self.resolve_unwatched(domain, id, answer, source);
+        telemetry::watch(Call::Resolve, domain, 1, call).await
+    }
+
+    async fn resolve_unwatched(
+        &self,
+        domain: &Domain,
+        id: &PaymentId,
+        answer: &Answer,
+        source: Source,
+    ) -> Result<Payment, LedgerError> {
         let event = if answer.response.is_approved() {
             PaymentEvent::FoundApproved
         } else {
@@ -124,6 +149,17 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         change: Change,
         source: Source,
     ) -> Result<Payment, LedgerError> {
+        let call = self.change_unwatched(domain, id, change, source);
+        telemetry::watch(Call::Change, domain, 1, call).await
+    }
+
+    async fn change_unwatched(
+        &self,
+        domain: &Domain,
+        id: &PaymentId,
+        change: Change,
+        source: Source,
+    ) -> Result<Payment, LedgerError> {
         self.change_with(domain, id, |draft, payment| {
             let level = payment.refunds.level(payment.fields.amount);
             let event = match change {
@@ -144,6 +180,17 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
     /// [`LedgerError::Conflict`]; [`LedgerError::Tampered`]; the vault's. Batches of more than
     /// [`MAX_ENTRIES`] payments are marked in several transactions: call again after an error.
     pub async fn settle_batch(
+        &self,
+        domain: &Domain,
+        terminal: &TerminalId,
+        batch: BatchNumber,
+        source: Source,
+    ) -> Result<usize, LedgerError> {
+        let call = self.settle_batch_unwatched(domain, terminal, batch, source);
+        telemetry::watch(Call::SettleBatch, domain, 1, call).await
+    }
+
+    async fn settle_batch_unwatched(
         &self,
         domain: &Domain,
         terminal: &TerminalId,

@@ -11,6 +11,7 @@ use super::record::{Payment, RequestRecord};
 use super::row::{Index, waits};
 use crate::keys::KeyError;
 use crate::refund::{BatchState, PaymentState};
+use crate::vault::telemetry::{self, Call};
 use crate::vault::{
     Access, ApprovedPurge, AsOf, Candidate, IndexKey, KeepRule, MAX_FOUND, Purged, Retention, Row,
     RowKey, Store, Survey, VaultError, Verdict, split_candidates,
@@ -34,6 +35,15 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
     /// # Errors
     /// The vault's. Rows of the ledger that do not open keep their tokens, and are counted.
     pub async fn survey_step(&self, survey: &mut Survey, limit: usize) -> Result<(), LedgerError> {
+        let call = self.survey_step_unwatched(survey, limit);
+        telemetry::watch(Call::LedgerSurveyStep, None, 1, call).await
+    }
+
+    async fn survey_step_unwatched(
+        &self,
+        survey: &mut Survey,
+        limit: usize,
+    ) -> Result<(), LedgerError> {
         let mut page = self.vault().survey_page(survey, limit).await?;
         self.judge(survey.as_of, &mut page.candidates).await?;
         for candidate in page.candidates {
@@ -50,6 +60,23 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
     /// # Errors
     /// The vault's.
     pub async fn purge(
+        &self,
+        access: &Access,
+        approved: &ApprovedPurge,
+        after: Option<RowKey>,
+        limit: usize,
+    ) -> Result<Purged, LedgerError> {
+        let call = self.purge_unwatched(access, approved, after, limit);
+        let step = telemetry::watch(Call::LedgerPurge, None, 1, call).await?;
+        let (gone, changed) = (step.tally.going(), step.tally.of(Verdict::Changed));
+        telemetry::step(
+            Call::LedgerPurge,
+            [("seen", step.seen), ("changed", gone), ("left", changed)],
+        );
+        Ok(step)
+    }
+
+    async fn purge_unwatched(
         &self,
         access: &Access,
         approved: &ApprovedPurge,

@@ -16,6 +16,7 @@ use super::row::{Binder, Kind, domain_of, first_of, key_version, last_of};
 use crate::keys::{Domain, KeyError, KeyName, KeyRing, KeyUse};
 #[cfg(doc)]
 use crate::vault::Vault;
+use crate::vault::telemetry::{self, Call};
 use crate::vault::{
     Elsewhere, MAX_ALL, MAX_BATCH, Needed, RingState, Row, RowKey, Store, VaultError, Write,
     WriteOutcome, has_been_used,
@@ -47,6 +48,22 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
     /// # Errors
     /// The vault's. What was committed before stays: give the same cursor again.
     pub async fn rebind(
+        &self,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Rebound, LedgerError> {
+        let call = self.rebind_unwatched(after, limit);
+        let step = telemetry::watch(Call::Rebind, None, 1, call).await?;
+        let rows = [
+            ("seen", step.seen),
+            ("changed", step.moved),
+            ("left", step.left),
+        ];
+        telemetry::step(Call::Rebind, rows);
+        Ok(step)
+    }
+
+    async fn rebind_unwatched(
         &self,
         after: Option<Cursor>,
         limit: usize,
@@ -105,6 +122,11 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
     /// # Errors
     /// As [`Vault::needed`].
     pub async fn needed(&self, name: KeyName) -> Result<Needed, LedgerError> {
+        let call = self.needed_unwatched(name);
+        telemetry::watch(Call::LedgerNeeded, None, 1, call).await
+    }
+
+    async fn needed_unwatched(&self, name: KeyName) -> Result<Needed, LedgerError> {
         let vault = self.vault();
         if name.usage != KeyUse::Ledger {
             return Ok(vault.needed(name).await?);
@@ -126,6 +148,16 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
     /// # Errors
     /// As [`Vault::destroy_key`].
     pub async fn destroy_key(
+        &self,
+        ring: &mut KeyRing,
+        name: KeyName,
+        elsewhere: Elsewhere,
+    ) -> Result<(), LedgerError> {
+        let call = self.destroy_key_unwatched(ring, name, elsewhere);
+        telemetry::watch(Call::LedgerDestroyKey, None, 1, call).await
+    }
+
+    async fn destroy_key_unwatched(
         &self,
         ring: &mut KeyRing,
         name: KeyName,

@@ -10,6 +10,7 @@ use super::record::{NewPayment, Payment, Source};
 use super::row::origin;
 use crate::keys::Domain;
 use crate::vault::Store;
+use crate::vault::telemetry::{self, Call};
 
 /// The most payments of one call to [`Ledger::record_batch`] and of one import.
 pub const MAX_ENTRIES: usize = 400;
@@ -27,6 +28,16 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         payment: &NewPayment,
         source: Source,
     ) -> Result<Payment, LedgerError> {
+        let call = self.record_unwatched(domain, payment, source);
+        telemetry::watch(Call::Record, domain, 1, call).await
+    }
+
+    async fn record_unwatched(
+        &self,
+        domain: &Domain,
+        payment: &NewPayment,
+        source: Source,
+    ) -> Result<Payment, LedgerError> {
         self.record_batch(domain, core::slice::from_ref(payment), source)
             .await?;
         self.payment(domain, &payment.id).await
@@ -37,6 +48,16 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
     /// # Errors
     /// As [`Ledger::record`]; [`LedgerError::TooMany`].
     pub async fn record_batch(
+        &self,
+        domain: &Domain,
+        payments: &[NewPayment],
+        source: Source,
+    ) -> Result<usize, LedgerError> {
+        let call = self.record_batch_unwatched(domain, payments, source);
+        telemetry::watch(Call::RecordBatch, domain, payments.len(), call).await
+    }
+
+    async fn record_batch_unwatched(
         &self,
         domain: &Domain,
         payments: &[NewPayment],

@@ -14,6 +14,7 @@ use crate::refund::{
 };
 use crate::time::UnixSeconds;
 use crate::vault::Store;
+use crate::vault::telemetry::{self, Call};
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,17 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
     /// [`LedgerError::Refused`] with the rules' reason; [`LedgerError::Conflict`];
     /// [`LedgerError::Tampered`]; the vault's.
     pub async fn request(
+        &self,
+        domain: &Domain,
+        id: &PaymentId,
+        policy: &Policy,
+        request: &Request,
+    ) -> Result<Requested, LedgerError> {
+        let call = self.request_unwatched(domain, id, policy, request);
+        telemetry::watch(Call::Request, domain, 1, call).await
+    }
+
+    async fn request_unwatched(
         &self,
         domain: &Domain,
         id: &PaymentId,
@@ -138,6 +150,16 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         merchant: &MerchantId,
         number: &RefundNumber,
     ) -> Result<RequestRecord, LedgerError> {
+        let call = self.request_of_unwatched(domain, merchant, number);
+        telemetry::watch(Call::RequestOf, domain, 1, call).await
+    }
+
+    async fn request_of_unwatched(
+        &self,
+        domain: &Domain,
+        merchant: &MerchantId,
+        number: &RefundNumber,
+    ) -> Result<RequestRecord, LedgerError> {
         let state = self.vault().state()?;
         let read = self.read_request(&state, domain, merchant, number).await?;
         Ok(read.value)
@@ -148,6 +170,16 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
     /// # Errors
     /// [`LedgerError::Tampered`]; the vault's.
     pub async fn requests(
+        &self,
+        domain: &Domain,
+        id: &PaymentId,
+        after: Option<Cursor>,
+    ) -> Result<Page<RequestRecord>, LedgerError> {
+        let call = self.requests_unwatched(domain, id, after);
+        telemetry::watch(Call::Requests, domain, 1, call).await
+    }
+
+    async fn requests_unwatched(
         &self,
         domain: &Domain,
         id: &PaymentId,
@@ -179,6 +211,18 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<RequestRecord>, LedgerError> {
+        let call = self.requests_between_unwatched(domain, from, until, after, limit);
+        telemetry::watch(Call::RequestsBetween, domain, 1, call).await
+    }
+
+    async fn requests_between_unwatched(
+        &self,
+        domain: &Domain,
+        from: UnixSeconds,
+        until: UnixSeconds,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<RequestRecord>, LedgerError> {
         self.between(domain, from, until, after, limit).await
     }
 
@@ -188,6 +232,18 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
     /// # Errors
     /// [`LedgerError::Tampered`]; the vault's.
     pub async fn due(
+        &self,
+        domain: &Domain,
+        deadlines: &Deadlines,
+        until: UnixSeconds,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<DueRequest>, LedgerError> {
+        let call = self.due_unwatched(domain, deadlines, until, after, limit);
+        telemetry::watch(Call::Due, domain, 1, call).await
+    }
+
+    async fn due_unwatched(
         &self,
         domain: &Domain,
         deadlines: &Deadlines,

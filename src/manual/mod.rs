@@ -38,6 +38,12 @@ pub mod store {}
 #[doc = include_str!("rotation.md")]
 pub mod rotation {}
 
+#[doc = include_str!("operations.md")]
+pub mod operations {}
+
+#[doc = include_str!("switch.md")]
+pub mod switch {}
+
 #[doc = include_str!("c.md")]
 pub mod c {}
 

@@ -30,6 +30,7 @@ mod ring_state;
 mod row;
 mod staged;
 mod store;
+pub(crate) mod telemetry;
 
 pub use access::{
     ACCESS_TEXT_MAX, Access, AccessError, AccessEvent, AccessLog, AccessLogError, FileLog, LineLog,
@@ -76,3 +77,5 @@ pub use store::{
     MAX_INDEX_KEYS, MAX_KEY, MAX_ROW, Part, Row, RowKey, Snapshot, SnapshotStore, Store,
     StoreError, Write, WriteOutcome,
 };
+#[cfg(feature = "metrics")]
+pub use telemetry::{METRICS, Metric, MetricKind, describe_metrics, metric_names};

@@ -13,6 +13,7 @@ use futures_channel::oneshot;
 
 use super::staged::Staged;
 use super::store::{self, Guard, StoreError, Write, WriteOutcome, check_batch};
+use super::telemetry;
 
 /// The group that is committed together takes no further batch once it has this many writes.
 pub const MAX_GROUP: usize = 10_000;
@@ -108,7 +109,11 @@ impl Queue {
                 .into_iter()
                 .filter(|job| !job.answer.is_canceled())
                 .collect();
-            match commit(&jobs) {
+            let writes = || jobs.iter().map(weight).sum();
+            let group = telemetry::Group::begin(jobs.len(), writes);
+            let committed = commit(&jobs);
+            group.end(committed.is_ok());
+            match committed {
                 Ok(answers) => {
                     for (job, answer) in jobs.into_iter().zip(answers) {
                         tell(job, answer);
@@ -159,6 +164,7 @@ impl Queue {
         state.writes = state.writes.saturating_sub(writes);
         let waiting = core::mem::take(&mut state.waiting);
         drop(state);
+        telemetry::unqueued(writes);
         wake(waiting);
         Some(taken)
     }
@@ -176,6 +182,7 @@ impl Queue {
     /// Closes, and drops what is queued: its callers learn that the store is closed.
     fn abandon(&self) {
         let jobs = core::mem::take(&mut self.lock().jobs);
+        telemetry::unqueued(jobs.iter().map(weight).sum());
         drop(jobs);
         self.close();
     }
@@ -238,8 +245,10 @@ impl Future for Put<'_> {
             return Poll::Pending;
         }
         if let Some(job) = this.job.take() {
-            state.writes += weight(&job);
+            let writes = weight(&job);
+            state.writes += writes;
             state.jobs.push_back(job);
+            telemetry::queued(writes);
         }
         drop(state);
         this.queue.arrived.notify_one();

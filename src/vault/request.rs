@@ -153,6 +153,10 @@ pub struct VaultStats {
     pub by_brand: BTreeMap<Brand, u64>,
     /// How many records are sealed under each key version.
     pub by_key: BTreeMap<KeyName, u64>,
+    /// How many there are in each domain.
+    pub by_domain: BTreeMap<Domain, u64>,
+    /// How many were written under each index version.
+    pub by_index: BTreeMap<u32, u64>,
     /// How many rows no key of the ring opens, or that are no rows of this version. The former are
     /// in the counts above too, but for [`VaultStats::by_key`].
     pub unreadable: u64,

@@ -445,8 +445,12 @@ pub enum StoreError {
     GuardChanged,
     /// A connection string, or the name of a schema, is not what it should be.
     BadSetting,
-    /// The database is on another machine, and there is no TLS to it.
+    /// The database is on another machine and no TLS to it was set, or TLS was, and the server
+    /// speaks none.
     NoTls,
+    /// The database's server shows no certificate that is trusted: it is of another authority, for
+    /// another name, or out of date.
+    Untrusted,
     /// The database refused.
     Refused {
         /// Its SQLSTATE: five ASCII letters and digits, see appendix A of PostgreSQL's manual.
@@ -674,7 +678,8 @@ impl fmt::Display for StoreError {
             Self::NotAVault => f.write_str("this is not a vault's store"),
             Self::GuardChanged => f.write_str("the store's guard has changed"),
             Self::BadSetting => f.write_str("the store's connection or schema is not well-formed"),
-            Self::NoTls => f.write_str("the database is on another machine: TLS is needed"),
+            Self::NoTls => f.write_str("the database needs TLS, and there is none to it"),
+            Self::Untrusted => f.write_str("the database's certificate is not trusted"),
             Self::Refused { code } => {
                 f.write_str("the database refused with SQLSTATE ")?;
                 code.iter()

@@ -34,6 +34,12 @@ impl Cluster {
 
     /// Makes and starts a server.
     pub fn start() -> Option<Self> {
+        Self::start_with(&[], |_| Vec::new())
+    }
+
+    /// The same; `initdb` gets the arguments `more`, and the server the settings that `prepare` gives
+    /// for its folder of data.
+    pub fn start_with(more: &[&str], prepare: impl FnOnce(&Path) -> Vec<String>) -> Option<Self> {
         let Some(programs) = programs() else {
             assert!(
                 std::env::var_os("CI").is_none(),
@@ -52,19 +58,13 @@ impl Cluster {
         }
         let data = folder.join("data");
         run(ordinary(&programs.join("initdb"))
-            .args([
-                "-A",
-                "trust",
-                "-U",
-                "cardvault",
-                "-E",
-                "UTF8",
-                "--no-sync",
-                "-D",
-            ])
+            .args(["-A", "trust", "-U", "cardvault", "-E", "UTF8", "--no-sync"])
+            .args(more)
+            .arg("-D")
             .arg(&data));
         let port = free_port();
-        let keeper = keep(&programs, &folder, &data, port, &[]);
+        let settings = prepare(&data);
+        let keeper = keep(&programs, &folder, &data, port, &settings);
         let cluster = Self {
             programs,
             folder,
@@ -124,6 +124,28 @@ impl Cluster {
         // The sessions first: they would answer on.
         let _ = Command::new("pkill").args(["-9", "-P", &server]).status();
         let _ = Command::new("kill").args(["-9", &server]).status();
+    }
+
+    /// Ends the server, if it runs, as at once as a power cut does, and starts it again.
+    pub fn restart(&self) {
+        let start = Instant::now();
+        loop {
+            let done = ordinary(&self.programs.join("pg_ctl"))
+                .args(["restart", "-s", "-w", "-m", "immediate", "-D"])
+                .arg(self.folder.join("data"))
+                .arg("-l")
+                .arg(self.folder.join("log-again"))
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status()
+                .unwrap();
+            if done.success() {
+                return;
+            }
+            // The last session of a server that was killed may not have ended yet.
+            assert!(start.elapsed() < START, "the server does not start again");
+            thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Makes a standby the primary.
@@ -195,14 +217,14 @@ impl Drop for Cluster {
 }
 
 /// Starts the server under a shell that outlives this process just long enough to clean up.
-fn keep(programs: &Path, folder: &Path, data: &Path, port: u16, more: &[&str]) -> Child {
+fn keep(programs: &Path, folder: &Path, data: &Path, port: u16, more: &[String]) -> Child {
     let script = r#"
         folder=$1; shift
         "$@" >"$folder/log" 2>&1 &
-        server=$!
         cat >/dev/null
+        server=$(head -n 1 "$folder/data/postmaster.pid" 2>/dev/null)
         kill -INT $server 2>/dev/null
-        wait $server
+        while kill -0 $server 2>/dev/null; do sleep 0.05; done
         rm -rf "$folder"
     "#;
     let server = ordinary(&programs.join("postgres"));
@@ -239,8 +261,16 @@ fn programs() -> Option<PathBuf> {
     found.pop()
 }
 
-/// A command as an ordinary user.
-fn ordinary(program: &Path) -> Command {
+/// Gives a file to the user that the server runs as, who alone may then read it.
+pub fn give(path: &Path) {
+    if is_root() {
+        run(Command::new("chown").arg(NOBODY).arg(path));
+    }
+    run(Command::new("chmod").arg("600").arg(path));
+}
+
+/// A command as the user that the server runs as.
+pub fn ordinary(program: &Path) -> Command {
     if is_root() {
         let mut command = Command::new("setpriv");
         command

@@ -17,6 +17,7 @@ use crate::failure::{Exit, Failure, Outcome};
 use crate::files::{Output, Readers};
 use crate::folder::{Folder, FolderVault, read_ring, show_mark};
 use crate::progress::{Unit, progress};
+use crate::store::{Place, PlaceArgs};
 use crate::who::AccessArgs;
 
 #[derive(Debug, Args)]
@@ -48,6 +49,8 @@ pub(crate) struct Import {
     /// Verify the archive and restore nothing
     #[arg(long, conflicts_with = "folder")]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
 }
 
 pub(crate) fn export(args: &Export, quiet: bool) -> Outcome<Exit> {
@@ -120,7 +123,12 @@ fn folder_of(args: &Import, into: &Path, header: ArchiveHeader) -> Outcome<Folde
                 .hint("give a copy of the vault's ring.cvk with --ring FILE"));
         }
     };
-    Folder::with_ring(into, sealed, what, &args.unlock)
+    let place = match args.place.place()? {
+        // What an interrupted run left says where the data is.
+        Place::Folder if args.folder.is_some() => Place::of(into)?,
+        place => place,
+    };
+    Folder::with_ring(into, place, sealed, what, &args.unlock)
 }
 
 /// Opens every record and audits every payment.

@@ -1,6 +1,7 @@
 //! The command line.
 #![forbid(unsafe_code)]
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use cardvault::keys::{CheckValue, Domain, KeyName};
@@ -10,6 +11,7 @@ use crate::formats::{Shape, Vaultless};
 use crate::journal::args::Journal;
 use crate::ledger::args::Ledger;
 use crate::refund::args::Refund;
+use crate::store::PlaceArgs;
 use crate::who::{AccessArgs, KeyAccessArgs};
 
 const EXIT_CODES: &str = "\
@@ -73,11 +75,9 @@ pub(crate) enum Command {
     Policy(crate::policy::Policy),
     /// Count what a vault holds
     Stats(Stats),
-    /// Work on all records of a vault
+    /// Work on all records of a vault: move them to the active key, list or purge them
     #[command(subcommand)]
     Vault(Vault),
-    /// Seal records of retired keys anew under the active one
-    Rewrap(Rewrap),
     /// Write the whole vault, its ledger included, to one sealed file: a backup; it is logged
     Export(crate::archive::Export),
     /// Verify an archive and make a new vault of it
@@ -134,6 +134,8 @@ pub(crate) struct Init {
     /// Passes of Argon2id
     #[arg(long, hide = true, value_name = "N")]
     pub(crate) argon2_passes: Option<u32>,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
 }
 
 #[derive(Debug, Args)]
@@ -252,13 +254,17 @@ pub(crate) enum Keys {
     List(Listing),
     /// Show check values and what is due, of the ring or of component files alone
     Check(Check),
+    /// Replace a key: draw a new version, put it into use, and move what is under the older ones
+    ///
+    /// After an interruption run the same command again: it goes on with the same new version.
+    Rotate(Rotate),
     /// Draw a new version; it is not yet active
     Add(Add),
     /// Put a version into use and retire the one before it
     Activate(Change),
     /// Take a version out of use for good; it still opens what it sealed
     Retire(Retire),
-    /// Wipe a version: nothing opens what was sealed under it any more
+    /// Wipe a version that nothing needs: nothing opens what was sealed under it any more
     ///
     /// Sealed copies of the ring of before, also those in archives, still hold the version: destroy
     /// those, or their KEK or passphrase, too.
@@ -332,7 +338,7 @@ pub(crate) struct Retire {
 pub(crate) struct Destroy {
     #[command(flatten)]
     pub(crate) change: Change,
-    /// Also a version whose use cannot be counted: index, vaultless, irreversible
+    /// Also a version whose use cannot be counted: vaultless, irreversible, journal, archive
     #[arg(long)]
     pub(crate) unused: bool,
 }
@@ -355,20 +361,67 @@ pub(crate) struct Stats {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Vault {
+    /// Seal records of retired keys anew under the active one, those of compromised keys first
+    ///
+    /// Tokens stay as they are. After an interruption run the same command again: it goes on from
+    /// where it was.
+    Rewrap(Rewrap),
+    /// List domain and token of each record under a card key, as CSV; it is logged
+    Under(Under),
     /// Take out the tokens that a retention policy no longer keeps; each is logged
     Purge(crate::purge::Purge),
+}
+
+/// How fast records are moved.
+#[derive(Debug, Args)]
+pub(crate) struct Pace {
+    /// At most so many rows a second
+    #[arg(long, value_name = "ROWS")]
+    pub(crate) rate: Option<NonZeroU32>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Rewrap {
     #[command(flatten)]
     pub(crate) vault: VaultArgs,
-    /// Go on behind this row, as an earlier run printed it
-    #[arg(long, value_name = "CURSOR")]
-    pub(crate) after: Option<String>,
-    /// Stop after so many rows
+    #[command(flatten)]
+    pub(crate) pace: Pace,
+    /// Stop after about so many rows
     #[arg(long, value_name = "ROWS")]
     pub(crate) limit: Option<u64>,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) access: KeyAccessArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Under {
+    #[command(flatten)]
+    pub(crate) vault: VaultArgs,
+    /// The version, such as card-1
+    pub(crate) name: KeyName,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rotate {
+    #[command(flatten)]
+    pub(crate) vault: VaultArgs,
+    /// What the key is for
+    #[arg(value_name = "USE", default_value = "card", value_parser = [
+        "card", "index", "vaultless", "irreversible", "journal", "ledger", "archive",
+    ])]
+    pub(crate) usage: String,
+    #[command(flatten)]
+    pub(crate) pace: Pace,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) access: KeyAccessArgs,
 }
 
 fn delimiter(text: &str) -> Result<u8, String> {

@@ -39,6 +39,7 @@ pub(crate) struct Failure {
     exit: Exit,
     what: String,
     why: String,
+    lines: Vec<String>,
     hint: Option<String>,
     quiet: bool,
 }
@@ -52,6 +53,7 @@ impl Failure {
             exit,
             what: what.into(),
             why: why.to_string(),
+            lines: Vec::new(),
             hint: None,
             quiet: false,
         }
@@ -169,6 +171,22 @@ impl Failure {
         self
     }
 
+    /// A hint, if there is none yet.
+    #[must_use]
+    pub(crate) fn or_hint(self, hint: &'static str) -> Self {
+        if self.hint.is_some() {
+            return self;
+        }
+        self.hint(hint)
+    }
+
+    /// Lines between what went wrong and the hint.
+    #[must_use]
+    pub(crate) fn with_lines(mut self, lines: Vec<String>) -> Self {
+        self.lines = lines;
+        self
+    }
+
     pub(crate) const fn exit(&self) -> Exit {
         self.exit
     }
@@ -186,6 +204,9 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cardvault: {}: {}", self.what, self.why)?;
+        for line in &self.lines {
+            write!(f, "\n  {line}")?;
+        }
         match &self.hint {
             Some(hint) => write!(f, "\n  hint: {hint}"),
             None => Ok(()),
@@ -209,6 +230,9 @@ impl From<KeyError> for Failure {
             KeyError::NoActive { usage } => failure.hint(format!(
                 "`cardvault keys add FOLDER {usage}`, then `keys activate`"
             )),
+            KeyError::Clock { .. } => {
+                failure.hint("set the clock; `cardvault keys list` shows the times")
+            }
             KeyError::UnknownVersion { .. } => {
                 failure.hint("`cardvault keys list` shows the versions")
             }
@@ -232,7 +256,8 @@ impl From<CeremonyError> for Failure {
 fn hint_of(error: VaultError) -> Option<&'static str> {
     Some(match error {
         VaultError::StaleRing { .. } => {
-            "this is an old copy of the key ring: put the newest ring.cvk back"
+            "this is an old copy of the key ring: put the newest ring.cvk back; or another command \
+             changed it just now: run this one again"
         }
         VaultError::ForkedRing { .. } => {
             "two copies of the key ring were changed apart: put the one that the vault knows back"
@@ -266,8 +291,11 @@ fn hint_of(error: VaultError) -> Option<&'static str> {
         }
         VaultError::Store(StoreError::NewerFormat { .. }) => "use a newer cardvault",
         VaultError::Store(StoreError::Corrupt | StoreError::NotAVault) => {
-            "vault.redb is damaged or something else: put the newest backup of it back"
+            "vault.redb, or the database, is damaged or something else: put the newest backup back"
         }
+        VaultError::Store(StoreError::Io(
+            io::ErrorKind::NotConnected | io::ErrorKind::TimedOut,
+        )) => "what was acknowledged is safe: see that the database runs, and run it again",
         VaultError::Store(StoreError::Io(io::ErrorKind::NotFound)) => {
             "is this a vault's folder? `cardvault init FOLDER` makes one"
         }

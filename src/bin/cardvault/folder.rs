@@ -1,12 +1,15 @@
-//! A vault's folder: `vault.redb`, the sealed key ring in `ring.cvk`, `access.log`, `policy.toml` if
-//! somebody put one there, and once a terminal's journal was begun `journals`.
+//! A vault's folder: `vault.redb` or, if the data lies elsewhere, `database`; the sealed key ring in
+//! `ring.cvk`, `access.log`, `policy.toml` if somebody put one there, and once a terminal's journal
+//! was begun `journals`.
 //!
 //! A change of the ring writes the new ring file first and tells the vault after it. The vault's
 //! guard remembers the newest generation it has seen and takes any newer one, so a cut between
 //! the two leaves a ring that the next opening accepts; the other order could leave a vault that
-//! waits for a generation which was never written. Whoever changes the ring has the vault open,
-//! which only one process can: two changes never start from one generation, and an old copy of
-//! the ring is refused before it is changed.
+//! waits for a generation which was never written. Whoever changes the ring has the folder to
+//! himself, by the store in it, which only one process has open, or by the lock beside `database`:
+//! two changes never start from one generation, and an old copy of the ring is refused before it is
+//! changed. Of two folders of one database the vault takes one's change; the other's ring is put
+//! back.
 #![forbid(unsafe_code)]
 
 use std::fs::{self, File};
@@ -19,27 +22,29 @@ use cardvault::seal::{
     Argon2Cost, MAX_SEALED_RING, Protection, RingHeader, open_ring_with_kek,
     open_ring_with_passphrase, seal_ring_with_kek, seal_ring_with_passphrase,
 };
-use cardvault::vault::{
-    AccessLog, BlockingVault, Embedded, EmbeddedOptions, FILE_NAME, FileLog, StoreError,
-};
+use cardvault::vault::{AccessLog, BlockingVault, FileLog, VaultError};
 
 use crate::args::{Unlock, VaultArgs};
 use crate::failure::{Failure, Outcome};
 use crate::files::{Draft, Readers, owner_folder};
 use crate::policy::enforce;
 use crate::secrets::Protector;
+use crate::store::{FolderStore, Place};
 
 const RING_FILE: &str = "ring.cvk";
 const LOG_FILE: &str = "access.log";
 
 /// The vault as this command uses it.
-pub(crate) type FolderVault = BlockingVault<Embedded>;
+pub(crate) type FolderVault = BlockingVault<FolderStore>;
 
 /// A folder whose key ring can be opened.
 pub(crate) struct Folder {
     path: PathBuf,
+    place: Place,
     protector: Protector,
     sealed: Vec<u8>,
+    /// While it is held no other command changes the folder's files.
+    _lock: Option<File>,
 }
 
 impl Folder {
@@ -48,15 +53,27 @@ impl Folder {
         Self::open_at(&args.folder, &args.unlock)
     }
 
+    /// As [`Self::open`], and keeps other commands from changing the folder's files meanwhile.
+    pub(crate) fn open_to_change(args: &VaultArgs) -> Outcome<Self> {
+        let lock = Place::of(&args.folder)?.lock(&args.folder)?;
+        let folder = Self::open(args)?;
+        Ok(Self {
+            _lock: lock,
+            ..folder
+        })
+    }
+
     pub(crate) fn open_at(path: &Path, unlock: &Unlock) -> Outcome<Self> {
         let file = path.join(RING_FILE);
         let sealed = read_ring(&file)?;
-        Self::with_ring(path, sealed, file.display().to_string(), unlock)
+        let place = Place::of(path)?;
+        Self::with_ring(path, place, sealed, file.display().to_string(), unlock)
     }
 
     /// A folder for a sealed ring that came from `what`.
     pub(crate) fn with_ring(
         path: &Path,
+        place: Place,
         sealed: Vec<u8>,
         what: String,
         unlock: &Unlock,
@@ -86,36 +103,39 @@ impl Folder {
         };
         Ok(Self {
             path: path.to_owned(),
+            place,
             protector,
             sealed,
+            _lock: None,
         })
     }
 
     /// A new folder with a vault of `ring`.
     pub(crate) fn create(
         path: &Path,
+        place: Place,
         ring: &KeyRing,
         protector: Protector,
         cost: Argon2Cost,
     ) -> Outcome<Self> {
-        for name in [RING_FILE, FILE_NAME] {
-            let file = path.join(name);
-            if fs::symlink_metadata(&file).is_ok() {
-                return Err(
-                    Failure::files(file.display().to_string(), "is there already")
-                        .hint("this folder has a vault or the rest of one: choose another"),
-                );
-            }
+        let file = path.join(RING_FILE);
+        if fs::symlink_metadata(&file).is_ok() {
+            return Err(
+                Failure::files(file.display().to_string(), "is there already")
+                    .hint("this folder has a vault or the rest of one: choose another"),
+            );
         }
+        place.check_free(path)?;
         owner_folder(path).map_err(Failure::at(path))?;
         let mut folder = Self {
             path: path.to_owned(),
+            place,
             protector,
             sealed: Vec::new(),
+            _lock: None,
         };
         folder.store_ring(ring, cost)?;
-        let store = Embedded::create(path, &EmbeddedOptions::default());
-        let store = store.map_err(|error| folder.failure(error.into()))?;
+        let store = folder.place.create(path)?;
         folder.vault_in(store, folder.ring()?)?;
         Ok(folder)
     }
@@ -133,14 +153,25 @@ impl Folder {
 
     /// Opens the vault with the ring, and remembers the ring's generation in it.
     pub(crate) fn vault(&self, ring: KeyRing) -> Outcome<FolderVault> {
-        let store = Embedded::open(&self.path, &EmbeddedOptions::default());
-        self.vault_in(store.map_err(|error| self.failure(error.into()))?, ring)
+        self.vault_in(self.store()?, ring)
+    }
+
+    /// The folder's store.
+    pub(crate) fn store(&self) -> Outcome<FolderStore> {
+        self.place.open(&self.path)
     }
 
     /// Replaces the ring file and then tells the open vault, in this order: see above.
     pub(crate) fn change_ring(&mut self, vault: &FolderVault, ring: KeyRing) -> Outcome<()> {
+        let before = self.sealed.clone();
         self.store_ring(&ring, Argon2Cost::DEFAULT)?;
-        vault.set_ring(ring).map_err(|error| self.failure(error))
+        let told = vault.set_ring(ring);
+        if let Err(VaultError::StaleRing { .. } | VaultError::ForkedRing { .. }) = told {
+            // Another folder's change was first: this one never was.
+            write_ring(&self.path.join(RING_FILE), &before)?;
+            self.sealed = before;
+        }
+        told.map_err(|error| self.failure(error))
     }
 
     /// The ring as it is stored.
@@ -150,7 +181,7 @@ impl Folder {
 
     /// The folder's store, to be filled from an archive: a new one, or the one that an interrupted
     /// run left. The ring file is written first.
-    pub(crate) fn store_to_fill(&self) -> Outcome<Embedded> {
+    pub(crate) fn store_to_fill(&self) -> Outcome<FolderStore> {
         let file = self.path.join(RING_FILE);
         match read_ring(&file) {
             Ok(known) if known == self.sealed => {}
@@ -161,23 +192,12 @@ impl Folder {
                 );
             }
             Err(_) => {
-                let store = self.path.join(FILE_NAME);
-                if fs::symlink_metadata(&store).is_ok() {
-                    return Err(
-                        Failure::files(store.display().to_string(), "is there already")
-                            .hint("choose a new folder"),
-                    );
-                }
+                self.place.check_free(&self.path)?;
                 owner_folder(&self.path).map_err(Failure::at(&self.path))?;
                 write_ring(&file, &self.sealed)?;
             }
         }
-        let options = EmbeddedOptions::default();
-        match Embedded::create(&self.path, &options) {
-            Err(StoreError::AlreadyExists) => Embedded::open(&self.path, &options),
-            made => made,
-        }
-        .map_err(|error| self.failure(error.into()))
+        self.place.open_or_create(&self.path)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -197,7 +217,7 @@ impl Folder {
     }
 
     /// The vault in `store`, which is this folder's, under the folder's policy.
-    pub(crate) fn vault_in(&self, store: Embedded, ring: KeyRing) -> Outcome<FolderVault> {
+    pub(crate) fn vault_in(&self, store: FolderStore, ring: KeyRing) -> Outcome<FolderVault> {
         let vault = BlockingVault::open(store, ring, self.log()?);
         let vault = vault.map_err(|error| self.failure(error))?;
         enforce(&self.path, &self.path.join(LOG_FILE), &vault)?;
@@ -221,7 +241,7 @@ impl Folder {
         Ok(())
     }
 
-    fn failure(&self, error: cardvault::vault::VaultError) -> Failure {
+    fn failure(&self, error: VaultError) -> Failure {
         Failure::vault(self.path.display().to_string(), error)
     }
 }

@@ -24,7 +24,7 @@ pub(crate) fn run(args: &Init) -> Outcome<Exit> {
         Protector::Passphrase(_) => None,
     };
     let ring = new_ring(mark, UnixSeconds::now())?;
-    Folder::create(&args.folder, &ring, protector, cost)?;
+    Folder::create(&args.folder, args.place.place()?, &ring, protector, cost)?;
     show_mark(&ring);
 
     let mut text = String::new();

@@ -1,23 +1,29 @@
-//! `keys`: list, check, add, activate, retire, destroy, and components of a KEK.
+//! `keys`: list, check, add, activate, retire, destroy, and components of a KEK; `keys rotate` is
+//! in [`crate::rotate`].
 #![forbid(unsafe_code)]
 
-use cardvault::keys::{Cryptoperiod, DueAction, Kek, KeyInfo, KeyName, KeyRing, KeyUse};
-use cardvault::vault::Operation;
+use cardvault::keys::{Cryptoperiod, Kek, KeyName, KeyRing, KeyUse};
+use cardvault::ledger::{Ledger, LedgerError};
+use cardvault::vault::{Elsewhere, Operation, VaultError};
 use cardvault::{SystemRandom, UnixSeconds};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::args::{Add, Change, Check, Components, Destroy, Keys, Listing, Retire};
 use crate::desk::grid::Grid;
-use crate::desk::moment::{Clock, utc};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::folder::{Folder, FolderVault, show_mark};
+use crate::listing;
+use crate::rewrap::compromised_hint;
+use crate::rotate;
 use crate::secrets::{draw_components, read_component};
+use crate::table::Look;
 use crate::who::KeyAccessArgs;
 
 const DAY: u64 = 24 * 60 * 60;
 
-pub(crate) fn run(command: &Keys) -> Outcome<Exit> {
+pub(crate) fn run(command: &Keys, quiet: bool) -> Outcome<Exit> {
     match command {
+        Keys::Rotate(args) => return rotate::run(args, quiet),
         Keys::List(args) => list(args),
         Keys::Check(args) => check(args),
         Keys::Add(args) => add(args),
@@ -33,26 +39,19 @@ fn list(args: &Listing) -> Outcome<()> {
     let ring = Folder::open(&args.vault)?.ring()?;
     show_mark(&ring);
     if args.json {
-        return crate::show(&format!("{:#}\n", ring_json(&ring)));
+        return crate::show(&format!("{:#}\n", listing::json(&ring, UnixSeconds::now())));
     }
     crate::show(&format!(
-        "ring {} {} generation {}\n",
+        "ring {} {} generation {}\n\n",
         ring.id(),
         ring.mark(),
         ring.generation()
     ))?;
-    let row = |info: &KeyInfo| {
-        [
-            info.name.to_string(),
-            info.state.to_string(),
-            info.check_value.to_string(),
-            date(info.activated),
-            date(info.not_after().filter(|_| info.state.may_seal())),
-            date(info.opens_until().filter(|_| info.may_open())),
-        ]
-    };
-    let rows: Vec<_> = ring.versions().map(row).collect();
-    Grid::new(["KEY", "STATE", "CHECK", "ACTIVATED", "SEALS TO", "OPENS TO"]).rows(&rows)
+    crate::show(&listing::table(
+        &ring,
+        UnixSeconds::now(),
+        Look::of_stdout(),
+    ))
 }
 
 fn check(args: &Check) -> Outcome<()> {
@@ -66,17 +65,10 @@ fn check(args: &Check) -> Outcome<()> {
     drop(folder.vault(folder.ring()?)?);
     let within = u64::from(args.within_days).saturating_mul(DAY);
     let due: Vec<_> = ring.due(UnixSeconds::now(), within).collect();
-    let action = |due: &cardvault::keys::Due| match due.action {
-        DueAction::Replace => "add and activate a new version",
-        DueAction::Destroy => "rewrap, then destroy",
-        _ => "see the manual",
-    };
     if args.json {
-        let due: Vec<_> = due
-            .iter()
-            .map(|due| json!({"key": due.name.to_string(), "at": utc(due.at), "action": action(due)}))
-            .collect();
-        let mut value = ring_json(&ring);
+        let now = UnixSeconds::now();
+        let due: Vec<_> = due.iter().map(|due| listing::due_json(due, now)).collect();
+        let mut value = listing::json(&ring, now);
         if let Value::Object(fields) = &mut value {
             fields.insert("due".to_owned(), due.into());
         }
@@ -93,9 +85,9 @@ fn check(args: &Check) -> Outcome<()> {
     for due in &due {
         text.push_str(&format!(
             "due {} {}: {}\n",
-            date(Some(due.at)),
+            listing::date(Some(due.at)),
             due.name,
-            action(due)
+            listing::action(due)
         ));
     }
     crate::show(&text)
@@ -126,10 +118,7 @@ fn check_components(args: &Check) -> Outcome<()> {
 }
 
 fn add(args: &Add) -> Outcome<()> {
-    let usage = KeyUse::ALL
-        .into_iter()
-        .find(|usage| usage.as_str() == args.usage);
-    let usage = usage.ok_or_else(|| Failure::usage("keys add", "no such use"))?;
+    let usage = usage("keys add", &args.usage)?;
     let days = |days: u32| u64::from(days).saturating_mul(DAY);
     let period = match (args.seal_days, args.open_days) {
         (Some(seal), Some(open)) => Cryptoperiod::new(days(seal), days(open))?,
@@ -143,6 +132,13 @@ fn add(args: &Add) -> Outcome<()> {
     crate::show(&format!("{name} {} {}\n", info.state, info.check_value))
 }
 
+/// The use of this name.
+pub(crate) fn usage(what: &str, name: &str) -> Outcome<KeyUse> {
+    let mut all = KeyUse::ALL.into_iter();
+    all.find(|usage| usage.as_str() == name)
+        .ok_or_else(|| Failure::usage(what, "no such use"))
+}
+
 fn activate(args: &Change) -> Outcome<()> {
     change(args, Operation::ActivateKey, |ring, name, now| {
         Ok(ring.activate(name, now)?)
@@ -150,25 +146,25 @@ fn activate(args: &Change) -> Outcome<()> {
 }
 
 fn retire(args: &Retire) -> Outcome<()> {
-    let operation = if args.compromised {
-        Operation::CompromiseKey
-    } else {
-        Operation::RetireKey
-    };
-    change(&args.change, operation, |ring, name, now| {
-        Ok(if args.compromised {
-            ring.compromise(name, now)
-        } else {
-            ring.deactivate(name, now)
-        }?)
-    })
+    let name = args.change.name;
+    if !args.compromised {
+        return change(&args.change, Operation::RetireKey, |ring, name, now| {
+            Ok(ring.deactivate(name, now)?)
+        });
+    }
+    change(&args.change, Operation::CompromiseKey, |ring, name, now| {
+        Ok(ring.compromise(name, now)?)
+    })?;
+    let folder = Folder::open(&args.change.vault)?;
+    let path = folder.path().display().to_string();
+    crate::show(&compromised_hint(&folder.ring()?, name, &path))
 }
 
 fn destroy(args: &Destroy) -> Outcome<()> {
     let name = args.change.name;
     let (mut folder, vault, mut ring) = open_for_change(&args.change.vault)?;
-    refuse_if_used(&vault, name, args.unused)?;
-    ring.destroy(name, UnixSeconds::now())?;
+    let path = folder.path().display().to_string();
+    destroy_unneeded(&vault, &mut ring, name, args.unused, &path)?;
     record(&vault, &args.change.access, Operation::DestroyKey, name)?;
     folder.change_ring(&vault, ring)?;
     crate::show(&format!(
@@ -176,29 +172,54 @@ fn destroy(args: &Destroy) -> Outcome<()> {
     ))
 }
 
-/// No version goes while records are sealed under it.
-pub(crate) fn refuse_if_used(vault: &FolderVault, name: KeyName, unused: bool) -> Outcome<()> {
+/// No version goes while something needs it.
+pub(crate) fn destroy_unneeded(
+    vault: &FolderVault,
+    ring: &mut KeyRing,
+    name: KeyName,
+    unused: bool,
+    folder: &str,
+) -> Outcome<()> {
+    let elsewhere = if unused {
+        Elsewhere::Unneeded
+    } else {
+        Elsewhere::Unknown
+    };
     let what = format!("destroy {name}");
-    if name.usage != KeyUse::Card {
-        if unused {
-            return Ok(());
-        }
-        return Err(Failure::usage(
-            what,
-            "who still holds something of this key cannot be counted here",
-        )
-        .hint("if nothing of it is in use any more, say so with --unused"));
+    let ledger = Ledger::new(vault.vault().clone()).blocking();
+    let LedgerError::Vault(error) = (match ledger.destroy_key(ring, name, elsewhere) {
+        Ok(()) => return Ok(()),
+        Err(error) => error,
+    }) else {
+        return Err(Failure::keys(what, "the ledger refused"));
+    };
+    let table = |needed: &str, count: String| {
+        let row = [needed.to_owned(), count];
+        Grid::new(["NEEDED BY", "COUNT"]).lines(&[row])
+    };
+    let (thing, then) = needed_by(name.usage);
+    match error {
+        VaultError::KeyNeeded { rows, .. } => Err(Failure::keys(what, error)
+            .with_lines(table(thing, rows.to_string()))
+            .hint(format!("{}{folder}{}", then.0, then.1))),
+        VaultError::KeyElsewhere { .. } => Err(Failure::usage(what, error)
+            .with_lines(table(thing, "unknown".to_owned()))
+            .hint("if nothing of it is in use any more, say so with --unused")),
+        _ => Err(Failure::vault(what, error)),
     }
-    let stats = vault
-        .stats()
-        .map_err(|error| Failure::vault(&*what, error))?;
-    match stats.by_key.get(&name) {
-        Some(&records) if records > 0 => Err(Failure::keys(
-            what,
-            format!("{records} records are sealed under it"),
-        )
-        .hint("activate another version, then `cardvault rewrap FOLDER`")),
-        _ => Ok(()),
+}
+
+/// What is under keys of this use, and the command that moves it, before and behind the folder.
+const fn needed_by(usage: KeyUse) -> (&'static str, (&'static str, &'static str)) {
+    match usage {
+        KeyUse::Card => ("records", ("`cardvault vault rewrap ", "`")),
+        KeyUse::Index => ("rows", ("`cardvault keys rotate ", " index`")),
+        KeyUse::Ledger => ("ledger rows", ("`cardvault keys rotate ", " ledger`")),
+        KeyUse::Vaultless => ("vaultless tokens", ("", "")),
+        KeyUse::Irreversible => ("irreversible tokens", ("", "")),
+        KeyUse::Journal => ("journals not yet uploaded", ("", "")),
+        KeyUse::Archive => ("archives", ("", "")),
+        _ => ("what it protects", ("", "")),
     }
 }
 
@@ -231,7 +252,7 @@ fn change(
 }
 
 /// Asks the policy, and logs what is about to be done with a key.
-fn record(
+pub(crate) fn record(
     vault: &FolderVault,
     who: &KeyAccessArgs,
     operation: Operation,
@@ -244,39 +265,12 @@ fn record(
 }
 
 /// The vault is open while its ring changes: see [`crate::folder`].
-fn open_for_change(args: &crate::args::VaultArgs) -> Outcome<(Folder, FolderVault, KeyRing)> {
-    let folder = Folder::open(args)?;
+pub(crate) fn open_for_change(
+    args: &crate::args::VaultArgs,
+) -> Outcome<(Folder, FolderVault, KeyRing)> {
+    let folder = Folder::open_to_change(args)?;
     let ring = folder.ring()?;
     show_mark(&ring);
     let vault = folder.vault(folder.ring()?)?;
     Ok((folder, vault, ring))
-}
-
-fn ring_json(ring: &KeyRing) -> Value {
-    json!({
-        "ring": ring.id().to_string(),
-        "mark": ring.mark().as_str(),
-        "generation": ring.generation(),
-        "keys": ring.versions().map(key_json).collect::<Vec<_>>(),
-    })
-}
-
-fn key_json(info: &KeyInfo) -> Value {
-    json!({
-        "key": info.name.to_string(),
-        "state": info.state.as_str(),
-        "check_value": info.check_value.to_string(),
-        "created": utc(info.created),
-        "activated": info.activated.map(utc),
-        "retired": info.retired.map(utc),
-        "destroyed": info.destroyed.map(utc),
-        "seals_until": info.not_after().map(utc),
-        "opens_until": info.opens_until().map(utc),
-    })
-}
-
-/// The day in UTC, such as 2026-01-31; a dash for none.
-fn date(at: Option<UnixSeconds>) -> String {
-    let day = at.and_then(|at| Clock::UTC.date(at));
-    day.map_or("-".to_owned(), |day| day.to_string())
 }

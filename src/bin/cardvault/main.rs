@@ -17,13 +17,20 @@ mod inspect;
 mod journal;
 mod keys;
 mod ledger;
+mod letters;
+mod listing;
 mod policy;
 mod progress;
 mod purge;
 mod refund;
+mod rewrap;
+mod rotate;
+mod rotation;
 mod rows;
 mod secrets;
 mod stats;
+mod store;
+mod table;
 mod who;
 
 use std::io::{self, Write};
@@ -31,7 +38,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::args::{Cli, Command, Vault};
+use crate::args::{Cli, Command};
 use crate::failure::{Exit, Failure, Outcome};
 
 fn main() -> ExitCode {
@@ -68,11 +75,10 @@ fn run(cli: Cli) -> Outcome<Exit> {
         Command::Detokenize(args) => bulk::detokenize(&args, cli.quiet),
         Command::Mask(args) => bulk::mask(&args, cli.quiet),
         Command::Inspect(args) => inspect::run(&args),
-        Command::Keys(command) => keys::run(&command),
+        Command::Keys(command) => keys::run(&command, cli.quiet),
         Command::Policy(command) => policy::run(&command),
         Command::Stats(args) => stats::stats(&args),
-        Command::Vault(Vault::Purge(args)) => purge::run(&args, cli.quiet),
-        Command::Rewrap(args) => stats::rewrap(&args, cli.quiet),
+        Command::Vault(command) => rewrap::run(&command, cli.quiet),
         Command::Export(args) => archive::export(&args, cli.quiet),
         Command::Import(args) => archive::import(&args, cli.quiet),
         Command::Journal(command) => journal::run(&command),

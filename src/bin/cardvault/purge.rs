@@ -11,7 +11,7 @@ use cardvault::keys::{KeyName, KeyRing, KeyState, KeyUse};
 use cardvault::ledger::{BlockingLedger, Ledger};
 use cardvault::payment::Date;
 use cardvault::vault::{
-    Access, ApprovedPurge, Embedded, MAX_BATCH, PurgeTally, Retention, RetentionFileError, Survey,
+    Access, ApprovedPurge, MAX_BATCH, Operation, PurgeTally, Retention, RetentionFileError, Survey,
     VaultError, Verdict,
 };
 use clap::Args;
@@ -23,8 +23,9 @@ use crate::desk::moment::utc;
 use crate::desk::{date_argument, failure};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::folder::{Folder, FolderVault, show_mark};
-use crate::keys::refuse_if_used;
+use crate::keys::destroy_unneeded;
 use crate::progress::{Unit, progress};
+use crate::store::FolderStore;
 use crate::who::WhoArgs;
 
 /// The policy's name in a vault's folder.
@@ -69,7 +70,10 @@ pub(crate) struct Purge {
 pub(crate) fn run(args: &Purge, quiet: bool) -> Outcome<Exit> {
     let access = args.who.access(&args.purpose)?;
     let retention = read_policy(args)?;
-    let mut folder = Folder::open(&args.vault)?;
+    let mut folder = match args.destroy {
+        Some(_) => Folder::open_to_change(&args.vault)?,
+        None => Folder::open(&args.vault)?,
+    };
     let ring = folder.ring()?;
     show_mark(&ring);
     let destroy = match args.destroy {
@@ -88,7 +92,14 @@ pub(crate) fn run(args: &Purge, quiet: bool) -> Outcome<Exit> {
         tally = purge(&ledger, &access, &approved, rows, quiet)?;
     }
     let moved = match destroy {
-        Some(name) => Some(destroy_version(&mut folder, &vault, name, rows, quiet)?),
+        Some(name) => Some(destroy_version(
+            &mut folder,
+            &vault,
+            &access,
+            name,
+            rows,
+            quiet,
+        )?),
         None => None,
     };
     if args.json {
@@ -142,7 +153,7 @@ fn is_to_be_destroyed(ring: &KeyRing, name: KeyName) -> Outcome<bool> {
 }
 
 fn survey(
-    ledger: &BlockingLedger<Embedded>,
+    ledger: &BlockingLedger<FolderStore>,
     retention: Retention,
     rows: u64,
     quiet: bool,
@@ -159,7 +170,7 @@ fn survey(
 }
 
 fn purge(
-    ledger: &BlockingLedger<Embedded>,
+    ledger: &BlockingLedger<FolderStore>,
     access: &Access,
     approved: &ApprovedPurge,
     rows: u64,
@@ -187,10 +198,16 @@ fn purge(
 fn destroy_version(
     folder: &mut Folder,
     vault: &FolderVault,
+    access: &Access,
     name: KeyName,
     rows: u64,
     quiet: bool,
 ) -> Outcome<u64> {
+    let record = |operation| {
+        let recorded = vault.record(access, operation, None, Some(name));
+        recorded.map_err(|error| Failure::vault(operation.as_str(), error))
+    };
+    record(Operation::Rewrap)?;
     let bar = progress(Some(rows), Unit::Rows, "sealing anew", quiet);
     let (mut after, mut moved) = (None, 0);
     loop {
@@ -203,9 +220,10 @@ fn destroy_version(
         }
     }
     bar.finish_and_clear();
-    refuse_if_used(vault, name, false)?;
     let mut ring = folder.ring()?;
-    ring.destroy(name, UnixSeconds::now())?;
+    let path = folder.path().display().to_string();
+    destroy_unneeded(vault, &mut ring, name, false, &path)?;
+    record(Operation::DestroyKey)?;
     folder.change_ring(vault, ring)?;
     Ok(moved)
 }

@@ -28,6 +28,7 @@ use super::store::{
     self, Found, Guard, IndexKey, Item, MAX_BATCH, Row, RowKey, SnapshotStore, Store, StoreError,
     Write, WriteOutcome, check_count,
 };
+use super::telemetry::{self, Call};
 
 /// The name of the store's file in its folder.
 pub const FILE_NAME: &str = "vault.redb";
@@ -156,12 +157,17 @@ impl Embedded {
         Ok(Self { writer, shared })
     }
 
-    fn read<T>(
+    async fn read<T: Send>(
         &self,
-        work: impl FnOnce(&Snapshot) -> Result<T, StoreError>,
+        call: Call,
+        items: usize,
+        work: impl FnOnce(&Snapshot) -> Result<T, StoreError> + Send,
     ) -> Result<T, StoreError> {
-        self.shared.alive()?;
-        fenced(|| work(&self.shared.tables.snapshot()?))
+        let read = async {
+            self.shared.alive()?;
+            fenced(|| work(&self.shared.tables.snapshot()?))
+        };
+        telemetry::watch(call, None, items, read).await
     }
 }
 
@@ -181,16 +187,22 @@ impl Store for Embedded {
         writes: Vec<Write>,
     ) -> Result<Vec<WriteOutcome>, StoreError> {
         self.shared.alive()?;
-        self.shared.queue.submit(under, writes).await
+        let items = writes.len();
+        let write = self.shared.queue.submit(under, writes);
+        telemetry::watch(Call::StoreWrite, None, items, write).await
     }
 
     async fn rows(&self, keys: Vec<RowKey>) -> Result<Vec<Option<Row>>, StoreError> {
-        self.read(|snapshot| snapshot.rows(&keys))
+        self.read(Call::StoreRows, keys.len(), |snapshot| snapshot.rows(&keys))
+            .await
     }
 
     async fn find(&self, keys: Vec<IndexKey>) -> Result<Vec<Found>, StoreError> {
         check_count(keys.len())?;
-        self.read(|snapshot| keys.iter().map(|key| snapshot.find(key)).collect())
+        self.read(Call::StoreFind, keys.len(), |snapshot| {
+            keys.iter().map(|key| snapshot.find(key)).collect()
+        })
+        .await
     }
 
     async fn others(
@@ -201,7 +213,10 @@ impl Store for Embedded {
         limit: usize,
     ) -> Result<Vec<RowKey>, StoreError> {
         let limit = limit.min(MAX_BATCH);
-        self.read(|snapshot| snapshot.others(&key, after.as_ref(), end.as_ref(), limit))
+        self.read(Call::StoreOthers, 1, |snapshot| {
+            snapshot.others(&key, after.as_ref(), end.as_ref(), limit)
+        })
+        .await
     }
 
     async fn scan(
@@ -211,15 +226,19 @@ impl Store for Embedded {
         limit: usize,
     ) -> Result<Vec<(RowKey, Row)>, StoreError> {
         let limit = limit.min(MAX_BATCH);
-        self.read(|snapshot| snapshot.scan(after.as_ref(), end.as_ref(), limit))
+        self.read(Call::StoreScan, 1, |snapshot| {
+            snapshot.scan(after.as_ref(), end.as_ref(), limit)
+        })
+        .await
     }
 
     async fn guard(&self) -> Result<Option<Guard>, StoreError> {
-        self.read(super::staged::Base::guard)
+        self.read(Call::StoreGuard, 1, super::staged::Base::guard)
+            .await
     }
 
     async fn count(&self) -> Result<u64, StoreError> {
-        self.read(Snapshot::count)
+        self.read(Call::StoreCount, 1, Snapshot::count).await
     }
 }
 

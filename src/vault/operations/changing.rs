@@ -13,6 +13,7 @@ use crate::vault::error::VaultError;
 use crate::vault::ring_state::RingState;
 use crate::vault::row::{Columns, RowParts, index_key};
 use crate::vault::store::{IndexKey, Row, RowKey, Store, Write, WriteOutcome};
+use crate::vault::telemetry::{self, Call};
 
 impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// Changes from when on a token is refused; none: never.
@@ -21,6 +22,16 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// [`VaultError::UnknownToken`], [`VaultError::Conflict`], [`VaultError::Tampered`]; the
     /// ring's and the store's errors.
     pub async fn set_expiry(
+        &self,
+        domain: &Domain,
+        token: &Token,
+        expires: Option<UnixSeconds>,
+    ) -> Result<(), VaultError> {
+        let call = self.set_expiry_unwatched(domain, token, expires);
+        telemetry::watch(Call::SetExpiry, domain, 1, call).await
+    }
+
+    async fn set_expiry_unwatched(
         &self,
         domain: &Domain,
         token: &Token,
@@ -44,6 +55,16 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// [`VaultError::UnknownToken`], [`VaultError::Refused`], [`VaultError::Conflict`],
     /// [`VaultError::Log`]; the store's.
     pub async fn delete(
+        &self,
+        access: &Access,
+        domain: &Domain,
+        token: &Token,
+    ) -> Result<(), VaultError> {
+        let call = self.delete_unwatched(access, domain, token);
+        telemetry::watch(Call::Delete, domain, 1, call).await
+    }
+
+    async fn delete_unwatched(
         &self,
         access: &Access,
         domain: &Domain,

@@ -23,6 +23,7 @@ use crate::vault::request::{IndexDropped, IndexFill, LeftRow};
 use crate::vault::ring_state::RingState;
 use crate::vault::row::{Columns, RowParts, index_key, read_row_key, vault_end};
 use crate::vault::store::{IndexKey, MAX_BATCH, Row, RowKey, Store, Write, WriteOutcome};
+use crate::vault::telemetry::{self, Call};
 
 /// Rows that [`Vault::index_rows`] reads at a time.
 const PAGE: usize = 1000;
@@ -40,6 +41,16 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// [`VaultError::NotFilling`]; [`VaultError::Conflict`] while others fill too; the ring's and
     /// the store's. What was done stays: call again.
     pub async fn fill_index(&self, limit: usize) -> Result<IndexFill, VaultError> {
+        let call = self.fill_index_unwatched(limit);
+        let step = telemetry::watch(Call::FillIndex, None, 1, call).await?;
+        let left = count(step.left.len());
+        let changed = step.seen.saturating_sub(left);
+        let rows = [("seen", step.seen), ("changed", changed), ("left", left)];
+        telemetry::step(Call::FillIndex, rows);
+        Ok(step)
+    }
+
+    async fn fill_index_unwatched(&self, limit: usize) -> Result<IndexFill, VaultError> {
         let limit = limit.clamp(1, MAX_BATCH);
         for _ in 0..TRIES {
             let (state, filling) = self.filling().await?;
@@ -100,6 +111,11 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// [`VaultError::FillUnfinished`], also for another number; [`VaultError::NotFilling`]; the
     /// store's.
     pub async fn fill_leaving(&self, left: u64) -> Result<(), VaultError> {
+        let call = self.fill_leaving_unwatched(left);
+        telemetry::watch(Call::FillLeaving, None, 1, call).await
+    }
+
+    async fn fill_leaving_unwatched(&self, left: u64) -> Result<(), VaultError> {
         for _ in 0..TRIES {
             let (state, filling) = self.filling().await?;
             if filling.filled {
@@ -134,6 +150,19 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         after: Option<RowKey>,
         limit: usize,
     ) -> Result<IndexDropped, VaultError> {
+        let call = self.drop_index_unwatched(after, limit);
+        let step = telemetry::watch(Call::DropIndex, None, 1, call).await?;
+        let left = count(step.left.len());
+        let rows = [("seen", step.seen), ("changed", step.moved), ("left", left)];
+        telemetry::step(Call::DropIndex, rows);
+        Ok(step)
+    }
+
+    async fn drop_index_unwatched(
+        &self,
+        after: Option<RowKey>,
+        limit: usize,
+    ) -> Result<IndexDropped, VaultError> {
         let limit = limit.clamp(1, MAX_BATCH);
         for _ in 0..TRIES {
             let state = self.state()?;
@@ -164,6 +193,11 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// # Errors
     /// The store's.
     pub async fn index_rows(&self) -> Result<BTreeMap<KeyName, u64>, VaultError> {
+        let call = self.index_rows_unwatched();
+        telemetry::watch(Call::IndexRows, None, 1, call).await
+    }
+
+    async fn index_rows_unwatched(&self) -> Result<BTreeMap<KeyName, u64>, VaultError> {
         let mut rows = BTreeMap::new();
         let mut after = None;
         loop {

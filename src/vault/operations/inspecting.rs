@@ -13,6 +13,7 @@ use crate::vault::request::{Checked, VaultStats};
 use crate::vault::ring_state::RingState;
 use crate::vault::row::{RowParts, domain_range, read_row_key, vault_end};
 use crate::vault::store::{IndexKey, MAX_BATCH, Row, RowKey, Store};
+use crate::vault::telemetry::{self, Call};
 
 /// Rows that [`Vault::stats`] reads at a time.
 const PAGE: usize = 1000;
@@ -23,6 +24,11 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// # Errors
     /// The store's.
     pub async fn stats(&self) -> Result<VaultStats, VaultError> {
+        let call = self.stats_unwatched();
+        telemetry::watch(Call::Stats, None, 1, call).await
+    }
+
+    async fn stats_unwatched(&self) -> Result<VaultStats, VaultError> {
         let state = self.state()?;
         let now = (self.clock)();
         let mut stats = VaultStats::default();
@@ -50,6 +56,22 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// index does not lead to; the ring's and the store's errors. Rows whose key the ring does not
     /// have, because it was destroyed, are counted.
     pub async fn check(&self, after: Option<RowKey>, limit: usize) -> Result<Checked, VaultError> {
+        let call = self.check_unwatched(after, limit);
+        let step = telemetry::watch(Call::Check, None, 1, call).await?;
+        let rows = [
+            ("seen", step.seen),
+            ("changed", 0),
+            ("left", step.unopenable),
+        ];
+        telemetry::step(Call::Check, rows);
+        Ok(step)
+    }
+
+    async fn check_unwatched(
+        &self,
+        after: Option<RowKey>,
+        limit: usize,
+    ) -> Result<Checked, VaultError> {
         for _ in 0..TRIES {
             let state = self.state()?;
             let checked = self.check_with(&state, after, limit).await;
@@ -123,6 +145,11 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// # Errors
     /// The store's.
     pub async fn count(&self) -> Result<u64, VaultError> {
+        let call = self.count_unwatched();
+        telemetry::watch(Call::Count, None, 1, call).await
+    }
+
+    async fn count_unwatched(&self) -> Result<u64, VaultError> {
         Ok(self.store.count().await?)
     }
 
@@ -132,6 +159,15 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// # Errors
     /// [`VaultError::Refused`], [`VaultError::Log`]; the store's.
     pub async fn count_in(&self, access: &Access, domain: &Domain) -> Result<u64, VaultError> {
+        let call = self.count_in_unwatched(access, domain);
+        telemetry::watch(Call::CountIn, domain, 1, call).await
+    }
+
+    async fn count_in_unwatched(
+        &self,
+        access: &Access,
+        domain: &Domain,
+    ) -> Result<u64, VaultError> {
         let counted = match self.ask(access, Operation::Count, Some(domain)) {
             Ok(()) => {
                 let (start, end) = domain_range(domain)?;
@@ -161,6 +197,10 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
 }
 
 fn count(state: &RingState, key: &RowKey, row: &Row, now: UnixSeconds, stats: &mut VaultStats) {
+    let domain = read_row_key(key).map(|(domain, _)| domain);
+    if let Ok(domain) = domain {
+        *stats.by_domain.entry(domain).or_default() += 1;
+    }
     let Ok(parts) = RowParts::read(row) else {
         stats.unreadable += 1;
         return;
@@ -168,13 +208,13 @@ fn count(state: &RingState, key: &RowKey, row: &Row, now: UnixSeconds, stats: &m
     stats.expired += u64::from(parts.columns.is_expired(now));
     stats.convergent += u64::from(parts.columns.convergent);
     *stats.by_brand.entry(parts.columns.brand).or_default() += 1;
-    let opener = read_row_key(key)
-        .map_err(|_| VaultError::Tampered)
-        .and_then(|(domain, _)| {
-            state
-                .domain(&domain)?
-                .opener(&state.ring, &domain, &key_id(&parts)?)
-        });
+    let version = parts.columns.index_version;
+    *stats.by_index.entry(version).or_default() += 1;
+    let opener = domain.map_err(|_| VaultError::Tampered).and_then(|domain| {
+        state
+            .domain(&domain)?
+            .opener(&state.ring, &domain, &key_id(&parts)?)
+    });
     match opener {
         Ok(opener) => *stats.by_key.entry(opener.name()).or_default() += 1,
         Err(_) => stats.unreadable += 1,

@@ -33,6 +33,7 @@ use super::store::{
     Found, Guard, IndexKey, Row, RowKey, Snapshot, SnapshotStore, Store, StoreError, Write,
     WriteOutcome,
 };
+use super::telemetry::{self, Call};
 use crate::keys::{Domain, KeyRing};
 use crate::seal::NonceSource;
 use crate::time::UnixSeconds;
@@ -89,7 +90,10 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         random: fn() -> R,
         clock: fn() -> UnixSeconds,
     ) -> Result<Self, VaultError> {
-        let state = admit(&store, &RingState::new(ring)?).await?;
+        let fresh = RingState::new(ring)?;
+        let admitted = admit(&store, &fresh);
+        let state = telemetry::watch(Call::Open, None, 1, admitted).await?;
+        telemetry::ring_in_use("opened", &state.ring, clock());
         let random = Randomness {
             nonces: NonceSource::new(random()),
             tokens: random(),
@@ -124,9 +128,13 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     pub async fn set_ring(&self, ring: KeyRing) -> Result<(), VaultError> {
         let state = Arc::new(RingState::new(ring)?);
         self.rings.announce(&state)?;
-        let admitted = admit(&self.store, &state).await;
-        match admitted {
-            Ok(state) => self.rings.install(&Arc::new(state)),
+        let admitted = admit(&self.store, &state);
+        match telemetry::watch(Call::SetRing, None, 1, admitted).await {
+            Ok(state) => {
+                self.rings.install(&Arc::new(state))?;
+                telemetry::ring_in_use("set", &self.state()?.ring, (self.clock)());
+                Ok(())
+            }
             Err(error) => {
                 self.rings.withdraw(&state)?;
                 Err(error)
@@ -149,6 +157,17 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// The time by the vault's clock.
     pub(crate) fn now(&self) -> UnixSeconds {
         (self.clock)()
+    }
+
+    /// Sets the gauges of the keys' ages and of the time that is left to them, which opening the
+    /// vault and [`Vault::set_ring`] set too: call it from time to time, or before they are read.
+    ///
+    /// # Errors
+    /// [`VaultError::Broken`].
+    #[cfg(feature = "metrics")]
+    pub fn measure_keys(&self) -> Result<(), VaultError> {
+        telemetry::measure_keys(&self.state()?.ring, (self.clock)());
+        Ok(())
     }
 
     pub(crate) fn state(&self) -> Result<Arc<RingState>, VaultError> {
@@ -199,6 +218,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
 
     /// Goes over to the ring and the guard that the store has seen.
     async fn follow(&self, guard: &Guard) -> Result<(), VaultError> {
+        telemetry::guard_moved();
         let stale = match self.rings.follow(&RingSeen::from_guard(guard)?, guard) {
             Err(stale @ VaultError::StaleRing { .. }) => stale,
             followed => return followed,

@@ -14,6 +14,7 @@ use crate::vault::request::{Elsewhere, Needed};
 use crate::vault::ring_state::RingState;
 use crate::vault::row::{RowParts, read_row_key, vault_end};
 use crate::vault::store::{MAX_BATCH, Row, RowKey, Store};
+use crate::vault::telemetry::{self, Call};
 
 impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// How many rows of this store need a key version: records under a card version, rows whose
@@ -28,6 +29,11 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// [`VaultError::Key`] for a version that the ring does not have; [`VaultError::StaleRing`];
     /// the store's.
     pub async fn needed(&self, name: KeyName) -> Result<Needed, VaultError> {
+        let call = self.needed_unwatched(name);
+        telemetry::watch(Call::Needed, None, 1, call).await
+    }
+
+    async fn needed_unwatched(&self, name: KeyName) -> Result<Needed, VaultError> {
         let state = self.seen_state().await?;
         if !has_been_used(&state.ring, name)? {
             return Ok(Needed::of(name, Some(0)));
@@ -66,6 +72,16 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// [`VaultError::ForkedRing`] for a ring that is not the one in use; [`VaultError::Key`] for a
     /// version that is in use or was destroyed; the store's. The ring is then as it was.
     pub async fn destroy_key(
+        &self,
+        ring: &mut KeyRing,
+        name: KeyName,
+        elsewhere: Elsewhere,
+    ) -> Result<(), VaultError> {
+        let call = self.destroy_key_unwatched(ring, name, elsewhere);
+        telemetry::watch(Call::DestroyKey, None, 1, call).await
+    }
+
+    async fn destroy_key_unwatched(
         &self,
         ring: &mut KeyRing,
         name: KeyName,

@@ -15,6 +15,7 @@ use crate::vault::retention::{
 };
 use crate::vault::row::{Columns, RowParts, read_row_key, vault_end};
 use crate::vault::store::{MAX_BATCH, Row, RowKey, Store, Write, WriteOutcome};
+use crate::vault::telemetry::{self, Call};
 
 /// A token whose time is over by its own row.
 pub(crate) struct Candidate {
@@ -57,6 +58,15 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// # Errors
     /// As [`Vault::survey`]; the ring's.
     pub async fn survey_step(&self, survey: &mut Survey, limit: usize) -> Result<(), VaultError> {
+        let call = self.survey_step_unwatched(survey, limit);
+        telemetry::watch(Call::SurveyStep, None, 1, call).await
+    }
+
+    async fn survey_step_unwatched(
+        &self,
+        survey: &mut Survey,
+        limit: usize,
+    ) -> Result<(), VaultError> {
         if survey.with_ledger {
             return Err(RetentionError::NeedsLedger.into());
         }
@@ -77,6 +87,23 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// As [`Vault::survey`]; [`RetentionError::ClockBack`]; [`VaultError::Refused`] and
     /// [`VaultError::Log`]: then nothing of this step went; the ring's.
     pub async fn purge(
+        &self,
+        access: &Access,
+        approved: &ApprovedPurge,
+        after: Option<RowKey>,
+        limit: usize,
+    ) -> Result<Purged, VaultError> {
+        let call = self.purge_unwatched(access, approved, after, limit);
+        let step = telemetry::watch(Call::Purge, None, 1, call).await?;
+        let (gone, changed) = (step.tally.going(), step.tally.of(Verdict::Changed));
+        telemetry::step(
+            Call::Purge,
+            [("seen", step.seen), ("changed", gone), ("left", changed)],
+        );
+        Ok(step)
+    }
+
+    async fn purge_unwatched(
         &self,
         access: &Access,
         approved: &ApprovedPurge,

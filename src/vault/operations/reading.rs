@@ -15,6 +15,7 @@ use crate::vault::request::{CardTokens, Metadata};
 use crate::vault::ring_state::RingState;
 use crate::vault::row::{Columns, read_row_key};
 use crate::vault::store::{Found, MAX_BATCH, Row, Store};
+use crate::vault::telemetry::{self, Call};
 
 impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// The card behind one token. The access is logged before the card is handed out.
@@ -28,10 +29,10 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         domain: &Domain,
         token: &Token,
     ) -> Result<CardRecord, VaultError> {
-        self.read(access, Operation::Detokenize, domain, token, |row| {
+        let call = self.read(access, Operation::Detokenize, domain, token, |row| {
             self.open_live(domain, token, row)
-        })
-        .await
+        });
+        telemetry::watch(Call::Detokenize, domain, 1, call).await
     }
 
     /// The card behind each token. The accesses are logged before a card is handed out. Where a
@@ -45,14 +46,14 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         domain: &Domain,
         tokens: &[Token],
     ) -> Vec<Result<CardRecord, VaultError>> {
-        self.read_batch(
+        let call = self.read_batch(
             access,
             Operation::Detokenize,
             domain,
             tokens,
             |token, row| self.open_live(domain, token, row),
-        )
-        .await
+        );
+        telemetry::watch(Call::DetokenizeBatch, domain, tokens.len(), call).await
     }
 
     /// The masked number of the card behind one token: the 6-digit BIN and the last four. The
@@ -66,10 +67,10 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         domain: &Domain,
         token: &Token,
     ) -> Result<MaskedPan, VaultError> {
-        self.read(access, Operation::Masked, domain, token, |row| {
+        let call = self.read(access, Operation::Masked, domain, token, |row| {
             self.mask_live(domain, token, row)
-        })
-        .await
+        });
+        telemetry::watch(Call::Masked, domain, 1, call).await
     }
 
     /// The masked number of the card behind each token: as [`Vault::detokenize_batch`].
@@ -79,10 +80,10 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         domain: &Domain,
         tokens: &[Token],
     ) -> Vec<Result<MaskedPan, VaultError>> {
-        self.read_batch(access, Operation::Masked, domain, tokens, |token, row| {
+        let call = self.read_batch(access, Operation::Masked, domain, tokens, |token, row| {
             self.mask_live(domain, token, row)
-        })
-        .await
+        });
+        telemetry::watch(Call::MaskedBatch, domain, tokens.len(), call).await
     }
 
     /// The tokens of a card, expired ones included. The access is logged first: whoever may ask
@@ -92,6 +93,16 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// [`VaultError::Tampered`] if the index names a row of another card, [`VaultError::Refused`],
     /// [`VaultError::Log`]; the ring's and the store's errors.
     pub async fn find(
+        &self,
+        access: &Access,
+        domain: &Domain,
+        pan: &Pan,
+    ) -> Result<CardTokens, VaultError> {
+        let call = self.find_unwatched(access, domain, pan);
+        telemetry::watch(Call::Find, domain, 1, call).await
+    }
+
+    async fn find_unwatched(
         &self,
         access: &Access,
         domain: &Domain,
@@ -129,6 +140,16 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         domain: &Domain,
         token: &Token,
     ) -> Result<bool, VaultError> {
+        let call = self.exists_unwatched(access, domain, token);
+        telemetry::watch(Call::Exists, domain, 1, call).await
+    }
+
+    async fn exists_unwatched(
+        &self,
+        access: &Access,
+        domain: &Domain,
+        token: &Token,
+    ) -> Result<bool, VaultError> {
         let row = match self.ask(access, Operation::Count, Some(domain)) {
             Ok(()) => self.row(domain, token).await,
             Err(refused) => Err(refused),
@@ -155,7 +176,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         domain: &Domain,
         token: &Token,
     ) -> Result<Metadata, VaultError> {
-        self.read(access, Operation::Masked, domain, token, |row| {
+        let call = self.read(access, Operation::Masked, domain, token, |row| {
             let (columns, _) = open_row(&*self.state()?, domain, token, row)?;
             let Columns {
                 convergent,
@@ -172,8 +193,8 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
                 expires,
                 convergent,
             })
-        })
-        .await
+        });
+        telemetry::watch(Call::Metadata, domain, 1, call).await
     }
 
     /// Whether a token stands for this card. The access is logged first.

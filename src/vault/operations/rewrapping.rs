@@ -15,6 +15,7 @@ use crate::vault::request::{Rewrapped, UnderKey};
 use crate::vault::ring_state::RingState;
 use crate::vault::row::{RowParts, read_row_key, vault_end};
 use crate::vault::store::{MAX_BATCH, Row, RowKey, Store, Write, WriteOutcome};
+use crate::vault::telemetry::{self, Call};
 
 impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// Seals records of retired versions anew under the active one: up to `limit` rows (at most
@@ -58,6 +59,17 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// [`VaultError::Log`]; [`VaultError::Key`] for a version that the ring does not have; the
     /// store's.
     pub async fn list_under(
+        &self,
+        access: &Access,
+        version: u32,
+        after: Option<RowKey>,
+        limit: usize,
+    ) -> Result<UnderKey, VaultError> {
+        let call = self.list_under_unwatched(access, version, after, limit);
+        telemetry::watch(Call::ListUnder, None, 1, call).await
+    }
+
+    async fn list_under_unwatched(
         &self,
         access: &Access,
         version: u32,
@@ -110,6 +122,23 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     }
 
     async fn rewrap_where(
+        &self,
+        after: Option<RowKey>,
+        limit: usize,
+        wanted: impl Fn(u32) -> bool,
+    ) -> Result<Rewrapped, VaultError> {
+        let call = self.rewrap_where_unwatched(after, limit, wanted);
+        let step = telemetry::watch(Call::Rewrap, None, 1, call).await?;
+        let rows = [
+            ("seen", step.seen),
+            ("changed", step.moved),
+            ("left", step.left),
+        ];
+        telemetry::step(Call::Rewrap, rows);
+        Ok(step)
+    }
+
+    async fn rewrap_where_unwatched(
         &self,
         after: Option<RowKey>,
         limit: usize,

@@ -17,6 +17,7 @@ use crate::vault::request::{Tokenize, Tokenized};
 use crate::vault::ring_state::{DomainKeys, RingState};
 use crate::vault::row::{Columns, read_row_key, row_key};
 use crate::vault::store::{IndexKey, MAX_BATCH, Row, RowKey, Store, Write, WriteOutcome};
+use crate::vault::telemetry::{self, Call};
 
 impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// A token for one card.
@@ -29,6 +30,16 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// Any [`VaultError`]; then the card has no token from this call. [`VaultError::Unopenable`]
     /// names the token to delete when the key of the card's record is gone.
     pub async fn tokenize(
+        &self,
+        domain: &Domain,
+        card: &CardRecord,
+        how: &Tokenize,
+    ) -> Result<Tokenized, VaultError> {
+        let call = self.tokenize_unwatched(domain, card, how);
+        telemetry::watch(Call::Tokenize, domain, 1, call).await
+    }
+
+    async fn tokenize_unwatched(
         &self,
         domain: &Domain,
         card: &CardRecord,
@@ -53,6 +64,16 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
 
     /// A token for each card. See [`Vault::tokenize`].
     pub async fn tokenize_batch(
+        &self,
+        domain: &Domain,
+        cards: &[CardRecord],
+        how: &Tokenize,
+    ) -> Vec<Result<Tokenized, VaultError>> {
+        let call = self.tokenize_batch_unwatched(domain, cards, how);
+        telemetry::watch(Call::TokenizeBatch, domain, cards.len(), call).await
+    }
+
+    async fn tokenize_batch_unwatched(
         &self,
         domain: &Domain,
         cards: &[CardRecord],

@@ -1,16 +1,19 @@
 //! What the database reports: what to try again, for how long, and what to tell the caller.
 #![forbid(unsafe_code)]
 
+use core::error::Error as _;
 use core::time::Duration;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::time::Instant;
 
-use deadpool_postgres::PoolError;
+use deadpool_postgres::{HookError, PoolError};
 use tokio_postgres::error::SqlState;
 
 use super::super::store::StoreError;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
+/// How the client words that the server refused TLS.
+const SERVER_WITHOUT_TLS: &str = "server does not support TLS";
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Why an exchange with the database failed.
@@ -29,6 +32,11 @@ impl Fault {
         again: true,
     };
 
+    /// Whether another try would go no better: the server has answered, and refused.
+    pub(super) const fn is_refusal(self) -> bool {
+        !self.again
+    }
+
     /// The database holds what this crate would not have written, or lacks what it has.
     pub(super) const fn of(error: StoreError) -> Self {
         Self {
@@ -46,23 +54,39 @@ impl From<StoreError> for Fault {
 
 impl From<tokio_postgres::Error> for Fault {
     fn from(error: tokio_postgres::Error) -> Self {
-        error.code().map_or(
-            Self {
-                error: StoreError::Io(ErrorKind::NotConnected),
-                again: true,
-            },
-            of_code,
-        )
+        error.code().map_or_else(|| of_line(&error), of_code)
     }
 }
 
 impl From<PoolError> for Fault {
     fn from(error: PoolError) -> Self {
         match error {
-            PoolError::Backend(error) => Self::from(error),
+            // The second: lost between its first and its second exchange.
+            PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
+                Self::from(error)
+            }
             PoolError::Timeout(_) => Self::SLOW,
             _ => Self::of(StoreError::Closed),
         }
+    }
+}
+
+/// The line broke, or there is none that may be used.
+fn of_line(error: &tokio_postgres::Error) -> Fault {
+    let source = error.source();
+    let tls = source
+        .and_then(|source| source.downcast_ref::<io::Error>())
+        .and_then(io::Error::get_ref)
+        .and_then(|inner| inner.downcast_ref());
+    match (tls, source) {
+        (Some(rustls::Error::InvalidCertificate(_)), _) => Fault::of(StoreError::Untrusted),
+        (None, Some(source)) if source.to_string() == SERVER_WITHOUT_TLS => {
+            Fault::of(StoreError::NoTls)
+        }
+        _ => Fault {
+            error: StoreError::Io(ErrorKind::NotConnected),
+            again: true,
+        },
     }
 }
 
@@ -73,15 +97,18 @@ fn of_code(code: &SqlState) -> Fault {
         "40001" | "40P01" => io(ErrorKind::WouldBlock),
         // A lock or a statement took too long.
         "55P03" | "57014" => io(ErrorKind::TimedOut),
-        // Shut down, crashed, starting up, out of connections, transaction idle for too long.
-        "57P01" | "57P02" | "57P03" | "57P05" | "53300" | "25P03" => io(ErrorKind::NotConnected),
+        // Shut down, crashed, idle for too long.
+        "57P01" | "57P02" | "57P05" | "25P03" => io(ErrorKind::NotConnected),
         // A standby: it may be promoted, or another host may be the primary.
         "25006" => io(ErrorKind::ReadOnlyFilesystem),
         "53100" => (StoreError::Full, false),
-        // No such schema or table.
-        "3F000" | "42P01" => (StoreError::NotAVault, false),
+        // No such schema, table or column, or columns of other types.
+        "3F000" | "42P01" | "42703" | "42804" | "42883" => (StoreError::NotAVault, false),
         other => match other.as_bytes().first_chunk() {
-            Some(&code) if other.starts_with("08") => (StoreError::Refused { code }, true),
+            // The line; starting up; out of connections.
+            Some(&code) if other.starts_with("08") || matches!(other, "57P03" | "53300") => {
+                (StoreError::Refused { code }, true)
+            }
             Some(&code) => (StoreError::Refused { code }, false),
             None => (StoreError::Corrupt, false),
         },

@@ -13,15 +13,18 @@
 
 mod fault;
 mod options;
+mod password;
 mod reading;
 mod schema;
 mod snapshot;
 mod writing;
 
 use core::fmt;
+use core::future::{Future as _, poll_fn};
+use core::pin::pin;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use deadpool_postgres::Pool;
 use tokio::runtime::{Builder, Runtime};
@@ -38,9 +41,12 @@ use super::store::{
     Found, Guard, IndexKey, MAX_BATCH, Row, RowKey, Store, StoreError, Write, WriteOutcome,
     check_count,
 };
+use super::telemetry::{self, Call};
 
 /// Threads that carry the bytes of all connections.
 const CARRIERS: usize = 2;
+/// How often the runtime wakes up without need.
+const TICK: Duration = Duration::from_secs(1);
 
 /// A [`Store`] in a schema of a PostgreSQL database, for many processes at a time.
 ///
@@ -93,6 +99,7 @@ impl Postgres {
             .enable_all()
             .build()
             .map_err(|error| StoreError::Io(error.kind()))?;
+        runtime.spawn(tick());
         let pool = options.pool()?;
         let shared = Arc::new(Shared {
             pool,
@@ -120,12 +127,24 @@ impl Postgres {
         })
     }
 
-    /// Runs a read on the store's own runtime.
-    async fn read<Q: Read>(&self, query: Q) -> Result<Q::Output, StoreError> {
+    /// Asks, with the timers and sockets of the store's own runtime.
+    async fn read<Q: Read>(
+        &self,
+        call: Call,
+        items: usize,
+        query: Q,
+    ) -> Result<Q::Output, StoreError> {
         let runtime = self.runtime.as_ref().ok_or(StoreError::Closed)?;
-        let shared = Arc::clone(&self.shared);
-        let task = runtime.spawn(async move { shared.retry(&query).await });
-        task.await.unwrap_or(Err(StoreError::Closed))
+        let read = async move {
+            let mut asking = pin!(self.shared.retry(&query));
+            // In the caller's task: a hop to another thread and back is as long as a short read.
+            poll_fn(|context| {
+                let _inside = runtime.enter();
+                asking.as_mut().poll(context)
+            })
+            .await
+        };
+        telemetry::watch(call, None, items, read).await
     }
 }
 
@@ -159,17 +178,19 @@ impl Store for Postgres {
         under: Option<Guard>,
         writes: Vec<Write>,
     ) -> Result<Vec<WriteOutcome>, StoreError> {
-        self.shared.queue.submit(under, writes).await
+        let items = writes.len();
+        let write = self.shared.queue.submit(under, writes);
+        telemetry::watch(Call::StoreWrite, None, items, write).await
     }
 
     async fn rows(&self, keys: Vec<RowKey>) -> Result<Vec<Option<Row>>, StoreError> {
         check_count(keys.len())?;
-        self.read(Rows(keys)).await
+        self.read(Call::StoreRows, keys.len(), Rows(keys)).await
     }
 
     async fn find(&self, keys: Vec<IndexKey>) -> Result<Vec<Found>, StoreError> {
         check_count(keys.len())?;
-        self.read(Find(keys)).await
+        self.read(Call::StoreFind, keys.len(), Find(keys)).await
     }
 
     async fn others(
@@ -179,12 +200,16 @@ impl Store for Postgres {
         end: Option<RowKey>,
         limit: usize,
     ) -> Result<Vec<RowKey>, StoreError> {
-        self.read(Others {
-            key,
-            after,
-            end,
-            limit: limit.min(MAX_BATCH),
-        })
+        self.read(
+            Call::StoreOthers,
+            1,
+            Others {
+                key,
+                after,
+                end,
+                limit: limit.min(MAX_BATCH),
+            },
+        )
         .await
     }
 
@@ -194,20 +219,32 @@ impl Store for Postgres {
         end: Option<RowKey>,
         limit: usize,
     ) -> Result<Vec<(RowKey, Row)>, StoreError> {
-        self.read(Scan {
-            after,
-            end,
-            limit: limit.min(MAX_BATCH),
-        })
+        self.read(
+            Call::StoreScan,
+            1,
+            Scan {
+                after,
+                end,
+                limit: limit.min(MAX_BATCH),
+            },
+        )
         .await
     }
 
     async fn guard(&self) -> Result<Option<Guard>, StoreError> {
-        self.read(ReadGuard).await
+        self.read(Call::StoreGuard, 1, ReadGuard).await
     }
 
     async fn count(&self) -> Result<u64, StoreError> {
-        self.read(Count).await
+        self.read(Call::StoreCount, 1, Count).await
+    }
+}
+
+/// Wakes up now and then. A time-out that ends later than the runtime's next one is set without
+/// waking the thread that waits for bytes.
+async fn tick() {
+    loop {
+        sleep(TICK).await;
     }
 }
 
@@ -229,7 +266,10 @@ impl Shared {
                 Err(_) => Fault::SLOW,
             };
             match pauses.next(fault, Instant::now()) {
-                Ok(pause) => sleep(pause).await,
+                Ok(pause) => {
+                    telemetry::retried("read", fault.error, pause);
+                    sleep(pause).await;
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -14,6 +14,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::super::store::StoreError;
 use super::fault::Patience;
+use super::password;
 
 /// The schema, unless told otherwise.
 const SCHEMA: &str = "cardvault";
@@ -54,6 +55,27 @@ impl PostgresOptions {
                 all: ALL_TRIES,
             },
         })
+    }
+
+    /// Whether the connection string holds a password.
+    #[must_use]
+    pub fn holds_password(&self) -> bool {
+        self.config.get_password().is_some()
+    }
+
+    /// Takes the password from where PostgreSQL's own programs take it, unless the connection
+    /// string holds one: from the variable `PGPASSWORD`, else from the first line that fits of the
+    /// file that `PGPASSFILE` names, else of `~/.pgpass`. There may be none.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if that file cannot be read, or if others than its owner may read it.
+    pub fn password_from_environment(mut self) -> Result<Self, StoreError> {
+        if !self.holds_password()
+            && let Some(password) = password::from_environment(&self.config)?
+        {
+            self.config.password(password);
+        }
+        Ok(self)
     }
 
     /// Requires TLS on every connection. Without, only hosts on this machine are connected to,

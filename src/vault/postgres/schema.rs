@@ -34,8 +34,10 @@ pub(super) struct Sql {
     pub(super) sequence: String,
     pub(super) entries: String,
     pub(super) rows: String,
+    pub(super) new_rows: String,
     pub(super) put_rows: String,
     pub(super) cut_rows: String,
+    pub(super) new_entries: String,
     pub(super) put_entries: String,
     pub(super) cut_entries: String,
     pub(super) put_others: String,
@@ -96,12 +98,20 @@ impl Sql {
                 LEFT JOIN {s}.vault_row r ON r.token = e.token WHERE e.index_key = ANY($1)"
             ),
             rows: format!("SELECT token, content FROM {s}.vault_row WHERE token = ANY($1)"),
+            new_rows: format!(
+                "INSERT INTO {s}.vault_row (token, content)
+                SELECT * FROM unnest($1::bytea[], $2::bytea[])"
+            ),
             put_rows: format!(
                 "INSERT INTO {s}.vault_row (token, content)
                 SELECT * FROM unnest($1::bytea[], $2::bytea[])
                 ON CONFLICT (token) DO UPDATE SET content = EXCLUDED.content"
             ),
             cut_rows: format!("DELETE FROM {s}.vault_row WHERE token = ANY($1)"),
+            new_entries: format!(
+                "INSERT INTO {s}.unique_entry (index_key, token)
+                SELECT * FROM unnest($1::bytea[], $2::bytea[])"
+            ),
             put_entries: format!(
                 "INSERT INTO {s}.unique_entry (index_key, token)
                 SELECT * FROM unnest($1::bytea[], $2::bytea[])

@@ -20,6 +20,7 @@ use tokio_postgres::types::ToSql;
 use super::super::queue::{Answer, Job, decide};
 use super::super::staged::{Base, Staged};
 use super::super::store::{Guard, IndexKey, Item, Row, RowKey, StoreError, Write};
+use super::super::telemetry;
 use super::Shared;
 use super::fault::Fault;
 use super::reading::{column, content, guard, row_key};
@@ -79,7 +80,10 @@ impl Committer {
                 drop(Object::take(connection.client));
             }
             match pauses.next(fault, Instant::now()) {
-                Ok(pause) => sleep(pause).await,
+                Ok(pause) => {
+                    telemetry::retried("commit", fault.error, pause);
+                    sleep(pause).await;
+                }
                 Err(error) if doubt.is_some() && !error.may_be_applied() => {
                     return Err(StoreError::Io(ErrorKind::NotConnected));
                 }
@@ -107,7 +111,7 @@ impl Committer {
                 // is committed behind it is.
                 self.sequence += 1;
                 connection
-                    .write(&Staged::default(), &stored, &self.name, self.sequence)
+                    .write(&Staged::default(), &stored, &[], &self.name, self.sequence)
                     .await?;
                 return Ok(sent.answers.clone());
             }
@@ -121,14 +125,21 @@ impl Committer {
             return Ok(answers);
         }
         self.sequence += 1;
-        let sent = doubt.insert(Sent {
-            answers,
+        *doubt = Some(Sent {
+            answers: answers.clone(),
             sequence: self.sequence,
         });
-        connection
-            .write(&staged, &stored, &self.name, self.sequence)
-            .await?;
-        Ok(sent.answers.clone())
+        let sent = connection.write(&staged, &stored, &wanted.new, &self.name, self.sequence);
+        match sent.await {
+            Ok(()) => Ok(answers),
+            Err(fault) => {
+                if fault.is_refusal() {
+                    // A statement failed, so the commit behind it did nothing.
+                    *doubt = None;
+                }
+                Err(fault)
+            }
+        }
     }
 }
 
@@ -142,18 +153,24 @@ struct Sent {
 struct Wanted<'a> {
     tokens: Vec<&'a [u8]>,
     index: Vec<&'a [u8]>,
+    /// Rows that may come in, as they are asked for; some perhaps twice.
+    new: Vec<RowKey>,
 }
 
 impl<'a> Wanted<'a> {
     fn of(jobs: &'a [Job]) -> Self {
         let mut tokens = BTreeSet::new();
         let mut keys = BTreeSet::new();
+        let mut new = Vec::new();
         let writes = jobs.iter().flat_map(|job| &job.writes);
         let singles = writes.flat_map(|write| match write {
             Write::All(group) => group.as_slice(),
             write => core::slice::from_ref(write),
         });
         for write in singles {
+            if let Write::Insert { token, .. } | Write::Put(Item::Row(token, _)) = write {
+                new.push(*token);
+            }
             match write {
                 Write::Insert { token, index, .. } | Write::Delete { token, index, .. } => {
                     tokens.insert(token.as_bytes());
@@ -171,14 +188,16 @@ impl<'a> Wanted<'a> {
                 Write::Put(Item::Row(token, _)) => {
                     tokens.insert(token.as_bytes());
                 }
-                Write::Put(Item::Unique(..) | Item::Other(..))
-                | Write::Guard { .. }
-                | Write::All(_) => {}
+                Write::Put(Item::Unique(key, _)) => {
+                    keys.insert(key.as_bytes());
+                }
+                Write::Put(Item::Other(..)) | Write::Guard { .. } | Write::All(_) => {}
             }
         }
         Self {
             tokens: tokens.into_iter().collect(),
             index: keys.into_iter().collect(),
+            new,
         }
     }
 }
@@ -216,8 +235,10 @@ struct Statements {
     sequence: Statement,
     entries: Statement,
     rows: Statement,
+    new_rows: Statement,
     put_rows: Statement,
     cut_rows: Statement,
+    new_entries: Statement,
     put_entries: Statement,
     cut_entries: Statement,
     put_others: Statement,
@@ -233,8 +254,10 @@ impl Statements {
             sequence: client.prepare_cached(&sql.sequence).await?,
             entries: client.prepare_cached(&sql.entries).await?,
             rows: client.prepare_cached(&sql.rows).await?,
+            new_rows: client.prepare_cached(&sql.new_rows).await?,
             put_rows: client.prepare_cached(&sql.put_rows).await?,
             cut_rows: client.prepare_cached(&sql.cut_rows).await?,
+            new_entries: client.prepare_cached(&sql.new_entries).await?,
             put_entries: client.prepare_cached(&sql.put_entries).await?,
             cut_entries: client.prepare_cached(&sql.cut_entries).await?,
             put_others: client.prepare_cached(&sql.put_others).await?,
@@ -302,25 +325,48 @@ impl Connection {
         &self,
         staged: &Staged,
         stored: &Stored,
+        order: &[RowKey],
         writer: &[u8; WRITER_LEN],
         sequence: i64,
     ) -> Result<(), Fault> {
         let of = &self.statements;
+        // Behind the lock, what was not there a moment ago is not there now: it is put without
+        // looking for a conflict, which would cost a second way through the index.
         let mut changes = Changes::default();
         let mut more = 0_i64;
+        let mut new = HashMap::new();
         for (token, row) in &staged.rows {
             let was = stored.rows.contains_key(token);
-            if let Some(row) = row {
-                changes.put_rows.push(token.as_bytes(), row.as_bytes());
-                more += i64::from(!was);
-            } else if was {
-                changes.cut_rows.push(token.as_bytes());
-                more -= 1;
+            match row {
+                Some(row) if was => changes.put_rows.push(token.as_bytes(), row.as_bytes()),
+                Some(row) => {
+                    new.insert(token, row);
+                    more += 1;
+                }
+                None if was => {
+                    changes.cut_rows.push(token.as_bytes());
+                    more -= 1;
+                }
+                None => {}
             }
         }
+        // What came in together is likely to be read together: it stays together on the pages.
+        let asked = order.iter().filter_map(|token| new.remove_entry(token));
+        let asked: Vec<_> = asked.collect();
+        for (token, row) in asked.into_iter().chain(new) {
+            changes.new_rows.push(token.as_bytes(), row.as_bytes());
+        }
         for (key, token) in &staged.unique {
+            let was = stored.unique.contains_key(key);
             match token {
-                Some(token) => changes.put_entries.push(key.as_bytes(), token.as_bytes()),
+                Some(token) => {
+                    let pairs = if was {
+                        &mut changes.put_entries
+                    } else {
+                        &mut changes.new_entries
+                    };
+                    pairs.push(key.as_bytes(), token.as_bytes());
+                }
                 None => changes.cut_entries.push(key.as_bytes()),
             }
         }
@@ -336,16 +382,24 @@ impl Connection {
         let writer = writer.as_slice();
         let pairs = |pairs: &Pairs<'_>| !pairs.0.is_empty();
         let Changes {
+            new_rows,
             put_rows,
             cut_rows,
+            new_entries,
             put_entries,
             cut_entries,
             put_others,
             cut_others,
         } = &changes;
-        let statements: [(&Statement, bool, &[&(dyn ToSql + Sync)]); 8] = [
+        let statements: [(&Statement, bool, &[&(dyn ToSql + Sync)]); 10] = [
+            (&of.new_rows, pairs(new_rows), &[&new_rows.0, &new_rows.1]),
             (&of.put_rows, pairs(put_rows), &[&put_rows.0, &put_rows.1]),
             (&of.cut_rows, !cut_rows.is_empty(), &[cut_rows]),
+            (
+                &of.new_entries,
+                pairs(new_entries),
+                &[&new_entries.0, &new_entries.1],
+            ),
             (
                 &of.put_entries,
                 pairs(put_entries),
@@ -391,8 +445,10 @@ impl<'a> Pairs<'a> {
 
 #[derive(Default)]
 struct Changes<'a> {
+    new_rows: Pairs<'a>,
     put_rows: Pairs<'a>,
     cut_rows: Vec<&'a [u8]>,
+    new_entries: Pairs<'a>,
     put_entries: Pairs<'a>,
     cut_entries: Vec<&'a [u8]>,
     put_others: Pairs<'a>,

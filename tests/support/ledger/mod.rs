@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
 #![forbid(unsafe_code)]
 
+pub(crate) mod desks;
 pub(crate) mod model;
 
 use std::sync::Arc;

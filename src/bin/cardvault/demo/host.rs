@@ -11,17 +11,18 @@ use cardvault::ledger::{
     BlockingLedger, ImportEntry, Imported, Ledger, Lookup, MAX_PAGE, Payment, RequestRecord,
 };
 use cardvault::payment::TerminalId;
-use cardvault::vault::{BlockingVault, Embedded, EmbeddedOptions};
+use cardvault::vault::BlockingVault;
 use cardvault::{SystemRandom, UnixSeconds};
 
 use super::{domain, failed, story};
 use crate::failure::{Failure, Outcome};
 use crate::folder::{Folder, FolderVault};
+use crate::store::FolderStore;
 
 pub(super) struct Host {
     ring: KeyRing,
     pub(super) vault: FolderVault,
-    pub(super) ledger: BlockingLedger<Embedded>,
+    pub(super) ledger: BlockingLedger<FolderStore>,
     pub(super) shop: Domain,
     fleet: Domain,
 }
@@ -61,8 +62,7 @@ impl Read {
 impl Host {
     /// Opens the folder's vault under the story's clock, and the ledger beside it.
     pub(super) fn open(folder: &Folder) -> Outcome<Self> {
-        let store = Embedded::open(folder.path(), &EmbeddedOptions::default());
-        let store = store.map_err(failed("vault"))?;
+        let store = folder.store()?;
         let random = || SystemRandom;
         let vault =
             BlockingVault::open_with(store, folder.ring()?, folder.log()?, random, story::now);

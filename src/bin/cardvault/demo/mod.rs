@@ -49,6 +49,7 @@ use crate::files::owner_folder;
 use crate::folder::{Folder, show_mark};
 use crate::init::new_ring;
 use crate::secrets::Protector;
+use crate::store;
 
 const PASSPHRASE: &[u8] = b"for published test cards only";
 
@@ -69,7 +70,13 @@ pub(crate) fn run(args: &Demo) -> Outcome<Exit> {
     show_mark(&ring);
     let protector = Protector::Passphrase(PASSPHRASE.to_vec().into());
     let vault_path = place.path.join("vault");
-    let mut folder = Folder::create(&vault_path, &ring, protector, Argon2Cost::DEFAULT)?;
+    let mut folder = Folder::create(
+        &vault_path,
+        store::Place::Folder,
+        &ring,
+        protector,
+        Argon2Cost::DEFAULT,
+    )?;
     let shop = domain("shop-1")?;
     tokens::formats(&mut paper, &ring, &shop)?;
     tokens::sealing(&paper, &ring, &shop)?;

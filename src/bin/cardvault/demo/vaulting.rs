@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
@@ -11,8 +12,8 @@ use cardvault::card::{CardRecord, Pan};
 use cardvault::keys::{Cryptoperiod, Domain, KeyName, KeyUse};
 use cardvault::token::Token;
 use cardvault::vault::{
-    Access, BlockingVault, Embedded, EmbeddedOptions, FILE_NAME, MAX_BATCH, Tokenize, Tokenized,
-    VaultError,
+    Access, BlockingVault, Embedded, EmbeddedOptions, FILE_NAME, RewrapPace, Rewrapping, Tokenize,
+    Tokenized, VaultError,
 };
 
 use super::cards::{SHOWN, UNIONPAY_FAILS_LUHN};
@@ -21,7 +22,7 @@ use super::{pan, records, story, told};
 use crate::failure::{Failure, Outcome};
 use crate::files::{Draft, Readers, owner_folder};
 use crate::folder::{Folder, FolderVault};
-use crate::keys::refuse_if_used;
+use crate::keys::destroy_unneeded;
 
 const CARD_1: KeyName = KeyName::new(KeyUse::Card, 1);
 
@@ -137,7 +138,9 @@ pub(super) fn rotation(
         by_key(&vault)?,
         card.pan.mask()
     ))?;
-    match refuse_if_used(&vault, CARD_1, false) {
+    let mut ring = folder.ring()?;
+    let path = folder.path().display().to_string();
+    match destroy_unneeded(&vault, &mut ring, CARD_1, false, &path) {
         Ok(()) => told(false, "a key in use is not destroyed")?,
         Err(failure) => {
             paper.line(&format!(
@@ -146,20 +149,12 @@ pub(super) fn rotation(
             ))?;
         }
     }
-    let mut after = None;
-    let mut moved = 0;
-    loop {
-        let step = vault.rewrap(after, MAX_BATCH).map_err(failed)?;
-        moved += step.moved;
-        after = step.cursor;
-        if after.is_none() {
-            break;
-        }
-    }
+    let mut rewrapping = Rewrapping::new(RewrapPace::FULL);
+    let moved = vault.rewrap_all(&mut rewrapping, |_| ControlFlow::Continue(()));
+    moved.map_err(failed)?;
+    let moved = rewrapping.progress().moved;
     let left = by_key(&vault)?;
-    refuse_if_used(&vault, CARD_1, false)?;
-    let mut ring = folder.ring()?;
-    ring.destroy(CARD_1, story::now())?;
+    destroy_unneeded(&vault, &mut ring, CARD_1, false, &path)?;
     folder.change_ring(&vault, ring)?;
     let card = vault.detokenize(&desk, shop, &token).map_err(failed)?;
     paper.line(&format!(

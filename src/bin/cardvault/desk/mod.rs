@@ -15,7 +15,6 @@ use cardvault::UnixSeconds;
 use cardvault::card::Pan;
 use cardvault::keys::Domain;
 use cardvault::ledger::{BlockingLedger, Cursor, Ledger, LedgerError, MAX_PAGE, Page};
-use cardvault::vault::Embedded;
 use clap::Args;
 
 use self::moment::{Clock, Moment, day};
@@ -23,6 +22,7 @@ use crate::args::VaultArgs;
 use crate::bulk::{CardReading, Line, Source};
 use crate::failure::{Failure, Outcome};
 use crate::folder::{Folder, FolderVault, show_mark};
+use crate::store::FolderStore;
 
 /// Which ledger, and how it is shown.
 #[derive(Debug, Args)]
@@ -77,7 +77,7 @@ impl RangeArgs {
 
 /// An open ledger.
 pub(crate) struct Desk {
-    pub(crate) ledger: BlockingLedger<Embedded, SystemRandom>,
+    pub(crate) ledger: BlockingLedger<FolderStore, SystemRandom>,
     pub(crate) domain: Domain,
     pub(crate) clock: Clock,
     pub(crate) json: bool,

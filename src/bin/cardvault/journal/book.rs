@@ -13,7 +13,7 @@ use cardvault::keys::Domain;
 
 use crate::failure::{Failure, Outcome};
 use crate::files::{Draft, Readers};
-use crate::stats::{from_letters, letters};
+use crate::letters::{from_letters, letters};
 
 const FILE: &str = "journals";
 const FIRST_LINE: &str = "cardvault journals 1";

@@ -18,7 +18,7 @@ use crate::folder::{Folder, show_mark};
 
 pub(super) fn init(args: &Init) -> Outcome<Exit> {
     terminal::check_free(&args.terminal_folder)?;
-    let folder = Folder::open(&args.vault)?;
+    let folder = Folder::open_to_change(&args.vault)?;
     let ring = folder.ring()?;
     show_mark(&ring);
     let key = ring.journal_key(&args.domain, UnixSeconds::now())?;

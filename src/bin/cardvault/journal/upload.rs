@@ -33,6 +33,8 @@ pub(crate) struct Opened {
     key: JournalReadingKey,
     since: Position,
     clock: Clock,
+    /// While it is open nobody else changes the book.
+    _folder: Folder,
 }
 
 /// What an upload came to.
@@ -68,11 +70,11 @@ impl Opened {
             )
             .hint("`journal upload` writes one")
         })?;
-        let folder = Folder::open(&args.vault)?;
+        let folder = Folder::open_to_change(&args.vault)?;
         let ring = folder.ring()?;
         show_mark(&ring);
         let key = ring.journal_key_of(&args.domain, identity.base_version())?;
-        // An old copy of the ring is refused here; while it is open nobody else changes the book.
+        // An old copy of the ring is refused here.
         let desk = Desk::over(&folder.vault(ring)?, args);
         let book = Book::open(folder.path())?;
         let opened = Self {
@@ -81,6 +83,7 @@ impl Opened {
             key,
             path,
             identity,
+            _folder: folder,
         };
         Ok((opened, desk, book))
     }
