@@ -3,7 +3,7 @@
 //!
 //! Contenders take turns, so that a slow moment of the disk meets both; read the ratio.
 //! `CARDVAULT_BENCH_ROWS` is the number of cards (100,000), `CARDVAULT_BENCH_ROUNDS` the number of
-//! turns (16).
+//! turns (300).
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -36,12 +36,12 @@ const DOMAIN: &str = "merchant";
 const ROW_KEY_LEN: usize = 1 + DOMAIN.len() + 17;
 const BATCH: usize = 100;
 /// Batches of one turn.
-const TURN: usize = 100;
+const TURN: usize = 5;
 const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
 
 fn main() {
     let rows = usize::try_from(number("CARDVAULT_BENCH_ROWS", 100_000)).unwrap();
-    let rounds = number("CARDVAULT_BENCH_ROUNDS", 16);
+    let rounds = number("CARDVAULT_BENCH_ROUNDS", 300);
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let store = Embedded::create(&path("vault"), &EmbeddedOptions::default()).unwrap();
