@@ -230,8 +230,7 @@ impl Folder {
         if let Some(log) = open.upgrade() {
             return Ok(FolderLog::Audit(log));
         }
-        let log = open_log(&self.audit(), ring)?;
-        let Some(log) = log.map(Arc::new) else {
+        let Some(log) = open_log(&self.audit(), ring)? else {
             let path = self.path.join(LOG_FILE);
             let log = FileLog::open(&path).map_err(Failure::at(&path))?;
             crate::say("no audit key in the ring: accesses go to access.log, without tags");
@@ -290,7 +289,7 @@ impl AccessLog for FolderLog {
 
 /// A log of this command that no other process has open, the newest of its name, or a new one; none
 /// if the ring has no key to begin one.
-fn open_log(folder: &Path, ring: &KeyRing) -> Outcome<Option<AuditLog>> {
+fn open_log(folder: &Path, ring: &KeyRing) -> Outcome<Option<Arc<AuditLog>>> {
     for writer in 1..MAX_WRITERS {
         match open_log_of(folder, ring, &writer_name(writer))? {
             Opened::Busy => {}
@@ -305,7 +304,7 @@ fn open_log(folder: &Path, ring: &KeyRing) -> Outcome<Option<AuditLog>> {
 }
 
 enum Opened {
-    Log(AuditLog),
+    Log(Arc<AuditLog>),
     /// Another process writes it.
     Busy,
     NoKey,
@@ -326,7 +325,7 @@ fn open_log_of(folder: &Path, ring: &KeyRing, writer: &str) -> Outcome<Opened> {
             .as_ref()
             .is_some_and(|key| key.name().version > version);
         if !replaced {
-            return Ok(Opened::Log(log));
+            return Ok(Opened::Log(Arc::new(log)));
         }
     }
     let Some(key) = active else {
@@ -336,7 +335,7 @@ fn open_log_of(folder: &Path, ring: &KeyRing, writer: &str) -> Outcome<Opened> {
     match begin_log(folder, &key, writer, epoch) {
         Err(AuditError::AlreadyOpen | AuditError::Exists) => Ok(Opened::Busy),
         begun => begun
-            .map(Opened::Log)
+            .map(|log| Opened::Log(Arc::new(log)))
             .map_err(|error| Failure::audit(folder.display().to_string(), error)),
     }
 }
