@@ -234,10 +234,9 @@ impl fmt::Display for Finding {
                 f,
                 "{writer}: the log is gone; the checkpoint saw {seen} frames of it"
             ),
-            Self::Twice { writer } => write!(
-                f,
-                "{writer}: two folders have this log: one is a copy"
-            ),
+            Self::Twice { writer } => {
+                write!(f, "{writer}: two folders have this log: one is a copy")
+            }
             Self::NoKey { writer } => {
                 write!(
                     f,

@@ -159,6 +159,12 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether a writer has the log in this folder open.
+pub(super) fn is_open(path: &Path) -> bool {
+    let state = File::open(path.join(STATE_FILE));
+    state.is_ok_and(|state| matches!(state.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
 /// The numbers of the log's files in a folder, in order.
 pub(super) fn files_in(path: &Path) -> io::Result<Vec<u32>> {
     let mut files = Vec::new();

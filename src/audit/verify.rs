@@ -14,7 +14,7 @@ use super::event::{LoggedEvent, read_body};
 use super::finding::{Finding, Place, Severity};
 use super::frame::{FileHead, Frame, Kind, MAX_FILE_HEAD};
 use super::log::MAX_AUDIT_FILE;
-use super::medium::{file_name, files_in};
+use super::medium::{file_name, files_in, is_open};
 use super::search::{SEARCH_BUDGET, next_genuine};
 use super::writer::{Position, WRITER_ID_LEN, Writer, WriterKey};
 use crate::codec::CodecError;
@@ -244,9 +244,9 @@ impl Reading<'_> {
                 log.whole = false;
                 log.file = file;
             }
-            let (path, is_last) = (path.join(file_name(file)), Some(file) == last);
+            let (folder, path, is_last) = (path, path.join(file_name(file)), Some(file) == last);
             let bytes = if is_last {
-                read_last(&path)?
+                read_last(folder, &path)?
             } else {
                 read_file(&path)?
             };
@@ -502,21 +502,15 @@ fn read_up_to(path: &Path, most: u64) -> Result<Vec<u8>, AuditError> {
     Ok(bytes)
 }
 
-/// The file that a writer may be writing to: a write under way is seen to its end, for as long as
-/// it goes on.
-fn read_last(path: &Path) -> Result<Vec<u8>, AuditError> {
+/// The file that a writer may be writing to: a write under way is given time to end.
+fn read_last(folder: &Path, path: &Path) -> Result<Vec<u8>, AuditError> {
     let mut bytes = read_file(path)?;
     for _ in 0..MAX_LOOKS {
-        if !ends_early(&bytes) {
+        if !ends_early(&bytes) || !is_open(folder) {
             break;
         }
         thread::sleep(PAUSE);
-        let more = read_file(path)?;
-        let is_still = more.len() == bytes.len();
-        bytes = more;
-        if is_still {
-            break;
-        }
+        bytes = read_file(path)?;
     }
     Ok(bytes)
 }

@@ -29,6 +29,8 @@ use cardvault::vault::{
 };
 use cardvault::{SystemRandom, UnixSeconds};
 
+use rand_core::TryRng;
+
 use crate::args::{Unlock, VaultArgs};
 use crate::failure::{Failure, Outcome};
 use crate::files::{Draft, Readers, owner_folder};
@@ -312,11 +314,10 @@ enum Opened {
 fn open_log_of(folder: &Path, ring: &KeyRing, writer: &str, epoch: u32) -> Outcome<Opened> {
     let active = ring.audit_key(UnixSeconds::now()).ok();
     let path = log_path(folder, writer, epoch);
-    let mut next = epoch.saturating_add(1);
     match AuditLog::open(&path, &AuditOptions::default()) {
         Err(AuditError::AlreadyOpen) => return Ok(Opened::Busy),
         // A cut came before the state was whole, and so before any access.
-        Err(AuditError::State) if !has_frames(&path) => next = epoch,
+        Err(AuditError::State) if !has_frames(&path) => {}
         Err(error) => return Err(Failure::audit(path.display().to_string(), error)),
         Ok(log) => {
             let version = log.writer().base_version();
@@ -329,7 +330,7 @@ fn open_log_of(folder: &Path, ring: &KeyRing, writer: &str, epoch: u32) -> Outco
     let Some(key) = active else {
         return Ok(Opened::NoKey);
     };
-    match begin_log(folder, &key, writer, next) {
+    match begin_log(folder, &key, writer, epoch.saturating_add(1)) {
         Err(AuditError::AlreadyOpen | AuditError::Exists) => Ok(Opened::Busy),
         begun => begun
             .map(|log| Opened::Log(Arc::new(log)))
