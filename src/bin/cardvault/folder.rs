@@ -372,9 +372,13 @@ pub(crate) fn renew_logs(folder: &Path, ring: &KeyRing) -> Outcome<Vec<Writer>> 
     let logs = newest_logs(folder)?;
     let mut stuck = Vec::new();
     for (writer, epoch) in &logs {
-        let opened = AuditLog::open(&log_path(folder, writer, *epoch), &AuditOptions::default());
-        if !matches!(opened, Ok(_) | Err(AuditError::AlreadyOpen)) {
-            stuck.push((writer, *epoch));
+        let path = log_path(folder, writer, *epoch);
+        match AuditLog::open(&path, &AuditOptions::default()) {
+            Ok(_) | Err(AuditError::AlreadyOpen) => {}
+            Err(AuditError::State | AuditError::NoLog | AuditError::Damaged { .. }) => {
+                stuck.push((writer, *epoch));
+            }
+            Err(error) => return Err(Failure::audit(path.display().to_string(), error)),
         }
     }
     if stuck.is_empty() {
