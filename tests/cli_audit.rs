@@ -107,7 +107,7 @@ fn what_was_done_by_hand_is_found() {
     bench.output(&["audit", "checkpoint", "v", "-o", "day-1"], "");
     let good = bench.output(&verify, "");
     assert!(
-        good.contains("rows compared  3\n") && !good.contains("fault"),
+        good.contains("rows compared  3\nverdict        whole\n") && !good.contains("fault"),
         "{good}"
     );
     detokenize(&bench, &tokens[2], "mary");
@@ -131,6 +131,7 @@ fn what_was_done_by_hand_is_found() {
     let line = text(&found);
     assert!(line.contains("fault: domain default, token cvt_"), "{line}");
     assert!(line.contains("gone, and no deletion was logged"), "{line}");
+    assert!(line.ends_with("verdict        1 fault\n"), "{line}");
     let json = bench.run(&[&verify[..], &["--json"]].concat(), "");
     assert!(text(&json).contains("\"faults\": 1") && code(&json) == 1);
     by_hand(&bench, |store, _| {

@@ -203,7 +203,7 @@ fn verify_all(args: &Verify) -> Outcome<Exit> {
         });
         crate::show(&format!("{value:#}\n"))?;
     } else {
-        summary(&verified, args.against.len(), rows)?;
+        summary(&verified, args.against.len(), rows, faults)?;
     }
     Ok(if faults == 0 {
         Exit::Done
@@ -212,13 +212,20 @@ fn verify_all(args: &Verify) -> Outcome<Exit> {
     })
 }
 
-fn summary(verified: &Verified, checkpoints: usize, rows: u64) -> Outcome<()> {
+fn summary(verified: &Verified, checkpoints: usize, rows: u64, faults: u64) -> Outcome<()> {
+    let whole = faults == 0;
+    let verdict = if whole {
+        "whole".to_owned()
+    } else {
+        counted(faults, "fault")
+    };
     crate::show(&facts(&[
         ("logs", Some(verified.logs.to_string())),
         ("frames", Some(verified.frames.to_string())),
         ("accesses", Some(verified.events.to_string())),
         ("checkpoints", Some(checkpoints.to_string())),
         ("rows compared", (rows > 0).then(|| rows.to_string())),
+        ("verdict", Some(verdict)),
     ]))?;
     if checkpoints == 0 {
         crate::say(
