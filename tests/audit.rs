@@ -580,6 +580,38 @@ fn a_log_is_verified_while_it_is_written() {
 }
 
 #[test]
+fn a_write_under_way_is_seen_to_its_end() {
+    let folder = folder();
+    let path = folder.path().join("w");
+    let log = AuditLog::create(&path, key("w", 1), &options()).unwrap();
+    record(&log, 0, 2);
+    let good = fs::read(file(&path, 0)).unwrap();
+    fs::write(file(&path, 0), &good[..good.len() - 20]).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(std::time::Duration::from_millis(60));
+            fs::write(file(&path, 0), &good).unwrap();
+        });
+        let read = read(&path);
+        assert_eq!((read.findings.len(), read.events.len()), (0, 2));
+    });
+    drop(log);
+}
+
+#[test]
+fn accesses_of_one_call_keep_their_domains() {
+    let folder = folder();
+    let path = folder.path().join("w");
+    let (access, one, other) = (access(), shop(), "shop-2".parse().unwrap());
+    let log = AuditLog::create(&path, key("w", 1), &options()).unwrap();
+    let events = [event(&access, &one, 1), event(&access, &other, 2)];
+    log.record(&events).unwrap();
+    drop(log);
+    let domains: Vec<_> = read(&path).events.into_iter().map(|at| at.domain).collect();
+    assert_eq!(domains, [Some(one), Some(other)]);
+}
+
+#[test]
 fn a_torn_write_is_dropped_and_said() {
     let folder = folder();
     let path = folder.path().join("w");
@@ -930,7 +962,7 @@ fn a_purge_that_was_taken_back_is_none() {
         (purge, true, 2),
         (purge, false, 2),
         (purge, true, 3),
-        (delete, true, 4),
+        (purge, true, 4),
         (delete, false, 4),
         (purge, true, 5),
         (purge, true, 5),
@@ -942,7 +974,7 @@ fn a_purge_that_was_taken_back_is_none() {
     log("x", &first);
     log("y", &[(purge, true, 3), (purge, false, 3)]);
     // 0 stayed, 1 is there though it was purged, 2 stayed and was taken out by hand, 3 was purged
-    // by one process when the other came too late, 4 is there though it was deleted, of 5 one of
+    // by one process when the other came too late, 4 is there though it was purged, of 5 one of
     // two calls came too late, 6 is there though it was deleted.
     for gone in [2, 3, 5] {
         bench.take_out(bench.row(&tokens[gone]));
