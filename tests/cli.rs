@@ -1133,6 +1133,10 @@ fn a_purge_is_tried_dry_confirmed_done_and_ends_with_the_key() {
     bench.fails(2, "card keys", &with(&["--destroy", "index-1"]));
     bench.output(&["keys", "add", "v", "card"], "");
     bench.output(&["keys", "activate", "v", "card-2"], "");
+    // The next period's records, and the one after it.
+    bench.output(&["tokenize", "v", "-", "--domain", "later"], &cards(5));
+    bench.output(&["keys", "add", "v", "card"], "");
+    bench.output(&["keys", "activate", "v", "card-3"], "");
     // Whichever of two days it is, should midnight pass meanwhile.
     let today = |more: &[&str]| {
         let days = std::time::SystemTime::now()
@@ -1148,6 +1152,13 @@ fn a_purge_is_tried_dry_confirmed_done_and_ends_with_the_key() {
     let done = today(&["--destroy", "card-1", "--actor", "officer"]);
     assert!(done.contains("default  gone     expired  30\n"), "{done}");
     assert!(done.contains("30 tokens purged\n60 records sealed anew, card-1 destroyed\n"));
+    // Those of the period between go with its own key one day.
+    let stats: serde_json::Value =
+        serde_json::from_str(&bench.output(&["stats", "v", "--json"], "")).unwrap();
+    assert_eq!(
+        stats["keys"],
+        serde_json::json!({ "card-2": 5, "card-3": 60 })
+    );
     let log = bench.output(&["audit", "show", "v", "--lines"], "");
     let purged: Vec<_> = log
         .lines()
@@ -1174,5 +1185,5 @@ fn a_purge_is_tried_dry_confirmed_done_and_ends_with_the_key() {
     );
     let detokenize = ["detokenize", "v", "--purpose", "test", "--domain", "kept"];
     assert_eq!(bench.output(&detokenize, &kept), input);
-    assert!(held.lines().count() == 30 && bench.output(&["stats", "v"], "").contains("60"));
+    assert!(held.lines().count() == 30 && bench.output(&["stats", "v"], "").contains("65"));
 }
