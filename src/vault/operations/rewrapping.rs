@@ -209,7 +209,12 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         let mut moved = Moved::default();
         let mut again = Vec::new();
         for _ in 0..TRIES {
-            let Fresh { writes, keys, left } = fresh;
+            let Fresh {
+                writes,
+                keys,
+                left,
+                rest,
+            } = fresh;
             again.clear();
             if writes.is_empty() {
                 // A newer ring may have the key of a row that this one lacks.
@@ -235,6 +240,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
                 // With a newer ring meanwhile: all of it again.
                 again = keys;
                 again.extend(left);
+                again.extend(rest);
             }
             let found = self.store.rows(again.clone()).await?;
             let found = again.iter().copied().zip(found);
@@ -282,6 +288,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
                 continue;
             };
             if id == *sealer.key_id() {
+                fresh.rest.push(key);
                 continue;
             }
             let Some(opener) = opens(keys.opener(&state.ring, &domain, &id))? else {
@@ -289,6 +296,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
                 continue;
             };
             if !wanted(opener.name().version) {
+                fresh.rest.push(key);
                 continue;
             }
             let Some((columns, card)) = opens(open_parts(&opener, &token, &parts))? else {
@@ -365,12 +373,14 @@ impl Opened {
     }
 }
 
-/// Rows to be written, their keys, and the keys of those that do not open.
+/// Rows to be written, and their keys; the keys of those that do not open, and of those that are
+/// where they are to be.
 #[derive(Default)]
 struct Fresh {
     writes: Vec<Write>,
     keys: Vec<RowKey>,
     left: Vec<RowKey>,
+    rest: Vec<RowKey>,
 }
 
 /// What became of rows.
