@@ -1034,9 +1034,10 @@ fn a_compromised_key_is_listed_moved_and_destroyed() {
     assert_eq!(lines.remove(0), "domain,token");
     lines.sort_unstable();
     assert_eq!(lines, wanted);
-    let log = bench.output(&["audit", "show", "v", "--operation", "list"], "");
-    let granted = |line: &&str| line.contains("granted") && line.contains("incident 7");
-    let logged = log.lines().filter(granted);
+    let log = bench.output(&["audit", "show", "v", "--lines"], "");
+    let logged = log.lines().filter(|line| {
+        line.contains("operation=list outcome=granted") && line.contains("purpose=\"incident 7\"")
+    });
     assert_eq!(logged.count(), 3);
     // Each of the three is seen twice: what is compromised has a pass of its own.
     let rotated = bench.output(&["keys", "rotate", "v", "card"], "");
