@@ -1157,6 +1157,12 @@ fn keys_of_other_uses_rotate() {
         );
         assert!(rotated.contains(follows), "{rotated}");
     }
+    // Whatever seals or binds rows anew is asked for and logged, not for card keys alone.
+    let log = bench.output(&["audit", "show", "v", "--operation", "rewrap"], "");
+    for key in ["ledger-2", "index-2"] {
+        let logged = |line: &str| line.contains("granted") && line.contains(key);
+        assert!(log.lines().any(logged), "{log}");
+    }
     bench.fails(
         2,
         "journals not yet uploaded",

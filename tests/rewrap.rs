@@ -478,6 +478,38 @@ fn rows_of_a_newer_ring_are_not_taken_for_broken() {
 }
 
 #[test]
+fn a_ring_that_is_behind_counts_nothing() {
+    let (store, first, _) = vault_of(&[1]);
+    let behind = open(&store, ring(1)).unwrap();
+    first.set_ring(ring(2)).unwrap();
+    let (mut at_hand, name) = (ring(1), key("card-1"));
+    for refused in [
+        behind.needed(name).err(),
+        behind
+            .destroy_key(&mut at_hand, name, Elsewhere::Unknown)
+            .err(),
+    ] {
+        assert!(
+            matches!(refused, Some(VaultError::StaleRing { .. })),
+            "{refused:?}"
+        );
+    }
+}
+
+#[test]
+fn a_record_that_was_moved_is_in_its_next_revision() {
+    let (store, vault, _) = vault_of(&[1, 1, 2]);
+    whole(&vault);
+    let rows = block_on(store.scan(None, None, 10)).unwrap();
+    let mut revisions: Vec<_> = rows
+        .iter()
+        .map(|(_, row)| &row.as_bytes()[26..30])
+        .collect();
+    revisions.sort_unstable();
+    assert_eq!(revisions, [[0, 0, 0, 1], [0, 0, 0, 2], [0, 0, 0, 2]]);
+}
+
+#[test]
 fn two_rewraps_at_once_move_each_record_once() {
     let (store, first, _) = vault_of(&[&[1; 600][..], &[2]].concat());
     let second = open(&store, ring(2)).unwrap();
