@@ -19,17 +19,17 @@ const POLYNOMIAL: u16 = 0x233;
 /// many symbols there are.
 pub(super) fn encode(payload: &[u8], out: &mut [u8]) {
     let (symbols, check) = out.split_at_mut(out.len().saturating_sub(CHECK_SYMBOLS));
-    let mut bytes = payload.iter();
-    // The last `len` bits of `bits` are the next ones; at first those that no byte has.
-    let mut len = (5 * symbols.len()).saturating_sub(8 * payload.len());
-    let (mut bits, mut crc) = (0_u32, 0);
-    for symbol in symbols {
-        while len < 5 {
-            bits = bits << 8 | u32::from(bytes.next().copied().unwrap_or(0));
-            len += 8;
+    let bits = 5 * symbols.len();
+    let skipped = bits.saturating_sub(8 * payload.len());
+    let mut crc = 0;
+    for (at, symbol) in symbols.iter_mut().enumerate() {
+        let mut value = 0;
+        for bit in 5 * at..5 * at + 5 {
+            value = value << 1
+                | bit
+                    .checked_sub(skipped)
+                    .map_or(0, |bit| bit_of(payload, bit));
         }
-        len -= 5;
-        let value = (bits >> len).to_le_bytes()[0] & 31;
         crc = crc_10(crc, value);
         *symbol = symbol_of(value);
     }
@@ -82,30 +82,13 @@ pub(super) fn has_digit_run(text: &[u8]) -> bool {
     })
 }
 
-/// The remainder after five more bits, 0 to 31.
+/// The remainder after five more bits.
 fn crc_10(crc: u16, symbol: u8) -> u16 {
-    let first = (crc >> 5 ^ u16::from(symbol)) & 31;
-    let behind = REMAINDERS.get(usize::from(first)).copied();
-    (crc << 5 & 0x3ff) ^ behind.unwrap_or(0)
+    (0..5).rev().fold(crc, |crc, shift| {
+        let feedback = (crc >> 9 ^ u16::from(symbol >> shift)) & 1;
+        ((crc << 1) ^ (POLYNOMIAL * feedback)) & 0x3ff
+    })
 }
-
-/// The remainder of each five bits. No token is secret, so that it may be an index.
-const REMAINDERS: [u16; 32] = {
-    let mut table = [0; 32];
-    let mut at: u16 = 0;
-    while at < 32 {
-        let mut crc = at << 5;
-        let mut bit = 0;
-        while bit < 5 {
-            let feedback = crc >> 9 & 1;
-            crc = (crc << 1 ^ POLYNOMIAL * feedback) & 0x3ff;
-            bit += 1;
-        }
-        table[at as usize] = crc;
-        at += 1;
-    }
-    table
-};
 
 fn symbol_of(value: u8) -> u8 {
     ALPHABET.get(usize::from(value)).copied().unwrap_or(b'0')
@@ -114,6 +97,11 @@ fn symbol_of(value: u8) -> u8 {
 fn value_of(symbol: u8) -> Option<u8> {
     let at = ALPHABET.iter().position(|&known| known == symbol)?;
     u8::try_from(at).ok()
+}
+
+/// Bit `at` of `bytes`, counted from the first byte's top bit.
+fn bit_of(bytes: &[u8], at: usize) -> u8 {
+    bytes.get(at / 8).map_or(0, |byte| byte >> (7 - at % 8) & 1)
 }
 
 fn set_bit(bytes: &mut [u8], at: usize, one: u8) {
@@ -125,11 +113,6 @@ fn set_bit(bytes: &mut [u8], at: usize, one: u8) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Bit `at` of `bytes`, counted from the first byte's top bit.
-    fn bit_of(bytes: &[u8], at: usize) -> u8 {
-        bytes.get(at / 8).map_or(0, |byte| byte >> (7 - at % 8) & 1)
-    }
 
     #[test]
     fn crc_10_gives_the_published_check_value() {
