@@ -125,8 +125,9 @@ fn rights(paper: &Paper, folder: &Folder, shop: &Domain) -> Outcome<()> {
         return told(false, "a desk gets what it is granted, and no more");
     };
     paper.line(&format!(
-        "   the desk may see 3 masks a day: {mask}; the fourth: {fourth}; the number: {full}"
-    ))
+        "   the desk may see 3 masks a day: {mask}; the whole number: refused: {full}"
+    ))?;
+    paper.line(&format!("   the fourth mask: refused: {fourth}"))
 }
 
 /// Where logs and rows stand now; it would be kept elsewhere.
