@@ -415,7 +415,10 @@ reason = "case 2026-17"
                 "[domains.x]\n",
                 "line 3: no such setting here; there are default, domain, hold and clock_days",
             ),
-            ("[domain.\"\"]\nage_days = 5\n", "line 3: domain of 0 bytes"),
+            (
+                "[domain.\"\"]\nage_days = 5\n",
+                "line 3: a domain has 1 to 32 bytes, not 0",
+            ),
             (
                 "[domain.a]\nage_days = 5\n[domain.'\\x61']\nage_days = 6\n",
                 "line 5: this domain has a rule already",
