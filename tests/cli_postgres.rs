@@ -269,7 +269,7 @@ fn the_password_comes_from_the_environment() {
         path.as_os_str(),
     );
     good(&shown);
-    assert!(!text(&shown).contains("word"));
+    assert!(!bench::text(&shown).contains("word"));
 }
 
 /// Commands of one folder, all at once: two that change the ring come one after the other.
