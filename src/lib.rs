@@ -10,6 +10,10 @@
 //! | find a card again without storing it | [`fingerprint`] |
 //! | stand in for a card number | [`token`] |
 //! | keep cards durably behind tokens | `vault` (feature `vault`) |
+//! | run it in a switch, for years | [`manual::switch`] |
+//! | replace keys while it is at work | `vault::Rewrapping`, `manual::rotation` (feature `vault`) |
+//! | say who may do what | `vault::AccessPolicy` (feature `vault`) |
+//! | know who had access to what | `audit` (feature `vault`) |
 //! | keep cards no longer than needed | `vault::Retention` (feature `vault`) |
 //! | record payments, refund them and reconcile | `ledger` (feature `vault`), [`refund`] |
 //! | back both up in one sealed file, and restore them | `archive` (feature `vault`) |
@@ -66,9 +70,12 @@
 //! | `vault` | the vault, the ledger beside it and archives of both; a store in memory |
 //! | `embedded` | the durable store on disk |
 //! | `postgres` | the store on PostgreSQL, for many processes |
-//! | `tls` | with `cli`: the command speaks TLS to PostgreSQL |
+//! | `policy` | access policies read from TOML |
+//! | `tracing` | spans and events of what the vault does, without card data |
+//! | `metrics` | counters, gauges and histograms of the same |
 //! | `capi` | the functions of the C header; with `embedded` also the vault's |
-//! | `cli` | the command `cardvault` |
+//! | `cli` | the command `cardvault`, over a folder; with `postgres` also over PostgreSQL |
+//! | `tls` | with `cli`: the command speaks TLS to PostgreSQL |
 #![cfg_attr(not(any(feature = "std", test)), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(test, allow(clippy::string_slice))]

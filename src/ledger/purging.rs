@@ -68,11 +68,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
     ) -> Result<Purged, LedgerError> {
         let call = self.purge_unwatched(access, approved, after, limit);
         let step = telemetry::watch(Call::LedgerPurge, None, 1, call).await?;
-        let (gone, changed) = (step.tally.going(), step.tally.of(Verdict::Changed));
-        telemetry::step(
-            Call::LedgerPurge,
-            [("seen", step.seen), ("changed", gone), ("left", changed)],
-        );
+        telemetry::step(Call::LedgerPurge, step.told());
         Ok(step)
     }
 

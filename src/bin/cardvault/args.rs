@@ -4,7 +4,8 @@
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use cardvault::keys::{CheckValue, Domain, KeyName};
+use cardvault::keys::{CheckValue, Domain, KeyName, KeyUse};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::audit::Audit;
@@ -18,10 +19,10 @@ use crate::who::{AccessArgs, KeyAccessArgs};
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
-  1  the answer is no: lines were rejected, the refund rules refused, a journal has a fault or
-     entries that could not be applied, an audit log or a row was tampered with, a
-     reconciliation found differences, a watch something to see, a purge tokens that it could
-     not judge, or the demo a clear number
+  1  the answer is no: lines were rejected, the refund rules refused, a journal
+     has a fault or entries that could not be applied, an audit log or a row
+     was tampered with, a reconciliation found differences, a watch something
+     to see, a purge tokens that it could not judge, or the demo a clear number
   2  wrong usage; nothing was done
   3  the vault, the key ring or a key refused; or the demo did not go as told
   4  a file could not be read or written, or is not in its format
@@ -29,16 +30,18 @@ Exit codes:
 Card numbers are read from files or standard input, never from arguments.";
 
 const FILE_HELP: &str = "\
-Input is one value a line, or CSV: with --csv, --column, --header or --delimiter, or if the file's
-name ends in .csv or .tsv. A CSV record is one line: a line break inside quotes is refused, so
-that no card number hides in a field that swallowed a line. Bytes of other columns stay as they
-are. Empty lines are kept. Bad lines are left out of the output and named, by line number and
-reason and never by content, in the reject file.
+Input is one value a line, or CSV: with --csv, --column, --header or
+--delimiter, or if the file's name ends in .csv or .tsv. A CSV record is one
+line: a line break inside quotes is refused, so that no card number hides in a
+field that swallowed a line. Bytes of other columns stay as they are. Empty
+lines are kept. Bad lines are left out of the output and named, by line number
+and reason and never by content, in the reject file.
 
-Output files appear under their names when they are complete. After an interruption run the same
-command again: a card that has its token keeps it (but not with --fresh). Until then a draft stays
-beside the output, .NAME.cardvault-draft; that of detokenize holds card numbers: delete it if you do
-not run the command again.";
+Output files appear under their names when they are complete. After an
+interruption run the same command again: a card that has its token keeps it
+(but not with --fresh). Until then a draft stays beside the output,
+.NAME.cardvault-draft; that of detokenize holds card numbers: delete it if you
+do not run the command again.";
 
 /// Card numbers in, tokens out: checks, masks, tokenizes and seals card numbers, takes in what
 /// terminals wrote, and refunds payments.
@@ -306,10 +309,8 @@ pub(crate) struct Add {
     #[command(flatten)]
     pub(crate) vault: VaultArgs,
     /// What the key is for
-    #[arg(value_name = "USE", value_parser = [
-        "card", "index", "vaultless", "irreversible", "journal", "ledger", "archive",
-    ])]
-    pub(crate) usage: String,
+    #[arg(value_name = "USE", value_parser = usage())]
+    pub(crate) usage: KeyUse,
     /// Days in which it protects new data, from its activation [default: by use, see the manual]
     #[arg(long, value_name = "DAYS", requires = "open_days")]
     pub(crate) seal_days: Option<u32>,
@@ -343,7 +344,8 @@ pub(crate) struct Retire {
 pub(crate) struct Destroy {
     #[command(flatten)]
     pub(crate) change: Change,
-    /// Also a version whose use cannot be counted: vaultless, irreversible, journal, archive
+    /// Also a version whose use cannot be counted: vaultless, irreversible, journal,
+    /// archive, audit
     #[arg(long)]
     pub(crate) unused: bool,
 }
@@ -416,10 +418,8 @@ pub(crate) struct Rotate {
     #[command(flatten)]
     pub(crate) vault: VaultArgs,
     /// What the key is for
-    #[arg(value_name = "USE", default_value = "card", value_parser = [
-        "card", "index", "vaultless", "irreversible", "journal", "ledger", "archive",
-    ])]
-    pub(crate) usage: String,
+    #[arg(value_name = "USE", default_value = "card", value_parser = usage())]
+    pub(crate) usage: KeyUse,
     #[command(flatten)]
     pub(crate) pace: Pace,
     /// Of an index key: go on although up to so many rows do not open; their cards are not found
@@ -433,6 +433,16 @@ pub(crate) struct Rotate {
     pub(crate) access: KeyAccessArgs,
 }
 
+/// Every use that a key can have.
+fn usage() -> impl TypedValueParser<Value = KeyUse> {
+    let names = PossibleValuesParser::new(KeyUse::ALL.map(KeyUse::as_str));
+    names.try_map(|name| {
+        let mut all = KeyUse::ALL.into_iter();
+        all.find(|usage| usage.as_str() == name)
+            .ok_or("no such use")
+    })
+}
+
 fn delimiter(text: &str) -> Result<u8, String> {
     match text.as_bytes() {
         b"tab" | b"\\t" => Ok(b'\t'),
@@ -442,5 +452,47 @@ fn delimiter(text: &str) -> Result<u8, String> {
             Ok(*byte)
         }
         _ => Err("one ASCII character that is no letter, digit or quote, or `tab`".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, CommandFactory};
+
+    use super::*;
+
+    fn each(command: &mut Command, look: &mut impl FnMut(&mut Command)) {
+        look(command);
+        for inner in command.get_subcommands_mut() {
+            each(inner, look);
+        }
+    }
+
+    #[test]
+    fn every_use_of_a_key_can_be_named() {
+        for usage in KeyUse::ALL {
+            for verb in ["add", "rotate"] {
+                let line = ["cardvault", "keys", verb, "v", usage.as_str()];
+                assert!(Cli::try_parse_from(line).is_ok(), "{line:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn help_fits_a_terminal_and_stands_under_its_heading() {
+        let mut cli = Cli::command().term_width(80);
+        cli.build();
+        each(&mut cli, &mut |command| {
+            let help = command.render_long_help().to_string();
+            // Usage lines are not wrapped.
+            let mut lines = help.lines().filter(|line| !line.starts_with("Usage: "));
+            let long = lines.find(|line| line.chars().count() > 80);
+            assert_eq!(long, None, "{}", command.get_name());
+            for arg in command.get_arguments() {
+                let is_access = ["actor", "origin", "purpose"].contains(&arg.get_id().as_str());
+                let heading = arg.get_help_heading() == Some("Access");
+                assert!(!heading || is_access, "{} {arg}", command.get_name());
+            }
+        });
     }
 }

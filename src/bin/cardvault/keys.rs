@@ -118,7 +118,7 @@ fn check_components(args: &Check) -> Outcome<()> {
 }
 
 fn add(args: &Add) -> Outcome<()> {
-    let usage = usage("keys add", &args.usage)?;
+    let usage = args.usage;
     let days = |days: u32| u64::from(days).saturating_mul(DAY);
     let period = match (args.seal_days, args.open_days) {
         (Some(seal), Some(open)) => Cryptoperiod::new(days(seal), days(open))?,
@@ -130,13 +130,6 @@ fn add(args: &Add) -> Outcome<()> {
     let info = *ring.info(name)?;
     folder.change_ring(&vault, ring)?;
     crate::show(&format!("{name} {} {}\n", info.state, info.check_value))
-}
-
-/// The use of this name.
-pub(crate) fn usage(what: &str, name: &str) -> Outcome<KeyUse> {
-    let mut all = KeyUse::ALL.into_iter();
-    all.find(|usage| usage.as_str() == name)
-        .ok_or_else(|| Failure::usage(what, "no such use"))
 }
 
 fn activate(args: &Change) -> Outcome<()> {
@@ -220,6 +213,7 @@ const fn needed_by(usage: KeyUse) -> (&'static str, (&'static str, &'static str)
         KeyUse::Irreversible => ("irreversible tokens", ("", "")),
         KeyUse::Journal => ("journals not yet uploaded", ("", "")),
         KeyUse::Archive => ("archives", ("", "")),
+        KeyUse::Audit => ("audit logs and checkpoints", ("", "")),
         _ => ("what it protects", ("", "")),
     }
 }

@@ -40,6 +40,7 @@ pub(crate) fn run(command: &Policy) -> Outcome<Exit> {
     let (policy, _) = read(&path)?.ok_or_else(|| {
         let missing = io::Error::from(io::ErrorKind::NotFound);
         Failure::at(&path)(missing)
+            .hint("without a policy everything is granted; the manual has one by example")
     })?;
     let mut rows = Vec::new();
     for actor in policy.actors() {

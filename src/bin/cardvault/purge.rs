@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -57,7 +58,7 @@ pub(crate) struct Purge {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) who: WhoArgs,
-    /// For what; goes to access.log with each token
+    /// For what; goes to the audit log with each token
     #[arg(
         long,
         value_name = "TEXT",
@@ -127,7 +128,11 @@ fn read_policy(args: &Purge) -> Outcome<Retention> {
     let named = |path: &Path, error: RetentionFileError| {
         Failure::files(path.display().to_string(), error).hint("the manual has a policy by example")
     };
-    let text = fs::read_to_string(path).map_err(Failure::at(path))?;
+    let text = fs::read_to_string(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Failure::at(path)(error)
+            .hint("nothing says what may go: write it, or give --policy FILE; the manual has one"),
+        _ => Failure::at(path)(error),
+    })?;
     let mut retention = Retention::from_toml(&text).map_err(|error| named(path, error))?;
     for path in &args.hold {
         let text = fs::read_to_string(path).map_err(Failure::at(path))?;

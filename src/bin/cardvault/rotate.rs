@@ -14,7 +14,7 @@ use crate::args::{Pace, Rotate};
 use crate::desk::grid::counted;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::folder::{Folder, FolderVault};
-use crate::keys::{open_for_change, record, usage};
+use crate::keys::{open_for_change, record};
 use crate::progress::{Unit, progress};
 use crate::rewrap::{all_moved, move_records, moved_json, moved_text};
 use crate::rotation::Rotation;
@@ -24,7 +24,7 @@ use crate::store::FolderStore;
 const LEFT_SHOWN: usize = 20;
 
 pub(crate) fn run(args: &Rotate, quiet: bool) -> Outcome<Exit> {
-    let usage = usage("keys rotate", &args.usage)?;
+    let usage = args.usage;
     if args.leave.is_some() && usage != KeyUse::Index {
         return Err(Failure::usage(
             "keys rotate",
@@ -282,6 +282,10 @@ const fn follows(usage: KeyUse) -> &'static str {
         }
         KeyUse::Archive => {
             "the next archive is under it; keep the older version as long as its archives\n"
+        }
+        KeyUse::Audit => {
+            "the next command begins a log under it; keep the older version as long as its logs and \
+             checkpoints\n"
         }
         _ => "",
     }

@@ -1,4 +1,4 @@
-//! `stats` and `rewrap`: over all rows of a vault.
+//! `stats`: what a vault holds, as tables and as JSON.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;

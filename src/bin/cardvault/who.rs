@@ -10,13 +10,12 @@ use crate::failure::{Failure, Outcome};
 
 /// Who asks and from where.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Access")]
 pub(crate) struct WhoArgs {
     /// Who asks; goes to the audit log [default: $USER]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = "Access")]
     actor: Option<String>,
     /// From where: a host, an address, a terminal; goes to the audit log [default: this host's name]
-    #[arg(long, value_name = "PLACE")]
+    #[arg(long, value_name = "PLACE", help_heading = "Access")]
     origin: Option<String>,
 }
 

@@ -98,11 +98,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     ) -> Result<Purged, VaultError> {
         let call = self.purge_unwatched(access, approved, after, limit);
         let step = telemetry::watch(Call::Purge, None, 1, call).await?;
-        let (gone, changed) = (step.tally.going(), step.tally.of(Verdict::Changed));
-        telemetry::step(
-            Call::Purge,
-            [("seen", step.seen), ("changed", gone), ("left", changed)],
-        );
+        telemetry::step(Call::Purge, step.told());
         Ok(step)
     }
 

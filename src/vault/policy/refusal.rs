@@ -3,6 +3,7 @@
 
 use core::fmt;
 
+use crate::payment::Date;
 use crate::time::UnixSeconds;
 
 /// Why a policy refused an access. Nothing was read or changed.
@@ -63,13 +64,36 @@ impl fmt::Display for PolicyRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotGranted => f.write_str("the policy does not grant this"),
-            Self::BudgetUsedUp { renews } => write!(
-                f,
-                "the budget is used up; it renews at {} (Unix seconds)",
-                renews.0
-            ),
+            Self::BudgetUsedUp { renews } => {
+                f.write_str("the budget is used up; it renews at ")?;
+                let Some(day) = Date::of(*renews, 0) else {
+                    return write!(f, "{} (Unix seconds)", renews.0);
+                };
+                let minutes = renews.0 / 60;
+                let (hour, minute, second) = (minutes / 60 % 24, minutes % 60, renews.0 % 60);
+                write!(f, "{day} {hour:02}:{minute:02}:{second:02} UTC")
+            }
         }
     }
 }
 
 impl core::error::Error for PolicyRefusal {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn when_a_budget_renews_is_a_time_that_a_person_reads() {
+        let told = |seconds| {
+            let renews = UnixSeconds(seconds);
+            PolicyRefusal::BudgetUsedUp { renews }.to_string()
+        };
+        let text = told(1_799_971_200 + 3_600 * 17 + 61);
+        assert_eq!(
+            text,
+            "the budget is used up; it renews at 2027-01-15 17:01:01 UTC"
+        );
+        assert!(told(u64::MAX).ends_with("(Unix seconds)"));
+    }
+}

@@ -199,3 +199,11 @@ pub struct Purged {
     /// Where the next step goes on; none at the end.
     pub cursor: Option<RowKey>,
 }
+
+impl Purged {
+    /// What an event says of it.
+    pub(crate) fn told(&self) -> [(&'static str, u64); 3] {
+        let (gone, changed) = (self.tally.going(), self.tally.of(Verdict::Changed));
+        [("seen", self.seen), ("changed", gone), ("left", changed)]
+    }
+}

@@ -26,6 +26,7 @@ mod till;
 mod tokens;
 mod uploads;
 mod vaulting;
+mod year;
 
 use std::env;
 use std::fmt::Display;
@@ -85,6 +86,7 @@ pub(crate) fn run(args: &Demo) -> Outcome<Exit> {
     vaulting::rotation(&paper, &mut folder, &shop, &place.path)?;
 
     payments(&mut paper, &folder, &place.path)?;
+    year::year(&mut paper, &mut folder, &shop)?;
     let clean = leaks::search(&mut paper, &place.path)?;
 
     paper.line("")?;

@@ -1,4 +1,4 @@
-//! The demo's vault: tokens in and out, the access log, a key rotation, a stolen backup.
+//! The demo's vault: tokens in and out, the audit log, a key rotation, a stolen backup.
 #![forbid(unsafe_code)]
 
 use std::fs;
@@ -196,7 +196,7 @@ pub(super) fn rotation(
     }
 }
 
-fn access(actor: &str, purpose: &str) -> Outcome<Access> {
+pub(super) fn access(actor: &str, purpose: &str) -> Outcome<Access> {
     Access::new(actor, purpose, "demo").map_err(|error| Failure::usage("access", error))
 }
 
