@@ -1256,7 +1256,7 @@ fn a_purge_is_tried_dry_confirmed_done_and_ends_with_the_key() {
     bench.output(&["keys", "add", "v", "card"], "");
     bench.output(&["keys", "activate", "v", "card-2"], "");
     // The next period's records, and the one after it.
-    bench.output(&["tokenize", "v", "-", "--domain", "later"], &cards(5));
+    bench.output(&["tokenize", "v", "-", "--domain", "later"], cards(5));
     bench.output(&["keys", "add", "v", "card"], "");
     bench.output(&["keys", "activate", "v", "card-3"], "");
     // Whichever of two days it is, should midnight pass meanwhile.
