@@ -176,13 +176,21 @@ impl Folder {
         self.place.open(&self.path)
     }
 
-    /// Replaces the ring file and then tells the open vault, in this order: see above.
+    /// Replaces the ring file and then tells the open vault, in this order: see above. A ring that
+    /// the vault does not take is never left in the file: no later command could open the vault.
     pub(crate) fn change_ring(&mut self, vault: &FolderVault, ring: KeyRing) -> Outcome<()> {
+        if let Err(error) = ring.index_versions() {
+            let rotate = format!("`cardvault keys rotate {} index`", self.path.display());
+            return Err(Failure::from(error).hint(format!(
+                "no card is found without one: {rotate} replaces it, then it can be retired"
+            )));
+        }
         let before = self.sealed.clone();
         self.store_ring(&ring, Argon2Cost::DEFAULT)?;
         let told = vault.set_ring(ring);
-        if let Err(VaultError::StaleRing { .. } | VaultError::ForkedRing { .. }) = told {
-            // Another folder's change was first: this one never was.
+        // What a failed store has taken nobody knows; the newer ring opens in either case.
+        let refused = !matches!(told, Ok(()) | Err(VaultError::Store(_)));
+        if refused {
             write_ring(&self.path.join(RING_FILE), &before)?;
             self.sealed = before;
         }
