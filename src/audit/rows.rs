@@ -12,7 +12,6 @@ use super::error::AuditError;
 use super::event::LoggedEvent;
 use super::finding::{RowFault, RowFinding};
 use super::verify::{LogPosition, Told, verify};
-use super::writer::Writer;
 use crate::keys::KeyRing;
 use crate::time::UnixSeconds;
 use crate::vault::{
@@ -229,9 +228,9 @@ impl<S: Snapshot> Rows<S> {
 struct Gone {
     /// The last deletion.
     deleted: Option<UnixSeconds>,
-    /// The last purge in the log that is read.
+    /// The last purge.
     purged: Option<UnixSeconds>,
-    /// Purges in that log of which it does not say that the row stayed.
+    /// Purges of which no log says that the row stayed.
     purges: u32,
 }
 
@@ -240,14 +239,6 @@ impl Gone {
     fn at(&self) -> Option<UnixSeconds> {
         let purged = self.purged.filter(|_| self.purges > 0);
         self.deleted.max(purged)
-    }
-
-    /// What another log says does not take back what this one said.
-    fn settle(&mut self) {
-        *self = Self {
-            deleted: self.at(),
-            ..Self::default()
-        };
     }
 
     fn take(&mut self, what: Removal, time: UnixSeconds) {
@@ -298,15 +289,10 @@ impl Deletions {
             gone: BTreeMap::new(),
             until: None,
         };
-        let mut log: Option<Writer> = None;
         verify(folder, ring, &[], &mut |told| {
-            let Told::Event(writer, event) = told else {
+            let Told::Event(_, event) = told else {
                 return;
             };
-            if log.as_ref() != Some(writer) {
-                found.gone.values_mut().for_each(Gone::settle);
-                log = Some(writer.clone());
-            }
             let (Some(domain), Some(token)) = (&event.domain, &event.token) else {
                 return;
             };
