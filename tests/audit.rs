@@ -186,7 +186,7 @@ fn what_was_recorded_is_read_again() {
             domain: None,
             token: None,
             key: Some(KeyName::new(KeyUse::Card, 2)),
-            refusal: Some(cardvault::vault::PolicyRefusal::NotGranted),
+            refusal: Some(cardvault::vault::PolicyReason::NotGranted),
             ..event(&other, &shop, 3)
         },
     ];
