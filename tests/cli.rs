@@ -781,18 +781,28 @@ fn production_rings_need_their_components() {
         component.replacen(|digit: char| digit.is_ascii_hexdigit(), "G", 1),
     );
     bench.fails(3, "hexadecimal", &[&["stats", "p"], with].concat());
+    let log = audit_log(&bench, "p");
     #[cfg(unix)]
     for name in [
         "a",
         "p/ring.cvk",
         "p/vault.redb",
-        "p/audit/command-1/00000000.cva",
-        "p/audit/command-1/state.cvs",
+        &format!("{log}/00000000.cva"),
+        &format!("{log}/state.cvs"),
     ] {
         use std::os::unix::fs::PermissionsExt;
         let mode = fs::metadata(bench.path(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
+}
+
+/// The folder of the one audit log of a vault.
+fn audit_log(bench: &Bench, vault: &str) -> String {
+    let folder = format!("{vault}/audit");
+    let mut entries = fs::read_dir(bench.path(&folder)).unwrap();
+    let log = entries.next().unwrap().unwrap().file_name();
+    assert!(entries.next().is_none());
+    format!("{folder}/{}", log.to_str().unwrap())
 }
 
 #[test]
@@ -882,12 +892,12 @@ fn demo_tells_its_story_and_keeps_what_it_shows() {
     for name in [
         "vault/vault.redb",
         "vault/ring.cvk",
-        "vault/audit/command-1/00000000.cva",
         "tokens.csv",
         "settlement.csv",
     ] {
         assert!(bench.path("d").join(name).exists(), "{name}");
     }
+    audit_log(&bench, "d/vault");
     assert!(!bench.path("d/control.bin").exists());
     bench.fails(4, "is there already", &["demo", "--keep", "d"]);
     kept_journals_are_read(&bench);
@@ -1223,6 +1233,10 @@ fn a_purge_is_tried_dry_confirmed_done_and_ends_with_the_key() {
     bench.fails(2, "card keys", &with(&["--destroy", "index-1"]));
     bench.output(&["keys", "add", "v", "card"], "");
     bench.output(&["keys", "activate", "v", "card-2"], "");
+    // The next period's records, and the one after it.
+    bench.output(&["tokenize", "v", "-", "--domain", "later"], &cards(5));
+    bench.output(&["keys", "add", "v", "card"], "");
+    bench.output(&["keys", "activate", "v", "card-3"], "");
     // Whichever of two days it is, should midnight pass meanwhile.
     let today = |more: &[&str]| {
         let days = std::time::SystemTime::now()
@@ -1238,6 +1252,13 @@ fn a_purge_is_tried_dry_confirmed_done_and_ends_with_the_key() {
     let done = today(&["--destroy", "card-1", "--actor", "officer"]);
     assert!(done.contains("default  gone     expired  30\n"), "{done}");
     assert!(done.contains("30 tokens purged\n60 records sealed anew, card-1 destroyed\n"));
+    // Those of the period between go with its own key one day.
+    let stats: serde_json::Value =
+        serde_json::from_str(&bench.output(&["stats", "v", "--json"], "")).unwrap();
+    assert_eq!(
+        stats["keys"],
+        serde_json::json!({ "card-2": 5, "card-3": 60 })
+    );
     let log = bench.output(&["audit", "show", "v", "--lines"], "");
     let purged: Vec<_> = log
         .lines()
@@ -1264,5 +1285,5 @@ fn a_purge_is_tried_dry_confirmed_done_and_ends_with_the_key() {
     );
     let detokenize = ["detokenize", "v", "--purpose", "test", "--domain", "kept"];
     assert_eq!(bench.output(&detokenize, &kept), input);
-    assert!(held.lines().count() == 30 && bench.output(&["stats", "v"], "").contains("60"));
+    assert!(held.lines().count() == 30 && bench.output(&["stats", "v"], "").contains("65"));
 }
