@@ -1076,15 +1076,15 @@ fn a_compromised_key_is_listed_moved_and_destroyed() {
 fn an_index_key_is_not_activated_before_it_is_filled() {
     let bench = Bench::new();
     bench.output(&["tokenize", "v", "-o", "tokens"], cards(60));
+    let ring = fs::read(bench.path("v/ring.cvk")).unwrap();
     let mut child = bench
         .command(&["keys", "rotate", "v", "index", "--rate", "5"])
         .spawn()
         .unwrap();
-    while !bench.path("v/rotation-index").exists() {
+    while fs::read(bench.path("v/ring.cvk")).unwrap() == ring {
         assert!(child.try_wait().unwrap().is_none());
         thread::sleep(Duration::from_millis(20));
     }
-    thread::sleep(Duration::from_millis(1500));
     child.kill().unwrap();
     child.wait().unwrap();
     bench.fails(
