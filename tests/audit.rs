@@ -13,7 +13,8 @@
 mod golden;
 
 use std::cell::Cell;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Seek, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -298,16 +299,22 @@ fn every_changed_bit_is_found() {
     let file = file(&path, 0);
     let good = fs::read(&file).unwrap();
     assert_eq!(read(&path).findings, []);
-    for at in 0..good.len() {
+    // In place: a file that is written anew each time costs a sync.
+    let mut file = File::options().write(true).open(&file).unwrap();
+    let mut put = |at: usize, byte: u8| {
+        file.seek(SeekFrom::Start(at as u64)).unwrap();
+        file.write_all(&[byte]).unwrap();
+    };
+    for (at, byte) in good.into_iter().enumerate() {
         for bit in 0..8 {
-            let mut bad = good.clone();
-            bad[at] ^= 1 << bit;
-            fs::write(&file, &bad).unwrap();
+            put(at, byte ^ 1 << bit);
             let read = read(&path);
             assert!(!read.faults().is_empty(), "byte {at} bit {bit}");
             assert_eq!(read.verified.positions, []);
         }
+        put(at, byte);
     }
+    assert_eq!(read(&path).findings, []);
 }
 
 #[test]
@@ -387,7 +394,11 @@ fn a_frame_of_another_log_is_found() {
     // The whole of another epoch's log under this one's name is that epoch's log, twice.
     fs::write(file(&one, 0), &foreign).unwrap();
     let gone = read_against(folder.path(), &[position(&good, folder.path())]);
-    assert!(matches!(gone.faults()[0], Finding::LogMissing { .. }));
+    assert!(matches!(
+        gone.faults()[..],
+        [Finding::Twice { .. }, Finding::LogMissing { .. }]
+    ));
+    assert_eq!(gone.verified.positions, []);
 }
 
 /// The position of a log with this one file.
@@ -457,6 +468,147 @@ fn what_was_cut_off_or_rolled_back_is_found_against_a_checkpoint() {
         matches!(&found[..], [Finding::Rewritten { seen: 10, .. }]),
         "{found:?}"
     );
+}
+
+#[test]
+fn an_opening_leaves_out_nothing_that_a_checkpoint_saw() {
+    let folder = folder();
+    let path = folder.path().join("w");
+    let log = AuditLog::create(&path, key("w", 1), &options()).unwrap();
+    record(&log, 0, 3);
+    drop(log);
+    let kept = |name: &str| fs::read(path.join(name)).unwrap();
+    let (state, old) = (kept("state.cvs"), kept("00000000.cva"));
+    let log = AuditLog::open(&path, &options()).unwrap();
+    record(&log, 3, 3);
+    drop(log);
+    let seen = read(&path).verified.positions;
+    // An older copy, with an unfinished write behind it that seems to have had many frames.
+    for frames in [1, 3, 5, 6, 100] {
+        fs::write(path.join("state.cvs"), &state).unwrap();
+        let rest = vec![7; 38 * frames];
+        fs::write(file(&path, 0), [&old[..], &rest].concat()).unwrap();
+        let log = AuditLog::open(&path, &options()).unwrap();
+        record(&log, 9, 1);
+        drop(log);
+        assert_eq!(read(&path).faults().len(), 0);
+        let found = read_against(&path, &seen);
+        let expected = if frames == 1 {
+            // It was rolled back to before that, and not written on as far.
+            Finding::Truncated {
+                writer: seen[0].writer.clone(),
+                frames: 9,
+                seen: 10,
+            }
+        } else {
+            Finding::Rewritten {
+                writer: seen[0].writer.clone(),
+                seen: 10,
+            }
+        };
+        assert_eq!(found.faults(), [&expected], "{frames}");
+    }
+}
+
+#[test]
+fn what_is_put_in_before_a_write_does_not_make_it_an_unfinished_one() {
+    let folder = folder();
+    let path = folder.path().join("w");
+    let log = AuditLog::create(&path, key("w", 1), &options()).unwrap();
+    record(&log, 0, 3);
+    let kept = |name: &str| fs::read(path.join(name)).unwrap();
+    let (state, good) = (kept("state.cvs"), kept("00000000.cva"));
+    drop(log);
+    let edges = frames(&good);
+    // What seems to be frames from far ahead, until nobody can search on.
+    let mut bad = good[..edges[3]].to_vec();
+    for _ in 0..40 {
+        bad.extend_from_slice(&[0, 0, 0, 38, 1, 1]);
+        bad.extend_from_slice(&4_000_u64.to_be_bytes());
+        bad.extend_from_slice(&[0; 24]);
+    }
+    bad.extend_from_slice(&good[edges[3]..]);
+    fs::write(path.join("state.cvs"), &state).unwrap();
+    fs::write(file(&path, 0), &bad).unwrap();
+    let error = AuditLog::open(&path, &options()).unwrap_err();
+    let at = edges[3] as u64;
+    assert_eq!(error, AuditError::Damaged { file: 0, at });
+    assert_eq!(fs::read(file(&path, 0)).unwrap(), bad);
+}
+
+#[test]
+fn a_copy_of_a_log_is_found() {
+    let folder = folder();
+    let path = written(folder.path(), 2);
+    let copy = folder.path().join("x");
+    fs::create_dir(&copy).unwrap();
+    fs::copy(file(&path, 0), file(&copy, 0)).unwrap();
+    let read = read(folder.path());
+    assert!(matches!(read.faults()[..], [Finding::Twice { .. }]));
+    assert_eq!(read.verified.positions, []);
+}
+
+#[test]
+fn a_log_is_verified_while_it_is_written() {
+    let folder = folder();
+    let path = folder.path().join("w");
+    let small = AuditOptions {
+        file_len: 60_000,
+        ..options()
+    };
+    let log = AuditLog::create(&path, key("w", 1), &small).unwrap();
+    let path = &path;
+    std::thread::scope(|scope| {
+        let writing = scope.spawn(move || {
+            let (access, shop) = (access(), shop());
+            let events = vec![event(&access, &shop, 1); 500];
+            for _ in 0..60 {
+                log.record(&events).unwrap();
+            }
+            log
+        });
+        let mut before = 0;
+        while !writing.is_finished() {
+            let read = read(path);
+            assert_eq!(read.findings, []);
+            assert!(read.events.len() >= before);
+            before = read.events.len();
+        }
+        assert_eq!(read(path).events.len(), 30_000);
+        drop(writing.join().unwrap());
+    });
+}
+
+#[test]
+fn a_write_under_way_is_seen_to_its_end() {
+    let folder = folder();
+    let path = folder.path().join("w");
+    let log = AuditLog::create(&path, key("w", 1), &options()).unwrap();
+    record(&log, 0, 2);
+    let good = fs::read(file(&path, 0)).unwrap();
+    fs::write(file(&path, 0), &good[..good.len() - 20]).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(std::time::Duration::from_millis(60));
+            fs::write(file(&path, 0), &good).unwrap();
+        });
+        let read = read(&path);
+        assert_eq!((read.findings.len(), read.events.len()), (0, 2));
+    });
+    drop(log);
+}
+
+#[test]
+fn accesses_of_one_call_keep_their_domains() {
+    let folder = folder();
+    let path = folder.path().join("w");
+    let (access, one, other) = (access(), shop(), "shop-2".parse().unwrap());
+    let log = AuditLog::create(&path, key("w", 1), &options()).unwrap();
+    let events = [event(&access, &one, 1), event(&access, &other, 2)];
+    log.record(&events).unwrap();
+    drop(log);
+    let domains: Vec<_> = read(&path).events.into_iter().map(|at| at.domain).collect();
+    assert_eq!(domains, [Some(one), Some(other)]);
 }
 
 #[test]
@@ -779,6 +931,63 @@ fn a_deletion_excuses_only_what_was_there_at_the_checkpoint() {
     // Taken out by hand then: the old deletion is no excuse.
     bench.take_out(bench.row(&token));
     assert_eq!(bench.compare(&checkpoint), [(token, RowFault::Deleted)]);
+}
+
+#[test]
+fn a_purge_that_was_taken_back_is_none() {
+    let bench = Bench::new();
+    let tokens: Vec<Token> = (0..7).map(|n| bench.add(n)).collect();
+    let checkpoint = bench.checkpoint();
+    wait(5_000);
+    let (access, shop) = (access(), shop());
+    let log = |name: &str, said: &[(Operation, bool, usize)]| {
+        let path = bench.folder.path().join(name);
+        let log = AuditLog::create(&path, key(name, 1), &options()).unwrap();
+        for &(operation, granted, n) in said {
+            let event = AccessEvent {
+                time: clock(),
+                operation,
+                granted,
+                token: Some(tokens[n]),
+                ..event(&access, &shop, 0)
+            };
+            log.record(&[event]).unwrap();
+        }
+    };
+    let (purge, delete) = (Operation::Purge, Operation::Delete);
+    let first = [
+        (purge, true, 0),
+        (purge, false, 0),
+        (purge, true, 1),
+        (purge, true, 2),
+        (purge, false, 2),
+        (purge, true, 3),
+        (purge, true, 4),
+        (delete, false, 4),
+        (purge, true, 5),
+        (purge, true, 5),
+        (purge, false, 5),
+        (delete, true, 6),
+        (purge, true, 6),
+        (purge, false, 6),
+    ];
+    log("x", &first);
+    log("y", &[(purge, true, 3), (purge, false, 3)]);
+    // 0 stayed, 1 is there though it was purged, 2 stayed and was taken out by hand, 3 was purged
+    // by one process when the other came too late, 4 is there though it was purged, of 5 one of
+    // two calls came too late, 6 is there though it was deleted.
+    for gone in [2, 3, 5] {
+        bench.take_out(bench.row(&tokens[gone]));
+    }
+    let deleted = clock();
+    let mut expected = vec![
+        (tokens[1], RowFault::Back { deleted }),
+        (tokens[2], RowFault::Deleted),
+        (tokens[4], RowFault::Back { deleted }),
+        (tokens[6], RowFault::Back { deleted }),
+    ];
+    expected.sort_by_key(|(token, _)| token.as_bytes().to_vec());
+    assert_eq!(bench.compare(&checkpoint), expected);
 }
 
 #[test]

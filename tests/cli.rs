@@ -25,6 +25,8 @@ use cardvault::journal::{
     FileFlash, FlashState, Journal, Position, Reading, Recovery, upload_identity,
 };
 use cardvault::seal::open_ring_with_passphrase;
+use cardvault::vault::{Embedded, EmbeddedOptions, Row, Store, Write};
+use pollster::block_on;
 
 const AMEX: &str = "378282246310005";
 
@@ -491,6 +493,13 @@ fn life_of_a_key() {
     );
     let back = bench.output(&["detokenize", "v", "tokens", "--purpose", "test"], "");
     assert_eq!(back, cards(50));
+    let file = fs::read(bench.path("v/ring.cvk")).unwrap();
+    for more in [&[][..], &["--compromised"]] {
+        let retire = [&["keys", "retire", "v", "index-1"][..], more].concat();
+        bench.fails(3, "`cardvault keys rotate v index` replaces it", &retire);
+    }
+    assert_eq!(fs::read(bench.path("v/ring.cvk")).unwrap(), file);
+    bench.output(&["stats", "v"], "");
     bench.output(&["keys", "retire", "v", "card-2"], "");
     bench.fails(3, "no card key is active", &["tokenize", "v"]);
     bench.fails(3, "keys add FOLDER card", &["vault", "rewrap", "v"]);
@@ -774,18 +783,28 @@ fn production_rings_need_their_components() {
         component.replacen(|digit: char| digit.is_ascii_hexdigit(), "G", 1),
     );
     bench.fails(3, "hexadecimal", &[&["stats", "p"], with].concat());
+    let log = audit_log(&bench, "p");
     #[cfg(unix)]
     for name in [
         "a",
         "p/ring.cvk",
         "p/vault.redb",
-        "p/audit/command-1/00000000.cva",
-        "p/audit/command-1/state.cvs",
+        &format!("{log}/00000000.cva"),
+        &format!("{log}/state.cvs"),
     ] {
         use std::os::unix::fs::PermissionsExt;
         let mode = fs::metadata(bench.path(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
+}
+
+/// The folder of the one audit log of a vault.
+fn audit_log(bench: &Bench, vault: &str) -> String {
+    let folder = format!("{vault}/audit");
+    let mut entries = fs::read_dir(bench.path(&folder)).unwrap();
+    let log = entries.next().unwrap().unwrap().file_name();
+    assert!(entries.next().is_none());
+    format!("{folder}/{}", log.to_str().unwrap())
 }
 
 #[test]
@@ -875,12 +894,12 @@ fn demo_tells_its_story_and_keeps_what_it_shows() {
     for name in [
         "vault/vault.redb",
         "vault/ring.cvk",
-        "vault/audit/command-1/00000000.cva",
         "tokens.csv",
         "settlement.csv",
     ] {
         assert!(bench.path("d").join(name).exists(), "{name}");
     }
+    audit_log(&bench, "d/vault");
     assert!(!bench.path("d/control.bin").exists());
     bench.fails(4, "is there already", &["demo", "--keep", "d"]);
     kept_journals_are_read(&bench);
@@ -995,7 +1014,7 @@ fn a_rotation_moves_records_and_goes_on_after_an_interruption() {
     assert!(text.starts_with("card-4\t"), "{text}");
     let rest = bench.output(&["keys", "rotate", "v"], "");
     assert!(
-        rest.starts_with("card-4 is active again\n300 rows seen, "),
+        rest.starts_with("card-4 is active: going on with it\n300 rows seen, "),
         "{rest}"
     );
     assert!(!cursor.exists());
@@ -1054,6 +1073,91 @@ fn a_compromised_key_is_listed_moved_and_destroyed() {
 }
 
 #[test]
+fn an_index_key_is_not_activated_before_it_is_filled() {
+    let bench = Bench::new();
+    bench.output(&["tokenize", "v", "-o", "tokens"], cards(60));
+    let mut child = bench
+        .command(&["keys", "rotate", "v", "index", "--rate", "5"])
+        .spawn()
+        .unwrap();
+    while !bench.path("v/rotation-index").exists() {
+        assert!(child.try_wait().unwrap().is_none());
+        thread::sleep(Duration::from_millis(20));
+    }
+    thread::sleep(Duration::from_millis(1500));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    bench.fails(
+        3,
+        "`cardvault keys rotate FOLDER index` fills",
+        &["keys", "activate", "v", "index-2"],
+    );
+    // The vault opens as before, and the rotation goes on.
+    bench.output(&["stats", "v"], "");
+    let rest = bench.output(&["keys", "rotate", "v", "index"], "");
+    assert!(
+        rest.starts_with("index-2 is active: going on with it\n60 rows seen, 60 sealed"),
+        "{rest}"
+    );
+    let again = bench.run(&["tokenize", "v", "-o", "again"], cards(60));
+    assert_eq!(
+        (code(&again), bench.read("again")),
+        (0, bench.read("tokens"))
+    );
+}
+
+#[test]
+fn rows_that_do_not_open_are_left_out_of_a_new_index_when_that_is_said() {
+    let bench = Bench::new();
+    bench.output(&["tokenize", "v", "-o", "tokens"], cards(5));
+    {
+        let store = Embedded::open(&bench.path("v"), &EmbeddedOptions::default()).unwrap();
+        let (token, expected) = block_on(store.scan(None, None, 1)).unwrap().remove(0);
+        let mut bytes = expected.as_bytes().to_vec();
+        *bytes.last_mut().unwrap() ^= 1;
+        let row = Row::new(&bytes).unwrap();
+        let write = Write::Replace {
+            token,
+            expected,
+            row,
+        };
+        block_on(store.write(None, vec![write])).unwrap();
+    }
+    let rotate = ["keys", "rotate", "v", "index"];
+    bench.fails(3, "1 row cannot be put under index-2", &rotate);
+    bench.fails(3, "cvt_", &rotate);
+    bench.fails(3, "with `--leave 1`", &rotate);
+    bench.fails(
+        3,
+        "1 row cannot",
+        &[&rotate[..], &["--leave", "0"]].concat(),
+    );
+    bench.fails(
+        2,
+        "index keys alone",
+        &["keys", "rotate", "v", "--leave", "1"],
+    );
+    let rest = bench.output(&[&rotate[..], &["--leave", "1"]].concat(), "");
+    assert!(
+        rest.contains("5 rows seen, 4 sealed anew under index-2\n1 left\n"),
+        "{rest}"
+    );
+    assert!(!rest.contains("nothing needs"), "{rest}");
+    assert!(!bench.path("v/rotation-index").exists());
+    bench.fails(
+        3,
+        "1 row needs index-1",
+        &["keys", "destroy", "v", "index-1"],
+    );
+    let again = bench.run(&["tokenize", "v", "-o", "again"], cards(5));
+    assert!(
+        errors(&again).contains("4 had their token"),
+        "{}",
+        errors(&again)
+    );
+}
+
+#[test]
 fn keys_of_other_uses_rotate() {
     let bench = Bench::new();
     bench.output(&["tokenize", "v", "-o", "tokens"], cards(40));
@@ -1072,6 +1176,12 @@ fn keys_of_other_uses_rotate() {
             "{rotated}"
         );
         assert!(rotated.contains(follows), "{rotated}");
+    }
+    // Whatever seals or binds rows anew is asked for and logged, not for card keys alone.
+    let log = bench.output(&["audit", "show", "v", "--operation", "rewrap"], "");
+    for key in ["ledger-2", "index-2"] {
+        let logged = |line: &str| line.contains("granted") && line.contains(key);
+        assert!(log.lines().any(logged), "{log}");
     }
     bench.fails(
         2,
@@ -1145,6 +1255,10 @@ fn a_purge_is_tried_dry_confirmed_done_and_ends_with_the_key() {
     bench.fails(2, "card keys", &with(&["--destroy", "index-1"]));
     bench.output(&["keys", "add", "v", "card"], "");
     bench.output(&["keys", "activate", "v", "card-2"], "");
+    // The next period's records, and the one after it.
+    bench.output(&["tokenize", "v", "-", "--domain", "later"], &cards(5));
+    bench.output(&["keys", "add", "v", "card"], "");
+    bench.output(&["keys", "activate", "v", "card-3"], "");
     // Whichever of two days it is, should midnight pass meanwhile.
     let today = |more: &[&str]| {
         let days = std::time::SystemTime::now()
@@ -1160,6 +1274,13 @@ fn a_purge_is_tried_dry_confirmed_done_and_ends_with_the_key() {
     let done = today(&["--destroy", "card-1", "--actor", "officer"]);
     assert!(done.contains("default  gone     expired  30\n"), "{done}");
     assert!(done.contains("30 tokens purged\n60 records sealed anew, card-1 destroyed\n"));
+    // Those of the period between go with its own key one day.
+    let stats: serde_json::Value =
+        serde_json::from_str(&bench.output(&["stats", "v", "--json"], "")).unwrap();
+    assert_eq!(
+        stats["keys"],
+        serde_json::json!({ "card-2": 5, "card-3": 60 })
+    );
     let log = bench.output(&["audit", "show", "v", "--lines"], "");
     let purged: Vec<_> = log
         .lines()
@@ -1186,5 +1307,5 @@ fn a_purge_is_tried_dry_confirmed_done_and_ends_with_the_key() {
     );
     let detokenize = ["detokenize", "v", "--purpose", "test", "--domain", "kept"];
     assert_eq!(bench.output(&detokenize, &kept), input);
-    assert!(held.lines().count() == 30 && bench.output(&["stats", "v"], "").contains("60"));
+    assert!(held.lines().count() == 30 && bench.output(&["stats", "v"], "").contains("65"));
 }

@@ -7,12 +7,24 @@
 mod bench;
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use bench::{Bench, VISA, code, errors, text};
+use cardvault::audit::{AuditLog, AuditOptions};
 use cardvault::vault::{Embedded, EmbeddedOptions, Item, Row, RowKey, Store, Write};
 use pollster::block_on;
 
-const LOG: &str = "v/audit/command-1/00000000.cva";
+/// The folders of the vault's logs, in the order of their names.
+fn logs(bench: &Bench) -> Vec<PathBuf> {
+    let entries = fs::read_dir(bench.path("v/audit")).unwrap();
+    let mut logs: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    logs.sort();
+    logs
+}
+
+fn hold(log: &Path) -> AuditLog {
+    AuditLog::open(log, &AuditOptions::default()).unwrap()
+}
 
 /// A vault with three tokens, one of which was looked at.
 fn used() -> (Bench, Vec<String>) {
@@ -95,7 +107,7 @@ fn what_was_done_by_hand_is_found() {
     bench.output(&["audit", "checkpoint", "v", "-o", "day-1"], "");
     let good = bench.output(&verify, "");
     assert!(
-        good.contains("rows compared  3\n") && !good.contains("fault"),
+        good.contains("rows compared  3\nverdict        whole\n") && !good.contains("fault"),
         "{good}"
     );
     detokenize(&bench, &tokens[2], "mary");
@@ -119,6 +131,7 @@ fn what_was_done_by_hand_is_found() {
     let line = text(&found);
     assert!(line.contains("fault: domain default, token cvt_"), "{line}");
     assert!(line.contains("gone, and no deletion was logged"), "{line}");
+    assert!(line.ends_with("verdict        1 fault\n"), "{line}");
     let json = bench.run(&[&verify[..], &["--json"]].concat(), "");
     assert!(text(&json).contains("\"faults\": 1") && code(&json) == 1);
     by_hand(&bench, |store, _| {
@@ -128,10 +141,12 @@ fn what_was_done_by_hand_is_found() {
     bench.output(&verify, "");
 
     // The log: changed, cut off, gone.
-    let whole = fs::read(bench.path(LOG)).unwrap();
+    let log = logs(&bench)[0].clone();
+    let file = log.join("00000000.cva");
+    let whole = fs::read(&file).unwrap();
     let mut changed = whole.clone();
     changed[100] ^= 1;
-    bench.write(LOG, &changed);
+    fs::write(&file, &changed).unwrap();
     let found = bench.run(&["audit", "verify", "v"], "");
     assert_eq!(code(&found), 1);
     assert!(
@@ -143,9 +158,9 @@ fn what_was_done_by_hand_is_found() {
     let refused = ["audit", "checkpoint", "v", "-o", "day-2"];
     assert_eq!(code(&bench.run(&refused, "")), 1);
     assert!(!bench.path("day-2").exists());
-    bench.write(LOG, &whole[..whole.len() - 38]);
+    fs::write(&file, &whole[..whole.len() - 38]).unwrap();
     bench.output(&["audit", "verify", "v"], "");
-    bench.write(LOG, &whole[..300]);
+    fs::write(&file, &whole[..300]).unwrap();
     let found = text(&bench.run(&verify, ""));
     assert!(found.contains("the checkpoint saw"), "{found}");
     // The writer does not go on with it; a new log does.
@@ -154,10 +169,72 @@ fn what_was_done_by_hand_is_found() {
     assert!(errors(&stuck).contains("audit renew"), "{}", errors(&stuck));
     bench.output(&["audit", "renew", "v"], "");
     bench.output(&["stats", "v"], "");
-    assert!(bench.path("v/audit/command-2/state.cvs").exists());
-    fs::remove_dir_all(bench.path("v/audit/command-1")).unwrap();
+    let renewed = logs(&bench)[1].to_string_lossy().into_owned();
+    assert_eq!(
+        renewed.strip_suffix("-2"),
+        log.to_str().unwrap().strip_suffix("-1")
+    );
+    fs::remove_dir_all(&log).unwrap();
     let found = text(&bench.run(&verify, ""));
     assert!(found.contains("the log is gone"), "{found}");
     bench.write("day-1", b"CVCHKPT\n and no more");
     bench.fails(4, "not a checkpoint", &verify);
+}
+
+#[test]
+fn a_log_of_any_process_is_renewed() {
+    let (bench, _) = used();
+    let first = logs(&bench)[0].clone();
+    // While a process writes the first log, another one has its own.
+    let held = hold(&first);
+    bench.output(&["stats", "v"], "");
+    let second = logs(&bench).into_iter().find(|log| *log != first).unwrap();
+    fs::write(second.join("state.cvs"), [0; 1024]).unwrap();
+    bench.fails(3, "audit renew", &["stats", "v"]);
+    bench.output(&["audit", "renew", "v"], "");
+    bench.output(&["stats", "v"], "");
+    assert_eq!(logs(&bench).len(), 3);
+    drop(held);
+    // A cut before the first state was whole, and so before any access.
+    for log in logs(&bench) {
+        fs::remove_dir_all(log).unwrap();
+    }
+    let cut = bench.path("v/audit/command.0-1");
+    fs::create_dir_all(&cut).unwrap();
+    fs::write(cut.join("state.cvs"), "").unwrap();
+    bench.output(&["stats", "v"], "");
+    assert!(bench.path("v/audit/command.0-2/state.cvs").exists());
+}
+
+#[test]
+fn two_folders_of_one_ring_have_logs_of_their_own() {
+    let (bench, _) = used();
+    let first = logs(&bench)[0].clone();
+    let set_aside = bench.path("aside");
+    fs::rename(&first, &set_aside).unwrap();
+    // As on another machine, with a copy of the ring.
+    bench.output(&["stats", "v"], "");
+    let second = logs(&bench)[0].clone();
+    assert_ne!(first.file_name(), second.file_name());
+    fs::rename(&set_aside, &first).unwrap();
+    bench.output(&["audit", "verify", "v"], "");
+}
+
+#[test]
+fn an_older_copy_is_found_whatever_was_done_to_it() {
+    let (bench, tokens) = used();
+    let log = logs(&bench)[0].clone();
+    let names = ["00000000.cva", "state.cvs"];
+    let old = names.map(|name| fs::read(log.join(name)).unwrap());
+    detokenize(&bench, &tokens[1], "mallory");
+    bench.output(&["audit", "checkpoint", "v", "-o", "day-1"], "");
+    let rest = vec![7; 38_000];
+    fs::write(log.join(names[0]), [&old[0][..], &rest].concat()).unwrap();
+    fs::write(log.join(names[1]), &old[1]).unwrap();
+    detokenize(&bench, &tokens[0], "mary");
+    let found = bench.run(&["audit", "verify", "v", "--against", "day-1"], "");
+    assert_eq!(code(&found), 1);
+    let found = text(&found);
+    assert!(found.contains("38000 bytes of an unfinished"), "{found}");
+    assert!(found.contains("that the checkpoint saw"), "{found}");
 }

@@ -1691,6 +1691,7 @@ const LISTED: &[&str] = &[
     "Part",
     "PolicyError",
     "PolicyFault",
+    "PolicyReason",
     "PolicyRefusal",
     "Elsewhere",
     "Needed",

@@ -31,10 +31,10 @@ use cardvault::payment::{BatchNumber, ClearingDate, Date, PaymentKind, ResponseC
 use cardvault::refund::{Action, RefundEvent, Request};
 use cardvault::token::Token;
 use cardvault::vault::{
-    Access, AccessLog, AccessPolicy, BlockingVault, Embedded, EmbeddedOptions, FILE_NAME, Grant,
-    Guard, IndexKey, KeepRule, LineLog, Memory, Operation, PurgeTally, Retention, RetentionError,
-    Row, RowKey, Snapshot, SnapshotStore, Store, StoreError, Survey, Tokenize, VaultError, Verdict,
-    Write, WriteOutcome,
+    Access, AccessLog, AccessPolicy, ApprovedPurge, BlockingVault, Budget, Embedded,
+    EmbeddedOptions, FILE_NAME, Grant, Guard, IndexKey, KeepRule, LineLog, Memory, Operation,
+    PolicyRefusal, PurgeTally, Retention, RetentionError, Row, RowKey, Snapshot, SnapshotStore,
+    Store, StoreError, Survey, Tokenize, VaultError, Verdict, Write, WriteOutcome,
 };
 use cardvault::{SystemRandom, UnixSeconds};
 use lines::Lines;
@@ -675,6 +675,67 @@ fn only_who_may_purge_does() {
     let officer = Access::new("officer", "retention", "test").unwrap();
     let step = vault.purge(&officer, &approved, None, 10).unwrap();
     assert_eq!((step.tally.going(), vault.stats().unwrap().tokens), (1, 0));
+}
+
+#[test]
+fn a_purge_asks_for_each_domain_and_each_token() {
+    let store = Arc::new(Memory::new());
+    let log = lines();
+    let vault = open_with(Arc::clone(&store), ring(), log);
+    let other: Domain = "shop-2".parse().unwrap();
+    go_to(0);
+    for n in 0..4 {
+        tokenize(&vault, &shop(), n);
+    }
+    tokenize(&vault, &other, 9);
+    go_to(50);
+    let mut policy = AccessPolicy::new();
+    let grant = Grant::new(&[Operation::Purge]).unwrap();
+    let grant = grant.in_domains(&[shop()]).unwrap();
+    policy.grant("officer", grant).unwrap();
+    let budget = Budget::new(3, 24 * 60 * 60).unwrap();
+    policy.budget("officer", Operation::Purge, budget).unwrap();
+    vault.vault().set_policy(&access(), policy, &[]).unwrap();
+    let officer = Access::new("officer", "retention", "test").unwrap();
+    let approved = |retention: Retention| {
+        let mut survey = vault.survey(retention).unwrap();
+        vault.survey_step(&mut survey, 10).unwrap();
+        survey.approve(Some(date(50))).unwrap()
+    };
+    let refused =
+        |approved: &ApprovedPurge, limit| match vault.purge(&officer, approved, None, limit) {
+            Err(VaultError::Refused(refusal)) => refusal,
+            done => panic!("{done:?}"),
+        };
+    // A domain that is not granted, among granted ones: nothing goes.
+    let all = approved(Retention::new(age(30)).unwrap());
+    assert_eq!(refused(&all, 10), PolicyRefusal::NotGranted);
+    let lines = || log.0.lock().unwrap().as_ref().unwrap().clone();
+    let said = lines();
+    for domain in ["shop-1", "shop-2"] {
+        let domain = format!("domain=\"{domain}\" refusal=not-granted");
+        assert!(said.iter().any(|line| line.ends_with(&domain)), "{said:?}");
+    }
+    // In the granted one alone: each token counts, and a step goes whole or not at all.
+    let mut ours = Retention::new(KeepRule::FOREVER).unwrap();
+    ours.set(shop(), age(30)).unwrap();
+    let ours = approved(ours);
+    let never = PolicyRefusal::BudgetUsedUp {
+        renews: UnixSeconds(u64::MAX),
+    };
+    assert_eq!(refused(&ours, 10), never);
+    assert_eq!(vault.stats().unwrap().tokens, 5);
+    let step = vault.purge(&officer, &ours, None, 2).unwrap();
+    assert_eq!((step.tally.going(), vault.stats().unwrap().tokens), (2, 3));
+    let PolicyRefusal::BudgetUsedUp { renews } = refused(&ours, 2) else {
+        panic!("the budget is not asked")
+    };
+    assert!(renews > clock() && renews < UnixSeconds(u64::MAX));
+    let step = vault.purge(&officer, &ours, None, 1).unwrap();
+    assert_eq!((step.tally.going(), vault.stats().unwrap().tokens), (1, 2));
+    go_to(52);
+    let step = vault.purge(&officer, &ours, None, 2).unwrap();
+    assert_eq!((step.tally.going(), vault.stats().unwrap().tokens), (1, 1));
 }
 
 type Hook = Box<dyn FnOnce() + Send>;

@@ -22,6 +22,8 @@ use cardvault::vault::{
     Access, BlockingVault, Elsewhere, Guard, LineLog, MAX_REWRAP_CURSOR, Memory, RewrapPace,
     Rewrapping, Row, RowKey, Store, StoreError, Tokenize, Vault, VaultError, Write, WriteOutcome,
 };
+#[cfg(feature = "embedded")]
+use cardvault::vault::{Embedded, EmbeddedOptions};
 use cardvault::{SystemRandom, UnixSeconds};
 use lines::Lines;
 use pollster::block_on;
@@ -389,6 +391,122 @@ fn a_step_is_bounded_and_rows_that_do_not_open_are_counted_once() {
     assert_eq!((progress.seen, progress.moved, progress.left), (200, 97, 3));
     assert_eq!(vault.needed(key("card-1")).unwrap().rows, Some(3));
     assert_eq!(tokens.len(), 100);
+}
+
+/// Cards for a rewrap of several transactions.
+fn many<S: Store>(store: &Arc<S>) -> (Shared<S>, usize) {
+    const ROWS: usize = 9_001;
+    let vault = open(store, ring(1)).unwrap();
+    let cards: Vec<_> = (0..ROWS).map(card).collect();
+    for (n, cards) in cards.chunks(3_000).enumerate() {
+        let made = vault.tokenize_batch(&domain(n), cards, &Tokenize::fresh());
+        assert!(made.iter().all(Result::is_ok));
+    }
+    (vault, ROWS)
+}
+
+#[cfg(feature = "embedded")]
+#[test]
+fn a_step_of_several_transactions_moves_each_row_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Embedded::create(folder.path(), &EmbeddedOptions::default()).unwrap();
+    let (vault, rows) = many(&Arc::new(store));
+    vault.set_ring(ring(2)).unwrap();
+    let progress = *whole(&vault).progress();
+    let rows = rows as u64;
+    assert_eq!((progress.seen, progress.moved), (rows, rows));
+    assert_eq!((progress.total, progress.left), (rows, 0));
+    assert_eq!(by_key(&vault), [format!("card-2:{rows}")]);
+    // As many as are asked for, and the cursor behind them.
+    vault.set_ring(ring(3)).unwrap();
+    let step = vault.rewrap(None, 4_500).unwrap();
+    assert_eq!((step.seen, step.moved), (4_500, 4_500));
+    let step = vault.rewrap(step.cursor, 10_000).unwrap();
+    assert_eq!((step.seen, step.moved), (4_501, 4_501));
+    assert_eq!(step.cursor, None);
+    assert_eq!(by_key(&vault), [format!("card-3:{rows}")]);
+}
+
+#[test]
+fn a_step_that_fails_between_its_transactions_is_done_again() {
+    let store = Arc::new(Memory::new());
+    let (_, rows) = many(&store);
+    let writes = AtomicUsize::new(0);
+    let hooked = Arc::new(Hooked {
+        store,
+        page: 4_000,
+        before: Box::new(move |written| {
+            assert!(written.len() <= 4_000);
+            if moves(written) && writes.fetch_add(1, Ordering::Relaxed) == 1 {
+                std::panic::panic_any("the second transaction");
+            }
+        }),
+    });
+    let vault = open(&hooked, ring(2)).unwrap();
+    let mut rewrapping = Rewrapping::new(RewrapPace::FULL);
+    let step = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        block_on(rewrapping.step(vault.vault()))
+    }));
+    assert!(step.is_err());
+    assert_eq!(by_key(&vault), ["card-1:5001", "card-2:4000"]);
+    while block_on(rewrapping.step(vault.vault())).unwrap() {}
+    let progress = rewrapping.progress();
+    assert_eq!((progress.seen, progress.moved), (rows as u64, 5_001));
+    assert_eq!(by_key(&vault), [format!("card-2:{rows}")]);
+}
+
+#[test]
+fn rows_of_a_newer_ring_are_not_taken_for_broken() {
+    let (store, first, _) = vault_of(&[1, 1]);
+    let log = || LineLog::new(std::io::sink());
+    let open_behind = || {
+        let store = Arc::clone(&store);
+        let vault = Vault::open_with(store, ring(1), log(), || SystemRandom, || NOW);
+        block_on(vault).unwrap()
+    };
+    let alone = open_behind().blocking();
+    let with_source = open_behind().with_ring_source(|| Some(ring(2))).blocking();
+    first.set_ring(ring(2)).unwrap();
+    assert_eq!(whole(&first).progress().moved, 2);
+    // All rows are under a version that the ring behind does not have.
+    assert!(matches!(
+        alone.rewrap(None, 10),
+        Err(VaultError::StaleRing { .. })
+    ));
+    let step = with_source.rewrap(None, 10).unwrap();
+    assert_eq!((step.seen, step.moved, step.left), (2, 0, 0));
+}
+
+#[test]
+fn a_ring_that_is_behind_counts_nothing() {
+    let (store, first, _) = vault_of(&[1]);
+    let behind = open(&store, ring(1)).unwrap();
+    first.set_ring(ring(2)).unwrap();
+    let (mut at_hand, name) = (ring(1), key("card-1"));
+    for refused in [
+        behind.needed(name).err(),
+        behind
+            .destroy_key(&mut at_hand, name, Elsewhere::Unknown)
+            .err(),
+    ] {
+        assert!(
+            matches!(refused, Some(VaultError::StaleRing { .. })),
+            "{refused:?}"
+        );
+    }
+}
+
+#[test]
+fn a_record_that_was_moved_is_in_its_next_revision() {
+    let (store, vault, _) = vault_of(&[1, 1, 2]);
+    whole(&vault);
+    let rows = block_on(store.scan(None, None, 10)).unwrap();
+    let mut revisions: Vec<_> = rows
+        .iter()
+        .map(|(_, row)| &row.as_bytes()[26..30])
+        .collect();
+    revisions.sort_unstable();
+    assert_eq!(revisions, [[0, 0, 0, 1], [0, 0, 0, 2], [0, 0, 0, 2]]);
 }
 
 #[test]

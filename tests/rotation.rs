@@ -706,6 +706,74 @@ impl Store for Meddling {
     forward!(rows find others scan guard count);
 }
 
+/// A store in which something happens just before the guard is raised.
+struct Raced {
+    store: Arc<Memory>,
+    meddle: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Store for Raced {
+    async fn write(
+        &self,
+        under: Option<Guard>,
+        writes: Vec<Write>,
+    ) -> Result<Vec<WriteOutcome>, StoreError> {
+        if under.is_none()
+            && let Some(meddle) = self.meddle.lock().unwrap().take()
+        {
+            meddle();
+        }
+        self.store.write(under, writes).await
+    }
+    forward!(rows find others scan guard count);
+}
+
+#[test]
+fn an_empty_vault_gets_its_first_card_while_another_index_is_let_in() {
+    let store = Arc::new(Memory::new());
+    let other = open_at(&store, 0).unwrap();
+    let late = open_at(&store, 0).unwrap();
+    let raced = Raced {
+        store: Arc::clone(&store),
+        meddle: Mutex::new(Some(Box::new(move || {
+            tokenize(&late, 1);
+        }))),
+    };
+    let refused = desk::open_with(Arc::new(raced), ring_at(2));
+    assert_eq!(refused.err(), NOT_FILLED);
+    // The card is found, and the vault goes on.
+    let found = tokens_of(&other, 1);
+    assert_eq!(found, [tokenize(&other, 1)]);
+    other.delete(&access(), &shop(), &found[0]).unwrap();
+    open_at(&store, 2).unwrap();
+}
+
+#[test]
+fn a_source_is_asked_when_the_vault_is_opened() {
+    let store = Arc::new(Memory::new());
+    let vault = open_at(&store, 1).unwrap();
+    let token = tokenize(&vault, 1);
+    let open = |ring, newest: Option<u64>| {
+        let log = LineLog::new(io::sink());
+        let source = move || newest.map(ring_at);
+        let store = Arc::clone(&store);
+        let opening =
+            Vault::open_with_source(store, ring_at(ring), source, log, || SystemRandom, clock);
+        block_on(opening).map(Vault::blocking)
+    };
+    let stale = |opened: Result<Shared<_>, _>| {
+        matches!(opened.map(drop), Err(VaultError::StaleRing { .. }))
+    };
+    assert!(stale(open(0, None)));
+    assert!(stale(open(0, Some(0))));
+    assert_eq!(tokenize(&open(0, Some(1)).unwrap(), 1), token);
+    // Later, too.
+    let late = open(1, Some(2)).unwrap();
+    assert!(fill_all(&vault, 10).filled);
+    vault.set_ring(ring_at(2)).unwrap();
+    assert_eq!(tokenize(&late, 1), token);
+}
+
 #[test]
 fn rows_that_change_meanwhile_are_moved_as_they_are_then() {
     let store = Arc::new(Memory::new());

@@ -845,9 +845,9 @@ fn the_fullest_ring_fits() {
     let mut random = rng(5);
     let mut ring = KeyRing::new(RingMark::Production, &mut random).unwrap();
     for place in 0..cardvault::keys::MAX_KEYS {
-        // One for archives: with it the ring has one use more.
+        // One for audit logs: with it the ring has the most uses.
         let usage = if place == 0 {
-            KeyUse::Archive
+            KeyUse::Audit
         } else {
             KeyUse::Card
         };

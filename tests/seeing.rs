@@ -368,6 +368,37 @@ fn alone(recorder: &DebuggingRecorder, work: impl FnOnce()) {
     tracing::subscriber::with_default(nobody, || metrics::with_local_recorder(recorder, work));
 }
 
+/// A domain may be any bytes, and spans tell it.
+#[test]
+fn a_domain_that_is_a_card_number_is_not_told() {
+    let watcher = Watcher::default();
+    let subscriber = tracing_subscriber::registry().with(watcher.clone());
+    tracing::subscriber::with_default(subscriber, || {
+        metrics::with_local_recorder(&DebuggingRecorder::new(), || {
+            let vault = desk::open_with(Memory::new(), ring()).unwrap();
+            let given = vault.tokenize(&shop(), &desk::card(1), &Tokenize::fresh());
+            let token = given.unwrap().token;
+            for domain in [
+                "4539148803436467",
+                "x4539-1488-0343-6467",
+                "merchant-7",
+                "123456789012345",
+            ] {
+                let domain: Domain = domain.parse().unwrap();
+                assert_eq!(vault.exists(&access(), &domain, &token), Ok(false));
+            }
+        });
+    });
+    let told = watcher.lines().join("\n");
+    assert_eq!(told.matches("(a card number)").count(), 2, "{told}");
+    for domain in ["merchant-7", "123456789012345"] {
+        assert!(told.contains(domain), "{told}");
+    }
+    for part in ["4539", "6467"] {
+        assert!(!told.contains(part), "{told}");
+    }
+}
+
 /// Two vaults of one store: one goes on with a newer ring, the other learns of it.
 #[test]
 fn a_guard_that_moved_on_is_told() {

@@ -105,6 +105,12 @@ pub enum Finding {
         /// How many frames the checkpoint saw.
         seen: u64,
     },
+    /// Another folder has a log of this writer too: one of them is a copy, or was written with a
+    /// copied state.
+    Twice {
+        /// Whose.
+        writer: Writer,
+    },
     /// No key of the ring verifies this log.
     NoKey {
         /// Whose.
@@ -166,6 +172,7 @@ impl Finding {
             Self::Truncated { writer, .. }
             | Self::Rewritten { writer, .. }
             | Self::LogMissing { writer, .. }
+            | Self::Twice { writer }
             | Self::NoKey { writer } => Some(writer),
             Self::Unreadable { .. } => None,
         }
@@ -227,6 +234,9 @@ impl fmt::Display for Finding {
                 f,
                 "{writer}: the log is gone; the checkpoint saw {seen} frames of it"
             ),
+            Self::Twice { writer } => {
+                write!(f, "{writer}: two folders have this log: one is a copy")
+            }
             Self::NoKey { writer } => {
                 write!(
                     f,

@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::error::AuditError;
+use super::log::MAX_AUDIT_FILE;
 
 /// The state's file.
 pub(super) const STATE_FILE: &str = "state.cvs";
@@ -25,8 +26,8 @@ pub(super) fn file_number(name: &str) -> Option<u32> {
 
 /// A folder of files, as the writer needs it. What [`Medium::sync`] covered is durable.
 pub(super) trait Medium: Send + 'static {
-    /// What the file holds from a place on; none if it is not there.
-    fn read(&mut self, name: &str, from: u64) -> io::Result<Option<Vec<u8>>>;
+    /// What the file holds, at most a byte more than [`MAX_AUDIT_FILE`]; none if it is not there.
+    fn read(&mut self, name: &str) -> io::Result<Option<Vec<u8>>>;
 
     /// Writes into the file, which is made if it is not there.
     fn write(&mut self, name: &str, at: u64, bytes: &[u8]) -> io::Result<()>;
@@ -111,14 +112,14 @@ impl Folder {
 }
 
 impl Medium for Folder {
-    fn read(&mut self, name: &str, from: u64) -> io::Result<Option<Vec<u8>>> {
+    fn read(&mut self, name: &str) -> io::Result<Option<Vec<u8>>> {
         let file = match self.file(name, false) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             file => file?,
         };
-        file.seek(SeekFrom::Start(from))?;
+        file.seek(SeekFrom::Start(0))?;
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
+        file.take(MAX_AUDIT_FILE + 1).read_to_end(&mut bytes)?;
         Ok(Some(bytes))
     }
 
@@ -156,6 +157,12 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     #[cfg(not(unix))]
     let _ = path;
     Ok(())
+}
+
+/// Whether a writer has the log in this folder open.
+pub(super) fn is_open(path: &Path) -> bool {
+    let state = File::open(path.join(STATE_FILE));
+    state.is_ok_and(|state| matches!(state.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }
 
 /// The numbers of the log's files in a folder, in order.

@@ -9,8 +9,10 @@ use pollster::block_on;
 
 use super::checkpoint::{Checkpoint, CheckpointItem, CheckpointTotals, CheckpointWriter, RowEntry};
 use super::error::AuditError;
+use super::event::LoggedEvent;
 use super::finding::{RowFault, RowFinding};
 use super::verify::{LogPosition, Told, verify};
+use super::writer::Writer;
 use crate::keys::KeyRing;
 use crate::time::UnixSeconds;
 use crate::vault::{
@@ -107,7 +109,7 @@ pub async fn compare_rows<S: SnapshotStore, R: Read>(
         }
         let here = row.as_ref().filter(|(at, _)| *at == key);
         let seen = known.filter(|known| known.key == key);
-        let gone = deleted.times.get(&key).copied();
+        let gone = deleted.gone.get(&key).and_then(Gone::at);
         let (took_row, took_known) = (here.is_some(), seen.is_some());
         if let Some(fault) = judge(here.map(|(_, row)| row), seen.as_ref(), gone, since) {
             compared.faults += 1;
@@ -222,9 +224,70 @@ impl<S: Snapshot> Rows<S> {
     }
 }
 
-/// When the rows behind a key were deleted last, as far as memory goes.
+/// What the logs say of the end of one row.
+#[derive(Clone, Copy, Default)]
+struct Gone {
+    /// The last deletion.
+    deleted: Option<UnixSeconds>,
+    /// The last purge in the log that is read.
+    purged: Option<UnixSeconds>,
+    /// Purges in that log of which it does not say that the row stayed.
+    purges: u32,
+}
+
+impl Gone {
+    /// When the row went last.
+    fn at(&self) -> Option<UnixSeconds> {
+        let purged = self.purged.filter(|_| self.purges > 0);
+        self.deleted.max(purged)
+    }
+
+    /// What another log says does not take back what this one said.
+    fn settle(&mut self) {
+        *self = Self {
+            deleted: self.at(),
+            ..Self::default()
+        };
+    }
+
+    fn take(&mut self, what: Removal, time: UnixSeconds) {
+        match what {
+            Removal::Delete => self.deleted = self.deleted.max(Some(time)),
+            Removal::Purge => {
+                self.purged = self.purged.max(Some(time));
+                self.purges = self.purges.saturating_add(1);
+            }
+            Removal::Stayed => self.purges = self.purges.saturating_sub(1),
+        }
+    }
+}
+
+/// What an access says of a row's end.
+#[derive(Clone, Copy)]
+enum Removal {
+    Delete,
+    /// To be taken back by the next one, if the row stayed.
+    Purge,
+    Stayed,
+}
+
+impl Removal {
+    /// A deletion that was refused was never begun; a purge that was, and names a token, had been
+    /// granted before.
+    fn of(event: &LoggedEvent) -> Option<Self> {
+        let is = |operation: Operation| event.operation == operation.as_str();
+        match event.granted {
+            true if is(Operation::Delete) => Some(Self::Delete),
+            true if is(Operation::Purge) => Some(Self::Purge),
+            false if is(Operation::Purge) => Some(Self::Stayed),
+            _ => None,
+        }
+    }
+}
+
+/// What was deleted and purged, as far as memory goes.
 struct Deletions {
-    times: BTreeMap<RowKey, UnixSeconds>,
+    gone: BTreeMap<RowKey, Gone>,
     /// The last key that these are whole for; none: all.
     until: Option<RowKey>,
 }
@@ -232,37 +295,37 @@ struct Deletions {
 impl Deletions {
     fn after(after: Option<RowKey>, folder: &Path, ring: &KeyRing) -> Result<Self, AuditError> {
         let mut found = Self {
-            times: BTreeMap::new(),
+            gone: BTreeMap::new(),
             until: None,
         };
-        let removes = [Operation::Delete.as_str(), Operation::Purge.as_str()];
+        let mut log: Option<Writer> = None;
         verify(folder, ring, &[], &mut |told| {
-            let Told::Event(_, event) = told else {
+            let Told::Event(writer, event) = told else {
                 return;
             };
-            if !event.granted || !removes.contains(&event.operation.as_str()) {
-                return;
+            if log.as_ref() != Some(writer) {
+                found.gone.values_mut().for_each(Gone::settle);
+                log = Some(writer.clone());
             }
             let (Some(domain), Some(token)) = (&event.domain, &event.token) else {
                 return;
             };
-            if let Ok(key) = row_key(domain, token) {
-                found.note(key, event.time, after);
+            if let (Some(what), Ok(key)) = (Removal::of(&event), row_key(domain, token)) {
+                found.note(key, what, event.time, after);
             }
         })?;
         Ok(found)
     }
 
-    fn note(&mut self, key: RowKey, time: UnixSeconds, after: Option<RowKey>) {
+    fn note(&mut self, key: RowKey, what: Removal, time: UnixSeconds, after: Option<RowKey>) {
         let behind = after.is_some_and(|after| key <= after);
         if behind || self.until.is_some_and(|until| key > until) {
             return;
         }
-        let at = self.times.entry(key).or_insert(time);
-        *at = time.max(*at);
-        if self.times.len() > WINDOW {
-            self.times.pop_last();
-            self.until = self.times.last_key_value().map(|(key, _)| *key);
+        self.gone.entry(key).or_default().take(what, time);
+        if self.gone.len() > WINDOW {
+            self.gone.pop_last();
+            self.until = self.gone.last_key_value().map(|(key, _)| *key);
         }
     }
 }

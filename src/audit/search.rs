@@ -1,12 +1,16 @@
 //! Finding the way back into a log behind a fault.
 #![forbid(unsafe_code)]
 
+use core::ops::Range;
+
 use super::error::AuditError;
 use super::frame::Frame;
 use super::writer::Position;
 
 /// What a search may cost, in bytes that are hashed.
-const BUDGET: u64 = 64 << 20;
+pub(super) const SEARCH_BUDGET: u64 = 64 << 20;
+/// What a frame costs at most to be tried first.
+const NEAR: u64 = 2 << 20;
 /// What one step of the ratchet costs.
 const STEP: u64 = 512;
 
@@ -21,9 +25,27 @@ pub(super) struct Found {
 }
 
 /// The first genuine frame in `bytes`, of this place in the chain or of a later one. A search that
-/// costs too much finds none.
-pub(super) fn next_genuine(bytes: &[u8], from: &Position) -> Result<Option<Found>, AuditError> {
-    let mut cost = 0;
+/// costs more than the budget finds none and leaves nothing of it.
+pub(super) fn next_genuine(
+    bytes: &[u8],
+    from: &Position,
+    budget: &mut u64,
+) -> Result<Option<Found>, AuditError> {
+    // What lies near is tried first: a changed sequence number leads far.
+    let near = search(bytes, from, 0..NEAR, budget)?;
+    if near.is_some() || *budget == 0 {
+        return Ok(near);
+    }
+    search(bytes, from, NEAR..SEARCH_BUDGET + 1, budget)
+}
+
+/// [`next_genuine`] among the frames at this price.
+fn search(
+    bytes: &[u8],
+    from: &Position,
+    prices: Range<u64>,
+    budget: &mut u64,
+) -> Result<Option<Found>, AuditError> {
     for at in 0..bytes.len() {
         let Ok(frame) = Frame::read(bytes.get(at..).unwrap_or_default()) else {
             continue;
@@ -34,9 +56,13 @@ pub(super) fn next_genuine(bytes: &[u8], from: &Position) -> Result<Option<Found
         let price = steps
             .saturating_mul(STEP)
             .saturating_add(frame.len() as u64);
-        if price > BUDGET - cost {
+        if !prices.contains(&price) {
             continue;
         }
+        let Some(left) = budget.checked_sub(price) else {
+            *budget = 0;
+            return Ok(None);
+        };
         let mut position = from.copy();
         position.skip(steps)?;
         if position.copy().take(&frame) {
@@ -47,7 +73,7 @@ pub(super) fn next_genuine(bytes: &[u8], from: &Position) -> Result<Option<Found
                 first,
             }));
         }
-        cost += price;
+        *budget = left;
     }
     Ok(None)
 }

@@ -35,7 +35,7 @@ pub(super) struct State {
 impl State {
     /// The newest whole state.
     pub(super) fn load(medium: &mut impl Medium) -> Result<Self, AuditError> {
-        let bytes = medium.read(STATE_FILE, 0)?.ok_or(AuditError::NoLog)?;
+        let bytes = medium.read(STATE_FILE)?.ok_or(AuditError::NoLog)?;
         let bytes = Zeroizing::new(bytes);
         let slots = bytes.as_chunks::<SLOT_LEN>().0.iter().take(2);
         let states = slots.filter_map(|slot| Self::read(slot).ok());

@@ -4,16 +4,18 @@
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use subtle::ConstantTimeEq;
 
 use super::error::AuditError;
 use super::event::{LoggedEvent, read_body};
 use super::finding::{Finding, Place, Severity};
-use super::frame::{FileHead, Frame, Kind};
+use super::frame::{FileHead, Frame, Kind, MAX_FILE_HEAD};
 use super::log::MAX_AUDIT_FILE;
-use super::medium::{file_name, files_in};
-use super::search::next_genuine;
+use super::medium::{file_name, files_in, is_open};
+use super::search::{SEARCH_BUDGET, next_genuine};
 use super::writer::{Position, WRITER_ID_LEN, Writer, WriterKey};
 use crate::codec::CodecError;
 use crate::keys::KeyRing;
@@ -24,6 +26,12 @@ use crate::time::UnixSeconds;
 const MAX_GAP: u64 = 1 << 26;
 /// How many steps a log may cost to tell frames that were moved from damaged ones.
 const MAX_STEPS: u64 = 1 << 24;
+/// What the searches behind the faults of a log may cost together, in bytes that are hashed.
+const MAX_SEARCH: u64 = 1 << 30;
+/// How long a write under way is waited for before the file is looked at again.
+const PAUSE: Duration = Duration::from_millis(5);
+/// How often.
+const MAX_LOOKS: u32 = 200;
 
 /// What a log was when somebody looked: goes into a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,7 +94,15 @@ pub fn verify(
             verified: &mut verified,
             sink,
         };
-        seen.extend(reading.log(&path)?);
+        let Some(writer) = reading.log(&path)? else {
+            continue;
+        };
+        if seen.contains(&writer) {
+            verified.positions.retain(|log| log.writer != writer);
+            let writer = writer.clone();
+            tell(&mut verified, sink, Finding::Twice { writer });
+        }
+        seen.push(writer);
     }
     for known in against {
         if !seen.contains(&known.writer) {
@@ -151,6 +167,7 @@ struct Log {
     time: UnixSeconds,
     file: u32,
     steps_left: u64,
+    search_left: u64,
 }
 
 impl Log {
@@ -161,6 +178,21 @@ impl Log {
             at: at as u64,
             sequence: self.position.count,
         }
+    }
+}
+
+impl Log {
+    /// As [`Position::take_opening`], within what the log may cost.
+    fn take_opening(&mut self, frame: &Frame<'_>) -> Result<bool, AuditError> {
+        let gap = frame.sequence.saturating_sub(self.position.count);
+        let Some(left) = self.steps_left.checked_sub(gap) else {
+            return Ok(false);
+        };
+        let taken = self.position.take_opening(frame)?;
+        if !taken && frame.explains(gap) {
+            self.steps_left = left;
+        }
+        Ok(taken)
     }
 }
 
@@ -197,6 +229,7 @@ impl Reading<'_> {
             time: UnixSeconds(0),
             file: 0,
             steps_left: MAX_STEPS,
+            search_left: MAX_SEARCH,
         };
         let faults = self.verified.faults;
         self.compare(&log);
@@ -211,8 +244,13 @@ impl Reading<'_> {
                 log.whole = false;
                 log.file = file;
             }
-            let bytes = read_file(&path.join(file_name(file)))?;
-            self.file(&mut log, &bytes, Some(file) == last)?;
+            let (folder, path, is_last) = (path, path.join(file_name(file)), Some(file) == last);
+            let bytes = if is_last {
+                read_last(folder, &path)?
+            } else {
+                read_file(&path)?
+            };
+            self.file(&mut log, &bytes, is_last)?;
             log.file = log.file.saturating_add(1);
         }
         let frames = log.position.count;
@@ -244,6 +282,12 @@ impl Reading<'_> {
         });
         let mut at = good.map_or(0, |(_, len)| *len);
         let first = good.map(|(head, _)| head.first);
+        if is_last && matches!(FileHead::read(bytes), Err(CodecError::Truncated { .. })) {
+            let (place, bytes) = (log.place(0), bytes.len() as u64);
+            self.finding(Finding::Unfinished { place, bytes });
+            log.whole = false;
+            return Ok(());
+        }
         let jumped = jump(log, first, bytes.get(at..).unwrap_or_default())?;
         match jumped {
             Some((_, 0)) => {}
@@ -261,9 +305,11 @@ impl Reading<'_> {
         while at < bytes.len() {
             let rest = bytes.get(at..).unwrap_or_default();
             let frame = Frame::read(rest).ok();
+            let before = log.position.count;
             if let Some(frame) = &frame
-                && (log.position.take(frame) || log.position.take_opening(frame)?)
+                && (log.position.take(frame) || log.take_opening(frame)?)
             {
+                self.left_out(log, before, frame.sequence);
                 self.genuine(log, frame, at);
                 at += frame.len();
                 continue;
@@ -292,7 +338,11 @@ impl Reading<'_> {
             self.finding(Finding::OutOfPlace { place, found });
             return Ok(frame.len());
         }
-        let Some(found) = next_genuine(rest, &log.position)? else {
+        let mut budget = log.search_left.min(SEARCH_BUDGET);
+        log.search_left -= budget;
+        let found = next_genuine(rest, &log.position, &mut budget)?;
+        log.search_left += budget;
+        let Some(found) = found else {
             let bytes = rest.len() as u64;
             self.finding(if is_last {
                 Finding::Unfinished { place, bytes }
@@ -359,6 +409,20 @@ impl Reading<'_> {
         Ok(())
     }
 
+    /// An opening says that the frames between were never whole: a checkpoint that saw one of them
+    /// knows better.
+    fn left_out(&mut self, log: &Log, before: u64, until: u64) {
+        let against = self.against;
+        for known in against {
+            if known.writer == log.writer && known.frames > before && known.frames <= until {
+                self.finding(Finding::Rewritten {
+                    writer: known.writer.clone(),
+                    seen: known.frames,
+                });
+            }
+        }
+    }
+
     /// Compares the place that was reached with those of checkpoints.
     fn compare(&mut self, log: &Log) {
         let against = self.against;
@@ -419,7 +483,7 @@ fn is_genuine(log: &mut Log, frame: &Frame<'_>) -> Result<bool, AuditError> {
 /// The first head that can be read.
 fn first_head(path: &Path, files: &[u32]) -> Result<Option<FileHead>, AuditError> {
     for file in files {
-        let bytes = read_file(&path.join(file_name(*file)))?;
+        let bytes = read_up_to(&path.join(file_name(*file)), MAX_FILE_HEAD as u64)?;
         if let Ok((head, _)) = FileHead::read(&bytes) {
             return Ok(Some(head));
         }
@@ -429,8 +493,40 @@ fn first_head(path: &Path, files: &[u32]) -> Result<Option<FileHead>, AuditError
 
 /// The file, as far as a writer may have written.
 pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, AuditError> {
+    read_up_to(path, MAX_AUDIT_FILE + 1)
+}
+
+fn read_up_to(path: &Path, most: u64) -> Result<Vec<u8>, AuditError> {
     let mut bytes = Vec::new();
-    let file = File::open(path)?;
-    file.take(MAX_AUDIT_FILE + 1).read_to_end(&mut bytes)?;
+    File::open(path)?.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// The file that a writer may be writing to: a write under way is given time to end.
+fn read_last(folder: &Path, path: &Path) -> Result<Vec<u8>, AuditError> {
+    let mut bytes = read_file(path)?;
+    for _ in 0..MAX_LOOKS {
+        if !ends_early(&bytes) || !is_open(folder) {
+            break;
+        }
+        thread::sleep(PAUSE);
+        bytes = read_file(path)?;
+    }
+    Ok(bytes)
+}
+
+/// Whether a head or a frame begins there that goes on behind the end.
+fn ends_early(bytes: &[u8]) -> bool {
+    let is_cut = |error| matches!(error, CodecError::Truncated { .. });
+    let mut at = match FileHead::read(bytes) {
+        Ok((_, len)) => len,
+        Err(error) => return is_cut(error),
+    };
+    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+        match Frame::read(rest) {
+            Ok(frame) => at += frame.len(),
+            Err(error) => return is_cut(error),
+        }
+    }
+    false
 }

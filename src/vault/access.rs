@@ -7,7 +7,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Mutex;
 
-use super::policy::PolicyRefusal;
+use super::policy::PolicyReason;
 use crate::card::{Brand, Pan};
 use crate::keys::{Domain, KeyName};
 use crate::time::UnixSeconds;
@@ -80,10 +80,19 @@ impl Access {
 pub(super) fn is_plain(text: &str) -> bool {
     (1..=ACCESS_TEXT_MAX).contains(&text.len())
         && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
-        && !has_card_number(text.as_bytes())
+        && !has_run(text.as_bytes(), |run| {
+            run.len() >= REFUSED_DIGITS || is_card_number(run)
+        })
 }
 
-fn has_card_number(text: &[u8]) -> bool {
+/// Whether a text holds the number of a card of a known brand, apart from other digits.
+#[cfg(feature = "tracing")]
+pub(super) fn has_card_number(text: &[u8]) -> bool {
+    has_run(text, is_card_number)
+}
+
+/// Whether a run of digits, single spaces and dashes between them left out, is like this.
+fn has_run(text: &[u8], is: impl Fn(&[u8]) -> bool) -> bool {
     let mut run = Vec::with_capacity(text.len());
     let mut gap = false;
     for byte in text {
@@ -94,7 +103,7 @@ fn has_card_number(text: &[u8]) -> bool {
             }
             b' ' | b'-' if !gap => gap = true,
             _ => {
-                if is_card_number(&run) {
+                if is(&run) {
                     return true;
                 }
                 gap = false;
@@ -102,12 +111,11 @@ fn has_card_number(text: &[u8]) -> bool {
             }
         }
     }
-    is_card_number(&run)
+    is(&run)
 }
 
 fn is_card_number(digits: &[u8]) -> bool {
-    digits.len() >= REFUSED_DIGITS
-        || Pan::parse(digits).is_ok_and(|pan| pan.brand() != Brand::Unknown)
+    Pan::parse(digits).is_ok_and(|pan| pan.brand() != Brand::Unknown)
 }
 
 /// What was asked.
@@ -216,7 +224,7 @@ pub struct AccessEvent<'a> {
     /// Whether it was granted.
     pub granted: bool,
     /// Why the policy refused it, if that did.
-    pub refusal: Option<PolicyRefusal>,
+    pub refusal: Option<PolicyReason>,
 }
 
 impl fmt::Display for AccessEvent<'_> {

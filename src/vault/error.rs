@@ -157,6 +157,7 @@ impl fmt::Display for VaultError {
             Self::OtherToken { .. } => {
                 f.write_str("the card has another token that convergent calls give")
             }
+            Self::KeyNeeded { name, rows: 1 } => write!(f, "1 row needs {name}"),
             Self::KeyNeeded { name, rows } => write!(f, "{rows} rows need {name}"),
             Self::KeyElsewhere { name } => {
                 write!(f, "what lies outside of the vault may need {name}")

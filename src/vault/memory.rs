@@ -268,4 +268,8 @@ impl Base for State {
     fn guard(&self) -> Result<Option<Guard>, StoreError> {
         Ok(self.guard.clone())
     }
+
+    fn has_rows(&self, end: &RowKey) -> Result<bool, StoreError> {
+        Ok(self.rows.range(..end).next().is_some())
+    }
 }

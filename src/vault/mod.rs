@@ -48,8 +48,8 @@ pub use operations::Vault;
 pub(crate) use operations::has_been_used;
 pub(crate) use operations::{Candidate, split_candidates};
 pub use policy::{
-    AccessPolicy, Budget, Grant, MAX_BUDGET_SECONDS, MAX_POLICY_ACTORS, PolicyFault, PolicyRefusal,
-    Spent,
+    AccessPolicy, Budget, Grant, MAX_BUDGET_SECONDS, MAX_POLICY_ACTORS, PolicyFault, PolicyReason,
+    PolicyRefusal, Spent,
 };
 #[cfg(feature = "policy")]
 pub use policy::{MAX_POLICY_LEN, PolicyError};

@@ -11,6 +11,8 @@ pub(super) trait Base {
     fn row(&self, key: &RowKey) -> Result<Option<Row>, StoreError>;
     fn unique(&self, key: &IndexKey) -> Result<Option<RowKey>, StoreError>;
     fn guard(&self) -> Result<Option<Guard>, StoreError>;
+    /// Whether there is a row before this key.
+    fn has_rows(&self, end: &RowKey) -> Result<bool, StoreError>;
 }
 
 /// Changes that were decided on but not written.
@@ -181,6 +183,21 @@ impl Staged {
                 self.guard = Some(guard.clone());
                 Ok(WriteOutcome::Guarded)
             }
+            Write::GuardOfEmpty {
+                expected,
+                guard,
+                end,
+            } => {
+                let stored = self.guard(base)?;
+                if stored != *expected {
+                    return Ok(WriteOutcome::GuardChanged(stored));
+                }
+                if self.has_rows(base, end)? {
+                    return Ok(WriteOutcome::NotEmpty);
+                }
+                self.guard = Some(guard.clone());
+                Ok(WriteOutcome::Guarded)
+            }
             Write::Put(item) => {
                 match item {
                     Item::Row(key, row) => drop(self.rows.insert(*key, Some(row.clone()))),
@@ -276,6 +293,11 @@ impl Staged {
             .as_ref()
             .map_or_else(|| base.guard(), |staged| Ok(Some(staged.clone())))
     }
+
+    fn has_rows(&self, base: &impl Base, end: &RowKey) -> Result<bool, StoreError> {
+        let mut staged = self.rows.range(..end);
+        Ok(staged.any(|(_, row)| row.is_some()) || base.has_rows(end)?)
+    }
 }
 
 /// What is stored once the staged changes are.
@@ -295,5 +317,9 @@ impl<B: Base> Base for Layered<'_, B> {
 
     fn guard(&self) -> Result<Option<Guard>, StoreError> {
         self.staged.guard(self.base)
+    }
+
+    fn has_rows(&self, end: &RowKey) -> Result<bool, StoreError> {
+        self.staged.has_rows(self.base, end)
     }
 }

@@ -317,6 +317,16 @@ pub enum Write {
         /// The new guard.
         guard: Guard,
     },
+    /// As [`Write::Guard`], if there is no row before `end` besides. Rows that the same batch takes
+    /// out may count still.
+    GuardOfEmpty {
+        /// The guard as the writer read it.
+        expected: Option<Guard>,
+        /// The new guard.
+        guard: Guard,
+        /// Behind the rows that it is about.
+        end: RowKey,
+    },
     /// Puts a row or an index entry as it is, in the place of what is there: to fill a store with
     /// what a snapshot gave. Nothing is looked at.
     Put(Item),
@@ -355,6 +365,8 @@ pub enum WriteOutcome {
     Put,
     /// The guard is not the expected one but this; nothing was written.
     GuardChanged(Option<Guard>),
+    /// The guard is the expected one, but there are rows; nothing was written.
+    NotEmpty,
     /// Every write of the group was applied, with these outcomes.
     All(Vec<Self>),
     /// One write of the group was refused, so none was applied.
@@ -383,6 +395,7 @@ impl WriteOutcome {
             | Self::Changed
             | Self::Missing
             | Self::GuardChanged(_)
+            | Self::NotEmpty
             | Self::Refused { .. } => false,
         }
     }
@@ -623,9 +636,11 @@ fn check_index_keys(write: &Write) -> Result<(), StoreError> {
         Write::Link { add, remove, .. } | Write::Reindex { add, remove, .. } => {
             (0, add.len().max(remove.len()))
         }
-        Write::Replace { .. } | Write::Guard { .. } | Write::Put(_) | Write::All(_) => {
-            return Ok(());
-        }
+        Write::Replace { .. }
+        | Write::Guard { .. }
+        | Write::GuardOfEmpty { .. }
+        | Write::Put(_)
+        | Write::All(_) => return Ok(()),
     };
     if len < least || len > MAX_INDEX_KEYS {
         return Err(StoreError::Size {

@@ -24,7 +24,7 @@ macro_rules! conformance_suite {
     ($make:expr) => {
         $crate::conformance_suite!(@ $make;
             empty_store, outcomes, batch_order, refused_changes_nothing, two_index_versions,
-            others_are_many, delete_takes_entries, guards, limits, dangling_index,
+            others_are_many, delete_takes_entries, guards, guards_of_empty, limits, dangling_index,
             index_keys_do_not_mix, scan_pages, scan_ends, links, reindexed, others_in_pages, groups,
             group_limits, one_winner_among_64, compare_and_swap_races,
             reads_see_whole_batches, dropped_callers, dropped_among_living, model, puts);
@@ -445,6 +445,36 @@ pub fn guards<S: Store, H: Deref<Target = S>>(make: &impl Fn() -> H) {
     assert_eq!(tokens, [token(2), token(3)]);
     // Who believes in none may write.
     assert_eq!(one(store, entry(5)), WriteOutcome::Inserted);
+}
+
+pub fn guards_of_empty<S: Store, H: Deref<Target = S>>(make: &impl Fn() -> H) {
+    let store = &*make();
+    let (one_, two) = (guard("generation 1"), guard("generation 2"));
+    let set = |expected: Option<&Guard>, guard: &Guard, end| Write::GuardOfEmpty {
+        expected: expected.cloned(),
+        guard: guard.clone(),
+        end: token(end),
+    };
+    let entry = |t| insert(token(t), row("r"), &[index(t)], true);
+    assert_eq!(one(store, entry(5)), WriteOutcome::Inserted);
+    assert_eq!(one(store, set(None, &one_, 6)), WriteOutcome::NotEmpty);
+    assert_eq!(block_on(store.guard()), Ok(None));
+    // What stands behind is another's.
+    assert_eq!(one(store, set(None, &one_, 5)), WriteOutcome::Guarded);
+    let changed = WriteOutcome::GuardChanged(Some(one_.clone()));
+    assert_eq!(one(store, set(None, &two, 5)), changed);
+    // A row of the same batch counts, before it and behind it in the batch, and in a group.
+    let outcomes = write(store, vec![entry(3), set(Some(&one_), &two, 5)]);
+    assert_eq!(outcomes, [WriteOutcome::Inserted, WriteOutcome::NotEmpty]);
+    let group = Write::All(vec![entry(2), set(Some(&one_), &two, 3)]);
+    let refused = WriteOutcome::Refused {
+        at: 1,
+        outcome: Box::new(WriteOutcome::NotEmpty),
+    };
+    assert_eq!(one(store, group), refused);
+    let outcomes = write(store, vec![set(Some(&one_), &two, 3), entry(2)]);
+    assert_eq!(outcomes, [WriteOutcome::Guarded, WriteOutcome::Inserted]);
+    assert_eq!(block_on(store.guard()), Ok(Some(two)));
 }
 
 pub fn limits<S: Store, H: Deref<Target = S>>(make: &impl Fn() -> H) {

@@ -422,6 +422,10 @@ pub(crate) struct Rotate {
     pub(crate) usage: KeyUse,
     #[command(flatten)]
     pub(crate) pace: Pace,
+    /// Of an index key: go on although up to so many rows do not open; their cards are not found
+    /// any more, and get new tokens
+    #[arg(long, value_name = "ROWS")]
+    pub(crate) leave: Option<u64>,
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,

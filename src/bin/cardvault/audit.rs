@@ -23,7 +23,7 @@ use crate::desk::lookup::token;
 use crate::desk::moment::{Clock, utc};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::files::{Draft, Readers};
-use crate::folder::{Folder, renew_log, show_mark};
+use crate::folder::{Folder, renew_logs, show_mark};
 
 /// Rows of a table that are laid out together.
 const PAGE: usize = 500;
@@ -36,7 +36,7 @@ pub(crate) enum Audit {
     Checkpoint(MakeCheckpoint),
     /// Show accesses as a table
     Show(Show),
-    /// Leave this command's log as it is, and begin a new one: after a log that cannot go on
+    /// Leave logs that cannot go on as they are, and begin new ones beside them
     Renew(VaultArgs),
 }
 
@@ -203,7 +203,7 @@ fn verify_all(args: &Verify) -> Outcome<Exit> {
         });
         crate::show(&format!("{value:#}\n"))?;
     } else {
-        summary(&verified, args.against.len(), rows)?;
+        summary(&verified, args.against.len(), rows, faults)?;
     }
     Ok(if faults == 0 {
         Exit::Done
@@ -212,13 +212,20 @@ fn verify_all(args: &Verify) -> Outcome<Exit> {
     })
 }
 
-fn summary(verified: &Verified, checkpoints: usize, rows: u64) -> Outcome<()> {
+fn summary(verified: &Verified, checkpoints: usize, rows: u64, faults: u64) -> Outcome<()> {
+    let whole = faults == 0;
+    let verdict = if whole {
+        "whole".to_owned()
+    } else {
+        counted(faults, "fault")
+    };
     crate::show(&facts(&[
         ("logs", Some(verified.logs.to_string())),
         ("frames", Some(verified.frames.to_string())),
         ("accesses", Some(verified.events.to_string())),
         ("checkpoints", Some(checkpoints.to_string())),
         ("rows compared", (rows > 0).then(|| rows.to_string())),
+        ("verdict", Some(verdict)),
     ]))?;
     if checkpoints == 0 {
         crate::say(
@@ -390,8 +397,9 @@ fn renew(args: &VaultArgs) -> Outcome<Exit> {
     show_mark(&ring);
     // In the folder: nobody else begins one meanwhile.
     let store = folder.store()?;
-    let log = renew_log(&folder.audit(), &ring)?;
-    crate::say(&format!("a new log: {}", log.writer()));
+    for writer in renew_logs(&folder.audit(), &ring)? {
+        crate::say(&format!("a new log: {writer}"));
+    }
     drop(store);
     Ok(Exit::Done)
 }

@@ -293,7 +293,8 @@ fn hint_of(error: VaultError) -> Option<&'static str> {
             "two copies of the key ring were changed apart: put the one that the vault knows back"
         }
         VaultError::IndexNotFilled { .. } => {
-            "fill an index version before it is activated: put the ring from before that back"
+            "`cardvault keys rotate FOLDER index` fills an index version and activates it then; if \
+             this comes with every command, put the ring.cvk from before back"
         }
         VaultError::NewerFormat { .. } => "use a newer cardvault",
         VaultError::RestoreUnfinished => {

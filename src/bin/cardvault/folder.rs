@@ -12,12 +12,13 @@
 //! back.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 
-use cardvault::audit::{AuditError, AuditLog, AuditOptions};
+use cardvault::audit::{AuditError, AuditLog, AuditOptions, Writer};
 use cardvault::keys::{AuditKey, KeyRing, RingMark};
 use cardvault::seal::{
     Argon2Cost, MAX_SEALED_RING, Protection, RingHeader, open_ring_with_kek,
@@ -27,6 +28,8 @@ use cardvault::vault::{
     AccessEvent, AccessLog, AccessLogError, BlockingVault, FileLog, VaultError,
 };
 use cardvault::{SystemRandom, UnixSeconds};
+
+use rand_core::TryRng;
 
 use crate::args::{Unlock, VaultArgs};
 use crate::failure::{Failure, Outcome};
@@ -39,10 +42,8 @@ const RING_FILE: &str = "ring.cvk";
 /// Of a ring without an audit key.
 const LOG_FILE: &str = "access.log";
 const AUDIT_FOLDER: &str = "audit";
-/// What this command's logs are called; a dash and the epoch follow.
+/// What this command's logs are called; what was drawn, a dash and the epoch follow.
 const WRITER: &str = "command";
-/// How many processes may write logs at once.
-const MAX_WRITERS: u32 = 100;
 
 /// The vault as this command uses it.
 pub(crate) type FolderVault = BlockingVault<FolderStore>;
@@ -175,13 +176,21 @@ impl Folder {
         self.place.open(&self.path)
     }
 
-    /// Replaces the ring file and then tells the open vault, in this order: see above.
+    /// Replaces the ring file and then tells the open vault, in this order: see above. A ring that
+    /// the vault does not take is never left in the file: no later command could open the vault.
     pub(crate) fn change_ring(&mut self, vault: &FolderVault, ring: KeyRing) -> Outcome<()> {
+        if let Err(error) = ring.index_versions() {
+            let rotate = format!("`cardvault keys rotate {} index`", self.path.display());
+            return Err(Failure::from(error).hint(format!(
+                "no card is found without one: {rotate} replaces it, then it can be retired"
+            )));
+        }
         let before = self.sealed.clone();
         self.store_ring(&ring, Argon2Cost::DEFAULT)?;
         let told = vault.set_ring(ring);
-        if let Err(VaultError::StaleRing { .. } | VaultError::ForkedRing { .. }) = told {
-            // Another folder's change was first: this one never was.
+        // What a failed store has taken nobody knows; the newer ring opens in either case.
+        let refused = !matches!(told, Ok(()) | Err(VaultError::Store(_)));
+        if refused {
             write_ring(&self.path.join(RING_FILE), &before)?;
             self.sealed = before;
         }
@@ -287,20 +296,20 @@ impl AccessLog for FolderLog {
     }
 }
 
-/// A log of this command that no other process has open, the newest of its name, or a new one; none
+/// A log of this folder that no other process has open, the newest of its name, or a new one; none
 /// if the ring has no key to begin one.
 fn open_log(folder: &Path, ring: &KeyRing) -> Outcome<Option<Arc<AuditLog>>> {
-    for writer in 1..MAX_WRITERS {
-        match open_log_of(folder, ring, &writer_name(writer))? {
+    for (writer, epoch) in newest_logs(folder)? {
+        match open_log_of(folder, ring, &writer, epoch)? {
             Opened::Busy => {}
             Opened::Log(log) => return Ok(Some(log)),
             Opened::NoKey => return Ok(None),
         }
     }
-    Err(Failure::keys(
-        folder.display().to_string(),
-        "too many processes have the vault open",
-    ))
+    match ring.audit_key(UnixSeconds::now()) {
+        Ok(key) => begin_anew(folder, &key).map(|log| Some(Arc::new(log))),
+        Err(_) => Ok(None),
+    }
 }
 
 enum Opened {
@@ -310,29 +319,26 @@ enum Opened {
     NoKey,
 }
 
-fn open_log_of(folder: &Path, ring: &KeyRing, writer: &str) -> Outcome<Opened> {
-    let options = AuditOptions::default();
+fn open_log_of(folder: &Path, ring: &KeyRing, writer: &str, epoch: u32) -> Outcome<Opened> {
     let active = ring.audit_key(UnixSeconds::now()).ok();
-    let newest = newest_epoch(folder, writer)?;
-    if let Some(epoch) = newest {
-        let path = log_path(folder, writer, epoch);
-        let log = match AuditLog::open(&path, &options) {
-            Err(AuditError::AlreadyOpen) => return Ok(Opened::Busy),
-            opened => opened.map_err(|error| Failure::audit(path.display().to_string(), error))?,
-        };
-        let version = log.writer().base_version();
-        let replaced = active
-            .as_ref()
-            .is_some_and(|key| key.name().version > version);
-        if !replaced {
-            return Ok(Opened::Log(Arc::new(log)));
+    let path = log_path(folder, writer, epoch);
+    match AuditLog::open(&path, &AuditOptions::default()) {
+        Err(AuditError::AlreadyOpen) => return Ok(Opened::Busy),
+        // A cut came before the state was whole, and so before any access.
+        Err(AuditError::State) if !has_frames(&path) => {}
+        Err(error) => return Err(Failure::audit(path.display().to_string(), error)),
+        Ok(log) => {
+            let version = log.writer().base_version();
+            let is_newer = |key: &AuditKey| key.name().version > version;
+            if !active.as_ref().is_some_and(is_newer) {
+                return Ok(Opened::Log(Arc::new(log)));
+            }
         }
     }
     let Some(key) = active else {
         return Ok(Opened::NoKey);
     };
-    let epoch = newest.map_or(1, |epoch| epoch.saturating_add(1));
-    match begin_log(folder, &key, writer, epoch) {
+    match begin_log(folder, &key, writer, epoch.saturating_add(1)) {
         Err(AuditError::AlreadyOpen | AuditError::Exists) => Ok(Opened::Busy),
         begun => begun
             .map(|log| Opened::Log(Arc::new(log)))
@@ -355,47 +361,85 @@ fn begin_log(
     )
 }
 
-/// Leaves this command's first log as it is and begins one of a new epoch.
-pub(crate) fn renew_log(folder: &Path, ring: &KeyRing) -> Outcome<AuditLog> {
-    let key = ring.audit_key(UnixSeconds::now())?;
-    let epoch = newest_epoch(folder, WRITER)?.map_or(1, |epoch| epoch.saturating_add(1));
-    begin_log(folder, &key, WRITER, epoch)
-        .map_err(|error| Failure::audit(folder.display().to_string(), error))
+/// Begins a log under a name that was never used: another folder may have a copy of the ring, and
+/// would draw the same keys under the same name.
+fn begin_anew(folder: &Path, key: &AuditKey) -> Outcome<AuditLog> {
+    let failed = |error| Failure::audit(folder.display().to_string(), error);
+    let mut drawn = [0; 8];
+    SystemRandom
+        .try_fill_bytes(&mut drawn)
+        .map_err(|_| Failure::keys("audit log", "the system gave no random bytes"))?;
+    let drawn = u64::from_be_bytes(drawn);
+    begin_log(folder, key, &format!("{WRITER}.{drawn:016x}"), 1).map_err(failed)
 }
 
-/// What the logs of this process are called: where several share a vault, each has its own.
-fn writer_name(number: u32) -> String {
-    if number == 1 {
-        WRITER.to_owned()
-    } else {
-        format!("{WRITER}.{number}")
+/// Leaves the logs that cannot go on as they are, and begins the next epoch of each; of the first
+/// one if all can go on. Says whose.
+pub(crate) fn renew_logs(folder: &Path, ring: &KeyRing) -> Outcome<Vec<Writer>> {
+    let key = ring.audit_key(UnixSeconds::now())?;
+    let logs = newest_logs(folder)?;
+    let mut stuck = Vec::new();
+    for (writer, epoch) in &logs {
+        let path = log_path(folder, writer, *epoch);
+        match AuditLog::open(&path, &AuditOptions::default()) {
+            Ok(_) | Err(AuditError::AlreadyOpen) => {}
+            Err(AuditError::State | AuditError::NoLog | AuditError::Damaged { .. }) => {
+                stuck.push((writer, *epoch));
+            }
+            Err(error) => return Err(Failure::audit(path.display().to_string(), error)),
+        }
     }
+    if stuck.is_empty() {
+        stuck.extend(logs.iter().take(1).map(|(writer, epoch)| (writer, *epoch)));
+    }
+    let mut renewed = Vec::new();
+    for (writer, epoch) in stuck {
+        let log = begin_log(folder, &key, writer, epoch.saturating_add(1))
+            .map_err(|error| Failure::audit(folder.display().to_string(), error))?;
+        renewed.push(log.writer().clone());
+    }
+    if renewed.is_empty() {
+        renewed.push(begin_anew(folder, &key)?.writer().clone());
+    }
+    Ok(renewed)
 }
 
 fn log_path(folder: &Path, writer: &str, epoch: u32) -> PathBuf {
     folder.join(format!("{writer}-{epoch}"))
 }
 
-/// The newest epoch of a writer's logs that was begun.
-fn newest_epoch(folder: &Path, writer: &str) -> Outcome<Option<u32>> {
+/// The newest epoch of each writer whose logs were begun here, in the order of their names.
+fn newest_logs(folder: &Path) -> Outcome<BTreeMap<String, u32>> {
+    let mut newest = BTreeMap::new();
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(newest),
         Err(error) => return Err(Failure::at(folder)(error)),
     };
-    let mut newest = None;
     for entry in entries {
         let path = entry.map_err(Failure::at(folder))?.path();
         let name = path.file_name().and_then(|name| name.to_str());
-        let epoch = name
-            .and_then(|name| name.strip_prefix(writer)?.strip_prefix('-')?.parse().ok())
-            .filter(|epoch| log_path(folder, writer, *epoch) == path);
+        let Some((writer, epoch)) = name.and_then(|name| name.rsplit_once('-')) else {
+            continue;
+        };
+        let Some(epoch) = epoch.parse().ok().filter(|_| writer.starts_with(WRITER)) else {
+            continue;
+        };
         // A cut may have left a folder with nothing in it.
-        if epoch > newest && fs::read_dir(&path).is_ok_and(|mut files| files.next().is_some()) {
-            newest = epoch;
+        let is_begun = fs::read_dir(&path).is_ok_and(|mut files| files.next().is_some());
+        if is_begun && log_path(folder, writer, epoch) == path {
+            let known = newest.entry(writer.to_owned()).or_insert(epoch);
+            *known = epoch.max(*known);
         }
     }
     Ok(newest)
+}
+
+fn has_frames(path: &Path) -> bool {
+    let is_state = |entry: io::Result<fs::DirEntry>| {
+        entry.is_ok_and(|entry| entry.path().extension().is_some_and(|end| end == "cvs"))
+    };
+    !fs::read_dir(path).is_ok_and(|mut files| files.all(is_state))
 }
 
 /// A development ring holds no real cards: every command says so.

@@ -157,8 +157,9 @@ fn destroy(args: &Destroy) -> Outcome<()> {
     let name = args.change.name;
     let (mut folder, vault, mut ring) = open_for_change(&args.change.vault)?;
     let path = folder.path().display().to_string();
-    destroy_unneeded(&vault, &mut ring, name, args.unused, &path)?;
+    // Asked before anything is counted: a refused actor learns nothing.
     record(&vault, &args.change.access, Operation::DestroyKey, name)?;
+    destroy_unneeded(&vault, &mut ring, name, args.unused, &path)?;
     folder.change_ring(&vault, ring)?;
     crate::show(&format!(
         "{name} destroyed; destroy older copies of the ring file, and archives that carry it, too\n"

@@ -216,7 +216,9 @@ fn destroy_version(
     let bar = progress(Some(rows), Unit::Rows, "sealing anew", quiet);
     let (mut after, mut moved) = (None, 0);
     loop {
-        let step = vault.rewrap(after, STEP).map_err(failed)?;
+        // This version alone: the records of later periods stay under theirs.
+        let step = vault.rewrap_of(&[name.version], after, STEP);
+        let step = step.map_err(failed)?;
         moved += step.moved;
         bar.inc(step.seen);
         after = step.cursor;

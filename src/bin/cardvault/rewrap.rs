@@ -31,7 +31,8 @@ pub(crate) fn run(command: &Vault, quiet: bool) -> Outcome<Exit> {
 }
 
 fn rewrap(args: &Rewrap, quiet: bool) -> Outcome<Exit> {
-    let folder = Folder::open(&args.vault)?;
+    // Two at once would write the place to go on from in turns.
+    let folder = Folder::open_to_change(&args.vault)?;
     let ring = folder.ring()?;
     show_mark(&ring);
     let name = ring.active(KeyUse::Card)?.name;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use cardvault::keys::{Cryptoperiod, KeyName, KeyRing, KeyState, KeyUse};
 use cardvault::ledger::{BlockingLedger, Ledger, LedgerError, MAX_PAGE};
-use cardvault::vault::{MAX_BATCH, Operation, RewrapPace, RewrapProgress, Rewrapping};
+use cardvault::vault::{LeftRow, MAX_BATCH, Operation, RewrapPace, RewrapProgress, Rewrapping};
 use cardvault::{SystemRandom, UnixSeconds};
 use serde_json::{Value, json};
 
@@ -20,8 +20,18 @@ use crate::rewrap::{all_moved, move_records, moved_json, moved_text};
 use crate::rotation::Rotation;
 use crate::store::FolderStore;
 
+/// How many of the rows that are left are named.
+const LEFT_SHOWN: usize = 20;
+
 pub(crate) fn run(args: &Rotate, quiet: bool) -> Outcome<Exit> {
     let usage = args.usage;
+    if args.leave.is_some() && usage != KeyUse::Index {
+        return Err(Failure::usage(
+            "keys rotate",
+            "--leave is for index keys alone",
+        ));
+    }
+    let leave = args.leave.unwrap_or(0);
     let (mut folder, vault, ring) = open_for_change(&args.vault)?;
     let rotation = Rotation::open(&folder, usage)?;
     let unfinished = rotation
@@ -36,13 +46,16 @@ pub(crate) fn run(args: &Rotate, quiet: bool) -> Outcome<Exit> {
         Some(name) => name,
         None => begin(&mut folder, &vault, ring, usage, &rotation, args)?,
     };
+    if matches!(usage, KeyUse::Card | KeyUse::Index | KeyUse::Ledger) {
+        record(&vault, &args.access, Operation::Rewrap, name)?;
+    }
     if usage == KeyUse::Index {
         fill(&mut folder, &vault, name, args, quiet)?;
     }
     let ring = folder.ring()?;
     if !args.json {
         let how = if unfinished == Some(name) {
-            " again"
+            ": going on with it"
         } else {
             ""
         };
@@ -50,7 +63,6 @@ pub(crate) fn run(args: &Rotate, quiet: bool) -> Outcome<Exit> {
     }
     let moved = match usage {
         KeyUse::Card => {
-            record(&vault, &args.access, Operation::Rewrap, name)?;
             let rotation = Rotation::open(&folder, usage)?;
             Some(move_records(&vault, rotation, name, &args.pace, u64::MAX, quiet)?.0)
         }
@@ -58,11 +70,15 @@ pub(crate) fn run(args: &Rotate, quiet: bool) -> Outcome<Exit> {
         KeyUse::Index => Some(drop_old(&vault, &args.pace, quiet)?),
         _ => None,
     };
-    if usage != KeyUse::Card && moved.is_none_or(|moved| moved.left == 0) {
+    let enough = moved.is_none_or(|moved| moved.left <= leave);
+    if usage != KeyUse::Card && enough {
         rotation.end()?;
     }
     show(args, &folder, &ring, name, moved.as_ref())?;
-    moved.as_ref().map_or(Ok(Exit::Done), all_moved)
+    match &moved {
+        Some(moved) if !enough => all_moved(moved),
+        _ => Ok(Exit::Done),
+    }
 }
 
 /// Draws a version and puts it into use; an index version is filled first. What is kept of it lets
@@ -111,27 +127,38 @@ fn fill(
     let failed = |error| Failure::vault("index", error);
     let rows = vault.count().map_err(failed)?;
     let bar = progress(Some(rows), Unit::Rows, "filling", quiet);
-    let mut left = 0;
+    let (mut left, mut shown) = (0, Vec::new());
     let filled = args.pace.each(MAX_BATCH, |limit| {
         let step = vault.fill_index(limit).map_err(failed)?;
         bar.set_position(step.seen_in_all);
         left = step.left_in_all;
+        let more = LEFT_SHOWN - shown.len();
+        shown.extend(step.left.iter().take(more).map(left_line));
         Ok((step.seen, !step.done))
     });
     bar.finish_and_clear();
     filled?;
+    if left > args.leave.unwrap_or(0) {
+        let rows = counted(left, "row");
+        let failure = Failure::keys("index", format!("{rows} cannot be put under {name}"));
+        return Err(failure.with_lines(shown).hint(format!(
+            "delete these tokens and run this again; or leave them: with `--leave {left}` their \
+             cards are not found any more, and get new tokens"
+        )));
+    }
     if left > 0 {
-        return Err(Failure::keys(
-            "index",
-            format!("{} cannot be put under {name}", counted(left, "row")),
-        )
-        .hint(
-            "`cardvault stats` counts what no key opens; restore it or delete its tokens first",
-        ));
+        vault.fill_leaving(left).map_err(failed)?;
     }
     ring.activate(name, UnixSeconds::now())?;
     record(vault, &args.access, Operation::ActivateKey, name)?;
     folder.change_ring(vault, ring)
+}
+
+fn left_line(row: &LeftRow) -> String {
+    match &row.token {
+        Some((domain, token)) => format!("{domain}  {token}  {}", row.why),
+        None => format!("a row that names no token: {}", row.why),
+    }
 }
 
 /// Takes every row out of the index versions that are not read any more.

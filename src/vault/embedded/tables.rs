@@ -304,6 +304,12 @@ impl Base for Snapshot {
             .map(|value| Guard::new(value.value()).map_err(|_| StoreError::Corrupt))
             .transpose()
     }
+
+    fn has_rows(&self, end: &RowKey) -> Result<bool, StoreError> {
+        let mut rows =
+            ReadableTable::range::<&[u8]>(&self.rows, ..end.as_bytes()).map_err(from_storage)?;
+        Ok(rows.next().transpose().map_err(from_storage)?.is_some())
+    }
 }
 
 /// A transaction whose commit returns when it is durable. It syncs twice: first what it wrote,

@@ -1,6 +1,8 @@
 //! Who may do what: the policy in force, and what the host program itself does with the vault.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeSet;
+
 use rand_core::TryCryptoRng;
 
 use super::Vault;
@@ -120,6 +122,19 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         self.gate.ask(access, operation, domain, count, self.now())
     }
 
+    /// Asks for `count` of an operation in these domains together: all are granted, or none is and
+    /// no budget is touched.
+    pub(super) fn ask_whole(
+        &self,
+        access: &Access,
+        operation: Operation,
+        domains: &BTreeSet<Domain>,
+        count: usize,
+    ) -> Result<(), VaultError> {
+        self.gate
+            .ask_whole(access, operation, domains, count, self.now())
+    }
+
     /// Asks for an archive of the whole store.
     pub(crate) fn ask_export(&self, access: &Access) -> Result<(), VaultError> {
         self.ask(access, Operation::Export, None)
@@ -154,7 +169,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             key: None,
             granted: result.is_ok(),
             refusal: match result {
-                Err(VaultError::Refused(refusal)) => Some(*refusal),
+                Err(VaultError::Refused(refusal)) => Some(refusal.reason()),
                 _ => None,
             },
         }

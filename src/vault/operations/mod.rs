@@ -14,6 +14,7 @@ mod tokenizing;
 
 pub(crate) use needing::has_been_used;
 pub(crate) use purging::{Candidate, split as split_candidates};
+pub(super) use rewrapping::REWRAP_PAGE;
 
 use core::fmt;
 use std::sync::{Arc, Mutex};
@@ -90,8 +91,34 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         random: fn() -> R,
         clock: fn() -> UnixSeconds,
     ) -> Result<Self, VaultError> {
-        let fresh = RingState::new(ring)?;
-        let admitted = admit(&store, &fresh);
+        Self::open_by(store, ring, None, log, random, clock).await
+    }
+
+    /// [`Vault::open_with`] a source of newer rings: as [`Vault::with_ring_source`], but the source
+    /// is asked also if the store has seen a newer ring than `ring` when the vault is opened.
+    ///
+    /// # Errors
+    /// As [`Vault::open`].
+    pub async fn open_with_source(
+        store: S,
+        ring: KeyRing,
+        source: impl RingSource,
+        log: impl AccessLog,
+        random: fn() -> R,
+        clock: fn() -> UnixSeconds,
+    ) -> Result<Self, VaultError> {
+        Self::open_by(store, ring, Some(Box::new(source)), log, random, clock).await
+    }
+
+    async fn open_by(
+        store: S,
+        ring: KeyRing,
+        source: Option<Box<dyn RingSource>>,
+        log: impl AccessLog,
+        random: fn() -> R,
+        clock: fn() -> UnixSeconds,
+    ) -> Result<Self, VaultError> {
+        let admitted = admit_newest(&store, RingState::new(ring)?, source.as_deref());
         let state = telemetry::watch(Call::Open, None, 1, admitted).await?;
         telemetry::ring_in_use("opened", &state.ring, clock());
         let random = Randomness {
@@ -105,7 +132,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             clock,
             random: Mutex::new(random),
             rings: Rings::new(Arc::new(state)),
-            source: None,
+            source,
         })
     }
 
@@ -290,12 +317,32 @@ impl<S: fmt::Debug, R> fmt::Debug for Vault<S, R> {
     }
 }
 
+/// [`admit`], with a newer ring of the source's if the store has seen one.
+async fn admit_newest<S: Store>(
+    store: &S,
+    mut state: RingState,
+    source: Option<&dyn RingSource>,
+) -> Result<RingState, VaultError> {
+    loop {
+        let stale = match admit(store, &state).await {
+            Err(stale @ VaultError::StaleRing { .. }) => stale,
+            admitted => return admitted,
+        };
+        let newest = source.and_then(RingSource::newest).ok_or(stale)?;
+        let newest = RingState::new(newest)?;
+        if newest.seen.generation() <= state.seen.generation() {
+            return Err(stale);
+        }
+        state = newest;
+    }
+}
+
 /// Raises the store's guard to the ring's, or says why this ring may not be used. The ring under the
 /// guard that the store has then.
 async fn admit<S: Store>(store: &S, state: &RingState) -> Result<RingState, VaultError> {
     for _ in 0..TRIES {
         let expected = store.guard().await?;
-        let mut next = state.seen;
+        let (mut next, mut not_filled) = (state.seen, None);
         if let Some(guard) = &expected {
             let seen = RingSeen::from_guard(guard)?;
             match seen.followed_by(&state.seen) {
@@ -303,18 +350,28 @@ async fn admit<S: Store>(store: &S, state: &RingState) -> Result<RingState, Vaul
                     return Ok(state.under(seen, guard.clone()));
                 }
                 Ok(followed) => next = followed,
-                Err(VaultError::IndexNotFilled { .. })
-                    if store.scan(None, Some(vault_end()?), 1).await?.is_empty() => {}
+                // While there is nothing to find, each version is as good as filled.
+                Err(error @ VaultError::IndexNotFilled { .. }) => not_filled = Some(error),
                 Err(error) => return Err(error),
             }
         }
         let guard = next.to_guard()?;
-        let write = Write::Guard {
-            expected,
-            guard: guard.clone(),
+        let new = guard.clone();
+        let write = match not_filled {
+            None => Write::Guard {
+                expected,
+                guard: new,
+            },
+            Some(_) => Write::GuardOfEmpty {
+                expected,
+                guard: new,
+                end: vault_end()?,
+            },
         };
-        if store.write(None, vec![write]).await? == [WriteOutcome::Guarded] {
-            return Ok(state.under(next, guard));
+        match (&*store.write(None, vec![write]).await?, not_filled) {
+            ([WriteOutcome::Guarded], _) => return Ok(state.under(next, guard)),
+            ([WriteOutcome::NotEmpty], Some(error)) => return Err(error),
+            _ => {}
         }
     }
     Err(VaultError::Conflict)

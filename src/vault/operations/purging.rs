@@ -1,6 +1,8 @@
 //! What has been kept long enough, found and taken out.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeSet;
+
 use rand_core::TryCryptoRng;
 
 use super::changing::indexed_under;
@@ -84,8 +86,9 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// begin again, with the last cursor or without one: what went is gone.
     ///
     /// # Errors
-    /// As [`Vault::survey`]; [`RetentionError::ClockBack`]; [`VaultError::Refused`] and
-    /// [`VaultError::Log`]: then nothing of this step went; the ring's.
+    /// As [`Vault::survey`]; [`RetentionError::ClockBack`]; [`VaultError::Refused`], if the policy
+    /// does not grant each domain and a budget for all the tokens, and [`VaultError::Log`]: then
+    /// nothing of this step went; the ring's.
     pub async fn purge(
         &self,
         access: &Access,
@@ -184,11 +187,12 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
                 expected: row.clone(),
             });
         }
-        // One step asks once.
-        let asked = self.ask(access, Operation::Purge, None);
+        let domains: BTreeSet<_> = going.iter().map(|candidate| candidate.domain).collect();
+        let asked = self.ask_whole(access, Operation::Purge, &domains, going.len());
         if asked.is_err() {
+            let event = |domain| self.event(access, Operation::Purge, domain, None, &asked);
             self.log
-                .record(&[self.event(access, Operation::Purge, None, None, &asked)])?;
+                .record(&domains.iter().map(event).collect::<Vec<_>>())?;
             return asked.map(|()| going);
         }
         self.log_purge(access, &going, true)?;

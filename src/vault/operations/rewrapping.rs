@@ -1,21 +1,31 @@
 //! Records from retired key versions to the active one.
 #![forbid(unsafe_code)]
 
+use core::future::{Future, poll_fn};
+use core::pin::Pin;
+use core::task::Poll;
+use std::sync::Arc;
+
 use rand_core::TryCryptoRng;
 
-use super::rows::{key_id, open_row, opens, seal_row, version_of};
+use super::rows::{key_id, open_parts, opens, version_of};
 use super::{TRIES, Vault};
+use crate::card::CardRecord;
+use crate::fingerprint::FINGERPRINT_LEN;
 use crate::keys::{Domain, KeyName, KeyUse};
-use crate::seal::Sealer;
+use crate::seal::{Binding, NONCE_BATCH_MAX, SEALED_RECORD_LEN, Sealer};
 use crate::time::UnixSeconds;
 use crate::token::Token;
 use crate::vault::access::{Access, AccessEvent, Operation};
 use crate::vault::error::VaultError;
 use crate::vault::request::{Rewrapped, UnderKey};
-use crate::vault::ring_state::RingState;
-use crate::vault::row::{RowParts, read_row_key, vault_end};
+use crate::vault::ring_state::{DomainKeys, RingState};
+use crate::vault::row::{COLUMNS_LEN, RowParts, build_row, read_row_key, vault_end};
 use crate::vault::store::{MAX_BATCH, Row, RowKey, Store, Write, WriteOutcome};
 use crate::vault::telemetry::{self, Call};
+
+/// Rows of one transaction of a rewrap, at most.
+pub(in crate::vault) const REWRAP_PAGE: usize = 4_000;
 
 impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// Seals records of retired versions anew under the active one: up to `limit` rows (at most
@@ -26,14 +36,15 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// delete stays deleted.
     ///
     /// # Errors
-    /// The store's; the ring's if it gives no key to seal under, then nothing was moved by this
-    /// step. Rows that do not open are counted and left as they are.
+    /// The store's; the ring's if it gives no key to seal under. What was moved before stays moved.
+    /// Rows that do not open are counted and left as they are.
     pub async fn rewrap(
         &self,
         after: Option<RowKey>,
         limit: usize,
     ) -> Result<Rewrapped, VaultError> {
-        self.rewrap_where(after, limit, |_| true).await
+        let limit = limit.clamp(1, MAX_BATCH);
+        self.rewrap_pages(&[], after, limit).await
     }
 
     /// [`Vault::rewrap`] of the records under these card versions alone: a compromised one is not
@@ -47,8 +58,20 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         after: Option<RowKey>,
         limit: usize,
     ) -> Result<Rewrapped, VaultError> {
+        let limit = limit.clamp(1, MAX_BATCH);
         self.rewrap_where(after, limit, |version| versions.contains(&version))
             .await
+    }
+
+    /// As [`Vault::rewrap_of`], of any number of rows; of all versions if none is named.
+    pub(in crate::vault) async fn rewrap_pages(
+        &self,
+        versions: &[u32],
+        after: Option<RowKey>,
+        limit: usize,
+    ) -> Result<Rewrapped, VaultError> {
+        let wanted = |version| versions.is_empty() || versions.contains(&version);
+        self.rewrap_where(after, limit, wanted).await
     }
 
     /// The tokens of the records under one card version, among `limit` rows (at most
@@ -138,121 +161,261 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         Ok(step)
     }
 
+    /// Page by page; while the store commits one, the next is read and sealed.
     async fn rewrap_where_unwatched(
         &self,
         after: Option<RowKey>,
         limit: usize,
         wanted: impl Fn(u32) -> bool,
     ) -> Result<Rewrapped, VaultError> {
-        let limit = limit.clamp(1, MAX_BATCH);
-        let page = self.store.scan(after, Some(vault_end()?), limit).await?;
+        let end = vault_end()?;
         let mut step = Rewrapped {
-            seen: u64::try_from(page.len()).unwrap_or(u64::MAX),
+            seen: 0,
             moved: 0,
             left: 0,
-            cursor: next(&page, limit),
+            cursor: after,
         };
-        let mut rows = page;
-        for _ in 0..TRIES {
+        let (mut open, mut under_way) = (limit.max(1), None);
+        while open > 0 {
+            let rows = open.min(REWRAP_PAGE);
+            let page = self.store.scan(step.cursor, Some(end), rows).await?;
+            open -= rows;
+            step.seen += count(page.len());
+            step.cursor = next(&page, rows);
             let state = self.state()?;
-            let (writes, left) = self.fresh_rows(&state, &rows, &wanted)?;
-            if writes.is_empty() {
-                step.left += left;
-                return Ok(step);
+            let fresh = self.fresh_rows(&state, page, &wanted)?;
+            if let Some(before) = under_way.take() {
+                step.add(Begun::end(before).await?);
             }
-            // With a newer ring meanwhile: all of it again.
-            let Some(outcomes) = self.write(&state, writes.clone()).await? else {
-                continue;
-            };
-            step.left += left;
-            let mut again = Vec::new();
-            for (write, outcome) in writes.iter().zip(outcomes) {
-                match (write, outcome) {
-                    (_, WriteOutcome::Replaced) => step.moved += 1,
-                    (Write::Replace { token, .. }, WriteOutcome::Changed) => again.push(*token),
-                    // It was deleted.
-                    _ => {}
-                }
+            let moving = Box::pin(self.replace(state, fresh, &wanted));
+            under_way = Some(Begun::begin(moving).await);
+            if step.cursor.is_none() {
+                break;
             }
-            if again.is_empty() {
-                return Ok(step);
-            }
-            let found = self.store.rows(again.clone()).await?;
-            let found = again.into_iter().zip(found);
-            rows = found.filter_map(|(key, row)| Some((key, row?))).collect();
         }
-        step.left += u64::try_from(rows.len()).unwrap_or(u64::MAX);
+        if let Some(last) = under_way {
+            step.add(Begun::end(last).await?);
+        }
         Ok(step)
     }
 
-    /// What puts those of the rows that are wanted under the active version, and how many of them
+    /// Writes the rows. What others change meanwhile is read again and moved then.
+    async fn replace(
+        &self,
+        mut state: Arc<RingState>,
+        mut fresh: Fresh,
+        wanted: &impl Fn(u32) -> bool,
+    ) -> Result<Moved, VaultError> {
+        let mut moved = Moved::default();
+        let mut again = Vec::new();
+        for _ in 0..TRIES {
+            let Fresh {
+                writes,
+                keys,
+                left,
+                rest,
+            } = fresh;
+            again.clear();
+            if writes.is_empty() {
+                // A newer ring may have the key of a row that this one lacks.
+                if left.is_empty() || !self.has_moved(&state).await? {
+                    moved.left += count(left.len());
+                    return Ok(moved);
+                }
+                again = left;
+            } else if let Some(outcomes) = self.write(&state, writes).await? {
+                moved.left += count(left.len());
+                for (key, outcome) in keys.into_iter().zip(outcomes) {
+                    match outcome {
+                        WriteOutcome::Replaced => moved.moved += 1,
+                        WriteOutcome::Changed => again.push(key),
+                        // It was deleted.
+                        _ => {}
+                    }
+                }
+                if again.is_empty() {
+                    return Ok(moved);
+                }
+            } else {
+                // With a newer ring meanwhile: all of it again.
+                again = keys;
+                again.extend(left);
+                again.extend(rest);
+            }
+            let found = self.store.rows(again.clone()).await?;
+            let found = again.iter().copied().zip(found);
+            let rows = found.filter_map(|(key, row)| Some((key, row?))).collect();
+            state = self.state()?;
+            fresh = self.fresh_rows(&state, rows, wanted)?;
+        }
+        moved.left += count(again.len());
+        Ok(moved)
+    }
+
+    /// What puts those of the rows that are wanted under the active version, and those of them that
     /// do not open.
     fn fresh_rows(
         &self,
         state: &RingState,
-        rows: &[(RowKey, Row)],
+        rows: Vec<(RowKey, Row)>,
         wanted: impl Fn(u32) -> bool,
-    ) -> Result<(Vec<Write>, u64), VaultError> {
+    ) -> Result<Fresh, VaultError> {
         let now = (self.clock)();
-        let (mut writes, mut left) = (Vec::new(), 0);
+        let mut fresh = Fresh::default();
+        let mut opened: Vec<Opened> = Vec::with_capacity(NONCE_BATCH_MAX);
+        let mut current: Option<(Domain, Arc<DomainKeys>, Arc<Sealer>)> = None;
         for (key, row) in rows {
-            let (Ok((domain, token)), Ok(parts)) = (read_row_key(key), RowParts::read(row)) else {
-                left += 1;
+            let (Ok((domain, token)), Ok(parts)) = (read_row_key(&key), RowParts::read(&row))
+            else {
+                fresh.left.push(key);
                 continue;
             };
-            let sealer = state.domain(&domain)?.sealer(&state.ring, &domain, now)?;
+            // Rows of one domain lie together.
+            let known = current.as_ref().filter(|(known, ..)| *known == domain);
+            let (keys, sealer) = if let Some((_, keys, sealer)) = known {
+                (Arc::clone(keys), Arc::clone(sealer))
+            } else {
+                if let Some((_, _, sealer)) = &current {
+                    self.seal_opened(sealer, now, &mut opened, &mut fresh)?;
+                }
+                let keys = state.domain(&domain)?;
+                let sealer = keys.sealer(&state.ring, &domain, now)?;
+                current = Some((domain, Arc::clone(&keys), Arc::clone(&sealer)));
+                (keys, sealer)
+            };
             let Ok(id) = key_id(&parts) else {
-                left += 1;
+                fresh.left.push(key);
                 continue;
             };
             if id == *sealer.key_id() {
+                fresh.rest.push(key);
                 continue;
             }
-            match version_of(state, &domain, &id)? {
-                Some(version) if !wanted(version) => continue,
-                Some(_) => {}
-                None => {
-                    left += 1;
-                    continue;
-                }
+            let Some(opener) = opens(keys.opener(&state.ring, &domain, &id))? else {
+                fresh.left.push(key);
+                continue;
+            };
+            if !wanted(opener.name().version) {
+                fresh.rest.push(key);
+                continue;
             }
-            match self.moved(state, &sealer, now, (&domain, &token), row)? {
-                None => left += 1,
-                Some(fresh) => writes.push(Write::Replace {
-                    token: *key,
-                    expected: row.clone(),
-                    row: fresh,
-                }),
+            let Some((columns, card)) = opens(open_parts(&opener, &token, &parts))? else {
+                fresh.left.push(key);
+                continue;
+            };
+            let (columns, fingerprint) = (columns.next().to_bytes(), *parts.fingerprint);
+            opened.push(Opened {
+                key,
+                row,
+                token,
+                columns,
+                fingerprint,
+                card,
+            });
+            if opened.len() == NONCE_BATCH_MAX {
+                self.seal_opened(&sealer, now, &mut opened, &mut fresh)?;
             }
         }
-        Ok((writes, left))
+        if let Some((_, _, sealer)) = &current {
+            self.seal_opened(sealer, now, &mut opened, &mut fresh)?;
+        }
+        Ok(fresh)
     }
 
-    /// The row under the sealer's version; none if it does not open.
-    fn moved(
+    /// Seals what was opened, at most [`NONCE_BATCH_MAX`] rows of one domain.
+    fn seal_opened(
         &self,
-        state: &RingState,
         sealer: &Sealer,
         now: UnixSeconds,
-        (domain, token): (&Domain, &Token),
-        row: &Row,
-    ) -> Result<Option<Row>, VaultError> {
-        let Some((columns, card)) = opens(open_row(state, domain, token, row))? else {
-            return Ok(None);
-        };
-        let fingerprint = *RowParts::read(row)?.fingerprint;
+        opened: &mut Vec<Opened>,
+        fresh: &mut Fresh,
+    ) -> Result<(), VaultError> {
+        if opened.is_empty() {
+            return Ok(());
+        }
+        let records: Vec<_> = opened
+            .iter()
+            .map(|one| (&one.card, one.binding()))
+            .collect();
+        let mut sealed = vec![[0; SEALED_RECORD_LEN]; records.len()];
         let mut random = self.random.lock().map_err(|_| VaultError::Broken)?;
-        let nonces = &mut random.nonces;
-        seal_row(
-            sealer,
-            nonces,
-            now,
-            token,
-            &fingerprint,
-            columns.next(),
-            &card,
-        )
-        .map(Some)
+        sealer.seal_batch(&records, now, &mut random.nonces, &mut sealed)?;
+        drop(random);
+        for (one, sealed) in opened.drain(..).zip(&sealed) {
+            fresh.keys.push(one.key);
+            fresh.writes.push(Write::Replace {
+                token: one.key,
+                expected: one.row,
+                row: build_row(&one.columns, &one.fingerprint, sealed)?,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// A record that was opened, to be sealed anew, and what it is sealed together with.
+struct Opened {
+    key: RowKey,
+    row: Row,
+    token: Token,
+    columns: [u8; COLUMNS_LEN],
+    fingerprint: [u8; FINGERPRINT_LEN],
+    card: CardRecord,
+}
+
+impl Opened {
+    fn binding(&self) -> Binding<'_> {
+        Binding {
+            token: self.token.as_bytes(),
+            fingerprint: &self.fingerprint,
+            columns: &self.columns,
+        }
+    }
+}
+
+/// Rows to be written, and their keys; the keys of those that do not open, and of those that are
+/// where they are to be.
+#[derive(Default)]
+struct Fresh {
+    writes: Vec<Write>,
+    keys: Vec<RowKey>,
+    left: Vec<RowKey>,
+    rest: Vec<RowKey>,
+}
+
+/// What became of rows.
+#[derive(Default)]
+struct Moved {
+    moved: u64,
+    left: u64,
+}
+
+impl Rewrapped {
+    fn add(&mut self, moved: Moved) {
+        self.moved += moved.moved;
+        self.left += moved.left;
+    }
+}
+
+/// A call that was polled once, so that the store is at work on it.
+enum Begun<F: Future> {
+    Waiting(Pin<Box<F>>),
+    Ended(F::Output),
+}
+
+impl<F: Future> Begun<F> {
+    async fn begin(mut call: Pin<Box<F>>) -> Self {
+        match poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await {
+            Poll::Ready(output) => Self::Ended(output),
+            Poll::Pending => Self::Waiting(call),
+        }
+    }
+
+    async fn end(self) -> F::Output {
+        match self {
+            Self::Waiting(call) => call.await,
+            Self::Ended(output) => output,
+        }
     }
 }
 
@@ -260,4 +423,8 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
 fn next(page: &[(RowKey, Row)], limit: usize) -> Option<RowKey> {
     let last = page.last().filter(|_| page.len() == limit);
     last.map(|(key, _)| *key)
+}
+
+fn count(of: usize) -> u64 {
+    u64::try_from(of).unwrap_or(u64::MAX)
 }

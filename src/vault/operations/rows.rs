@@ -8,7 +8,7 @@ use crate::card::{CardRecord, RecordError};
 use crate::fingerprint::FINGERPRINT_LEN;
 use crate::keys::{Domain, KeyError, KeyId};
 use crate::seal::{
-    Binding, NonceSource, SEALED_RECORD_LEN, SealError, SealedRecord, Sealer, sealed_key_id,
+    Binding, NonceSource, Opener, SEALED_RECORD_LEN, SealError, SealedRecord, Sealer, sealed_key_id,
 };
 use crate::time::UnixSeconds;
 use crate::token::Token;
@@ -87,6 +87,15 @@ pub(super) fn open_row(
     let parts = RowParts::read(row)?;
     let keys = state.domain(domain)?;
     let opener = keys.opener(&state.ring, domain, &key_id(&parts)?)?;
+    open_parts(&opener, token, &parts)
+}
+
+/// The same with the opener of the row's key.
+pub(super) fn open_parts(
+    opener: &Opener,
+    token: &Token,
+    parts: &RowParts<'_>,
+) -> Result<(Columns, CardRecord), VaultError> {
     let binding = Binding {
         token: token.as_bytes(),
         fingerprint: parts.fingerprint,

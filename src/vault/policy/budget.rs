@@ -165,21 +165,45 @@ impl Used {
         if now == NO_TIME {
             return (0, Some(NO_TIME));
         }
-        // A clock that goes back gives nothing back.
-        self.newest = self.newest.max(now);
-        let now = self.newest;
-        let budget = self.budget;
-        self.slices.retain(|slice, _| budget.renews(*slice) > now);
-        let used = self.slices.values();
-        let used = used.fold(0, |sum: u64, count| sum.saturating_add(*count));
-        let left = u64::from(budget.most).saturating_sub(used);
+        let left = self.left(now);
         let granted = count.min(usize::try_from(left).unwrap_or(usize::MAX));
         if granted > 0 {
-            self.add(now, u64::try_from(granted).unwrap_or(u64::MAX));
+            self.add(self.newest, u64::try_from(granted).unwrap_or(u64::MAX));
         }
         let refused = granted < count;
         let oldest = self.slices.first_key_value().filter(|_| refused);
+        let budget = self.budget;
         (granted, oldest.map(|(slice, _)| budget.renews(*slice)))
+    }
+
+    /// Grants all of `count` now, or says from when on it would; the last time there is if never.
+    pub(super) fn ask_whole(&mut self, count: usize, now: UnixSeconds) -> Result<(), UnixSeconds> {
+        if now == NO_TIME {
+            return Err(NO_TIME);
+        }
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        let mut left = self.left(now);
+        if count <= left {
+            self.add(self.newest, count);
+            return Ok(());
+        }
+        let enough = self.slices.iter().find(|(_, used)| {
+            left = left.saturating_add(**used);
+            count <= left
+        });
+        let enough = enough.filter(|_| count <= u64::from(self.budget.most));
+        Err(enough.map_or(NO_TIME, |(slice, _)| self.budget.renews(*slice)))
+    }
+
+    /// How many are left, now that this is the time.
+    fn left(&mut self, now: UnixSeconds) -> u64 {
+        // A clock that goes back gives nothing back.
+        self.newest = self.newest.max(now);
+        let (budget, now) = (self.budget, self.newest);
+        self.slices.retain(|slice, _| budget.renews(*slice) > now);
+        let used = self.slices.values();
+        let used = used.fold(0, |sum: u64, count| sum.saturating_add(*count));
+        u64::from(budget.most).saturating_sub(used)
     }
 
     /// Counts what was granted at this time.

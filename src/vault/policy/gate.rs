@@ -1,7 +1,7 @@
 //! What each access passes before the store is touched.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use super::budget::{Spent, Used};
@@ -53,8 +53,7 @@ impl Gate {
                 refusal: Some(PolicyRefusal::NotGranted),
             });
         }
-        let mut used = used.get_mut(access.actor()).into_iter().flatten();
-        let Some((_, used)) = used.find(|(of, _)| *of == operation) else {
+        let Some(used) = budget_of(used, access.actor(), operation) else {
             return Ok(granted);
         };
         let (count, renews) = used.ask(count, now);
@@ -62,6 +61,31 @@ impl Gate {
             count,
             refusal: renews.map(|renews| PolicyRefusal::BudgetUsedUp { renews }),
         })
+    }
+
+    /// Asks for `count` of an operation in these domains together: all, or nothing that counts.
+    pub(crate) fn ask_whole(
+        &self,
+        access: &Access,
+        operation: Operation,
+        domains: &BTreeSet<Domain>,
+        count: usize,
+        now: UnixSeconds,
+    ) -> Result<(), VaultError> {
+        let mut force = self.0.lock().map_err(|_| VaultError::Broken)?;
+        let Some(InForce { policy, used }) = &mut *force else {
+            return Ok(());
+        };
+        let allows = |domain| policy.allows(access, operation, Some(domain));
+        if !domains.iter().all(allows) {
+            return Err(PolicyRefusal::NotGranted.into());
+        }
+        match budget_of(used, access.actor(), operation) {
+            None => Ok(()),
+            Some(used) => used
+                .ask_whole(count, now)
+                .map_err(|renews| PolicyRefusal::BudgetUsedUp { renews }.into()),
+        }
     }
 
     /// Puts a policy in force. What was used of the one before it counts on, and so does `spent`.
@@ -84,8 +108,7 @@ impl Gate {
             used.insert(actor.clone(), budgets.collect::<Vec<_>>());
         }
         for spent in spent {
-            let mut used = used.get_mut(&spent.actor).into_iter().flatten();
-            if let Some((_, used)) = used.find(|(of, _)| *of == spent.operation) {
+            if let Some(used) = budget_of(&mut used, &spent.actor, spent.operation) {
                 // What a clock that was ahead wrote counts from now on.
                 used.add(spent.time.min(now), spent.count);
             }
@@ -117,4 +140,16 @@ impl Gate {
             .as_ref()
             .is_some_and(|force| force.policy.hides_existing))
     }
+}
+
+/// What was used of an actor's budget for an operation, if there is one.
+fn budget_of<'u>(
+    used: &'u mut BTreeMap<String, Vec<(Operation, Used)>>,
+    actor: &str,
+    operation: Operation,
+) -> Option<&'u mut Used> {
+    let mut budgets = used.get_mut(actor)?.iter_mut();
+    budgets
+        .find(|(of, _)| *of == operation)
+        .map(|(_, used)| used)
 }

@@ -18,7 +18,7 @@ pub use self::fault::PolicyFault;
 #[cfg(feature = "policy")]
 pub use self::file::{MAX_POLICY_LEN, PolicyError};
 pub(super) use self::gate::{Admitted, Gate};
-pub use self::refusal::PolicyRefusal;
+pub use self::refusal::{PolicyReason, PolicyRefusal};
 use super::access::{Access, Operation, is_plain};
 use crate::keys::Domain;
 

@@ -20,12 +20,42 @@ pub enum PolicyRefusal {
 }
 
 impl PolicyRefusal {
+    /// Which refusal it is.
+    #[must_use]
+    pub const fn reason(self) -> PolicyReason {
+        match self {
+            Self::NotGranted => PolicyReason::NotGranted,
+            Self::BudgetUsedUp { .. } => PolicyReason::BudgetUsedUp,
+        }
+    }
+
     /// The refusal's name, as it stands in the access log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        self.reason().as_str()
+    }
+}
+
+/// A [`PolicyRefusal`] as it is logged.
+///
+/// It has no field: one that is unused in most events would hold whatever lay there before, and
+/// beside a card that was just opened that is a part of its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PolicyReason {
+    /// See [`PolicyRefusal::NotGranted`].
+    NotGranted,
+    /// See [`PolicyRefusal::BudgetUsedUp`].
+    BudgetUsedUp,
+}
+
+impl PolicyReason {
+    /// The name, as it stands in the access log.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NotGranted => "not-granted",
-            Self::BudgetUsedUp { .. } => "budget-used-up",
+            Self::BudgetUsedUp => "budget-used-up",
         }
     }
 }

@@ -155,6 +155,8 @@ struct Wanted<'a> {
     index: Vec<&'a [u8]>,
     /// Rows that may come in, as they are asked for; some perhaps twice.
     new: Vec<RowKey>,
+    /// Whether there are rows before this key; asked seldom.
+    end: Option<RowKey>,
 }
 
 impl<'a> Wanted<'a> {
@@ -162,6 +164,7 @@ impl<'a> Wanted<'a> {
         let mut tokens = BTreeSet::new();
         let mut keys = BTreeSet::new();
         let mut new = Vec::new();
+        let mut end = None;
         let writes = jobs.iter().flat_map(|job| &job.writes);
         let singles = writes.flat_map(|write| match write {
             Write::All(group) => group.as_slice(),
@@ -191,6 +194,8 @@ impl<'a> Wanted<'a> {
                 Write::Put(Item::Unique(key, _)) => {
                     keys.insert(key.as_bytes());
                 }
+                // Of several the last: with a row before another one there is one before it, too.
+                Write::GuardOfEmpty { end: of, .. } => end = end.max(Some(*of)),
                 Write::Put(Item::Other(..)) | Write::Guard { .. } | Write::All(_) => {}
             }
         }
@@ -198,6 +203,7 @@ impl<'a> Wanted<'a> {
             tokens: tokens.into_iter().collect(),
             index: keys.into_iter().collect(),
             new,
+            end,
         }
     }
 }
@@ -208,6 +214,8 @@ struct Stored {
     rows: HashMap<RowKey, Result<Row, StoreError>>,
     unique: HashMap<IndexKey, Result<RowKey, StoreError>>,
     guard: Option<Guard>,
+    /// Whether there are rows before the key that was asked for.
+    has_rows: bool,
 }
 
 impl Base for Stored {
@@ -222,6 +230,10 @@ impl Base for Stored {
     fn guard(&self) -> Result<Option<Guard>, StoreError> {
         Ok(self.guard.clone())
     }
+
+    fn has_rows(&self, _: &RowKey) -> Result<bool, StoreError> {
+        Ok(self.has_rows)
+    }
 }
 
 /// The connection that writes, with its statements.
@@ -235,6 +247,7 @@ struct Statements {
     sequence: Statement,
     entries: Statement,
     rows: Statement,
+    scan: Statement,
     new_rows: Statement,
     put_rows: Statement,
     cut_rows: Statement,
@@ -254,6 +267,7 @@ impl Statements {
             sequence: client.prepare_cached(&sql.sequence).await?,
             entries: client.prepare_cached(&sql.entries).await?,
             rows: client.prepare_cached(&sql.rows).await?,
+            scan: client.prepare_cached(&sql.scan).await?,
             new_rows: client.prepare_cached(&sql.new_rows).await?,
             put_rows: client.prepare_cached(&sql.put_rows).await?,
             cut_rows: client.prepare_cached(&sql.cut_rows).await?,
@@ -315,6 +329,13 @@ impl Connection {
                 stored.rows.insert(token, content(row));
             }
             stored.unique.insert(key, token);
+        }
+        if let Some(end) = &wanted.end {
+            let before: &[u8] = &[];
+            let rows = client
+                .query(&of.scan, &[&before, &end.as_bytes(), &1_i64])
+                .await?;
+            stored.has_rows = !rows.is_empty();
         }
         let sequence = sequence.map(|row| column(&row, 0)).transpose()?;
         Ok((stored, sequence))

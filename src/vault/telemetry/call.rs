@@ -34,7 +34,7 @@ macro_rules! calls {
                     $($(Self::$call => tracing::$span!(
                         target: $target,
                         $name,
-                        domain = domain.map(display),
+                        domain = domain.map(super::event::Shown).map(display),
                         items,
                         outcome = Empty,
                         reason = Empty,

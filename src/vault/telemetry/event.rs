@@ -1,6 +1,8 @@
 //! What happens beside the calls themselves: rings, guards, commits, retries and steps.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "tracing")]
+use core::fmt;
 #[cfg(any(feature = "embedded", feature = "postgres"))]
 use std::time::Instant;
 
@@ -9,8 +11,27 @@ use super::Call;
 use super::reason::Reason;
 #[cfg(feature = "tracing")]
 use super::watching::Outcome;
+#[cfg(feature = "tracing")]
+use crate::keys::Domain;
 use crate::keys::KeyRing;
 use crate::time::UnixSeconds;
+#[cfg(feature = "tracing")]
+use crate::vault::access::has_card_number;
+
+/// A domain as spans tell it: one that is a card number is not told.
+#[cfg(feature = "tracing")]
+pub(super) struct Shown<'d>(pub(super) &'d Domain);
+
+#[cfg(feature = "tracing")]
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if has_card_number(self.0.as_bytes()) {
+            f.write_str("(a card number)")
+        } else {
+            self.0.fmt(f)
+        }
+    }
+}
 
 /// Writes the end of a call into its span, and an event if it was not done.
 #[cfg(feature = "tracing")]

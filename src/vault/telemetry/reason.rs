@@ -41,16 +41,21 @@ pub(crate) trait Told {
 
 impl<T, E: Copy + Into<Reason>> Told for Result<T, E> {
     fn tell(&self, items: usize, mut each: impl FnMut(usize, Option<Reason>)) {
-        each(items, self.as_ref().err().map(|error| (*error).into()));
+        each(items, reason_of(self));
     }
 }
 
 impl<T, E: Copy + Into<Reason>> Told for Vec<Result<T, E>> {
     fn tell(&self, _: usize, mut each: impl FnMut(usize, Option<Reason>)) {
-        for result in self {
-            each(1, result.as_ref().err().map(|error| (*error).into()));
+        // Neighbours that ended alike are counted at once.
+        for alike in self.chunk_by(|one, next| reason_of(one) == reason_of(next)) {
+            each(alike.len(), alike.first().and_then(reason_of));
         }
     }
+}
+
+fn reason_of<T, E: Copy + Into<Reason>>(result: &Result<T, E>) -> Option<Reason> {
+    result.as_ref().err().map(|error| (*error).into())
 }
 
 impl From<VaultError> for Reason {
