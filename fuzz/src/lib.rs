@@ -33,8 +33,8 @@ use cardvault::seal::{
 };
 use cardvault::token::{KeepFirst, KeepLast, Token, TokenKind, Vaultless, VaultlessFormat};
 use cardvault::vault::{
-    Access, AccessEvent, AccessLog, BlockingVault, Guard, IndexKey, Item, LineLog, Memory, Operation,
-    Row, RowKey, Store, Tokenize, VaultError, Write,
+    Access, AccessEvent, AccessLog, BlockingVault, Guard, IndexKey, Item, LineLog, Memory,
+    Operation, Row, RowKey, Store, Tokenize, VaultError, Write,
 };
 use cardvault::{Secret, UnixSeconds};
 use fpe::ff1::{FF1, FlexibleNumeralString};
@@ -441,7 +441,8 @@ pub fn audit(data: &[u8]) {
         Ok(items)
     };
     assert!(items(data).is_err());
-    let made = write_checkpoint_blocking::<Memory, _>(Vec::new(), &ring, NOW, whole.positions, None);
+    let made =
+        write_checkpoint_blocking::<Memory, _>(Vec::new(), &ring, NOW, whole.positions, None);
     let (good, _) = made.expect("a checkpoint");
     assert_eq!(items(&good), Ok(1));
     let mut changed = good.clone();
