@@ -37,7 +37,10 @@ impl Retention {
         let default = file.rule(default)?;
         let mut retention = Self::new(default).map_err(|_| file.fault(at, days(1)))?;
         if let Some(domains) = domains {
-            for (name, rule) in file.table(domains)?.iter() {
+            // As they stand in the file: a table is in the order of its names.
+            let mut rules: Vec<_> = file.table(domains)?.iter().collect();
+            rules.sort_by_key(|(name, _)| name.span().start);
+            for (name, rule) in rules {
                 let domain: Domain = name.get_ref().parse().map_err(|error| {
                     file.fault(name.span().start, RetentionFault::Domain(error))
                 })?;
