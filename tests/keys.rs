@@ -386,7 +386,7 @@ impl Model {
         if !matches!(key.state, KeyState::PreActivation | KeyState::Suspended) {
             return false;
         }
-        let one = matches!(name.usage, KeyUse::Card | KeyUse::Journal);
+        let one = matches!(name.usage, KeyUse::Audit | KeyUse::Card | KeyUse::Journal);
         let years = if one { 1 } else { 2 };
         if key.since.is_some_and(|since| now >= since + years * YEAR) {
             return false;
