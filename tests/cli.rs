@@ -945,7 +945,7 @@ const DEMO_LINES: [&str; 41] = [
     "without a person's word: refused",
     "gone, as the log says; 0 faults",
     "a row taken out by hand: domain shop-1",
-    "one bit of the log changed: command (epoch 1, audit-1)",
+    "one bit of the log changed: command.",
     "found in 12 of 12 forms",
     "No clear card number was found in any file.",
 ];

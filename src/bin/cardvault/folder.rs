@@ -34,6 +34,7 @@ use rand_core::TryRng;
 use crate::args::{Unlock, VaultArgs};
 use crate::failure::{Failure, Outcome};
 use crate::files::{Draft, Readers, owner_folder};
+use crate::letters::letters;
 use crate::policy::enforce;
 use crate::secrets::Protector;
 use crate::store::{FolderStore, Place};
@@ -369,8 +370,8 @@ fn begin_anew(folder: &Path, key: &AuditKey) -> Outcome<AuditLog> {
     SystemRandom
         .try_fill_bytes(&mut drawn)
         .map_err(|_| Failure::keys("audit log", "the system gave no random bytes"))?;
-    let drawn = u64::from_be_bytes(drawn);
-    begin_log(folder, key, &format!("{WRITER}.{drawn:016x}"), 1).map_err(failed)
+    let name = format!("{WRITER}.{}", letters(&drawn));
+    begin_log(folder, key, &name, 1).map_err(failed)
 }
 
 /// Leaves the logs that cannot go on as they are, and begins the next epoch of each; of the first

@@ -325,7 +325,7 @@ static void *work(void *argument) {
         if (round == 0)
             memcpy(me->token, token, sizeof token);
         me->wrong += strcmp(me->token, token) != 0;
-        result = cardvault_vault_detokenize(&vault, "desk-1", 6, "test", 4, domain, 10, token, strlen(token), &back);
+        result = cardvault_vault_detokenize(&vault, "desk-1", 6, "test", 4, "h", 1, domain, 10, token, strlen(token), &back);
         me->wrong += result != CARDVAULT_RESULT_OK;
         cardvault_card_expose(&back, pan, sizeof pan);
         me->wrong += strcmp(pan, me->pan) != 0;
