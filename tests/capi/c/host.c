@@ -75,7 +75,7 @@ static void check_tokens(void) {
     CHECK_IS(cardvault_ring_create(&ring, 2, &random), VALUE);
     CHECK_IS(cardvault_ring_create(&ring, CARDVAULT_PRODUCTION, &random), OK);
     CHECK_IS(cardvault_ring_add(&ring, 0, NOW, &random, &version), VALUE);
-    CHECK_IS(cardvault_ring_add(&ring, 8, NOW, &random, &version), VALUE);
+    CHECK_IS(cardvault_ring_add(&ring, 9, NOW, &random, &version), VALUE);
     CHECK_IS(cardvault_ring_add(&ring, CARDVAULT_USE_IRREVERSIBLE, NOW, &random, &version), OK);
     CHECK_IS(cardvault_ring_activate(&ring, CARDVAULT_USE_IRREVERSIBLE, 2, NOW), UNKNOWN_VERSION);
     CHECK_IS(cardvault_vaultless_open(&vaultless, &ring, domain, 10, 0, 4, 16, 0, NOW), NO_ACTIVE_KEY);
