@@ -7,6 +7,9 @@
 pub struct UnixSeconds(pub u64);
 
 impl UnixSeconds {
+    /// Seconds of a day.
+    pub const DAY: u64 = 24 * 60 * 60;
+
     /// The system's clock now. The last second that can be named if it stands before 1970: with a
     /// clock that is plainly wrong every key and every token is past its time.
     #[cfg(feature = "std")]

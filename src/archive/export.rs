@@ -37,22 +37,16 @@ impl<S: SnapshotStore, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         access: &Access,
         sealed_ring: Option<&[u8]>,
     ) -> Result<Export<'_, S, R>, ArchiveError> {
-        let call = self.export_unwatched(access, sealed_ring);
-        telemetry::watch(Call::Export, None, 1, call).await
-    }
-
-    async fn export_unwatched(
-        &self,
-        access: &Access,
-        sealed_ring: Option<&[u8]>,
-    ) -> Result<Export<'_, S, R>, ArchiveError> {
-        let asked = self.ask_export(access);
-        let export = match asked {
-            Ok(()) => self.begin_export(sealed_ring).await,
-            Err(error) => Err(error.into()),
+        let call = async {
+            let asked = self.ask_export(access);
+            let export = match asked {
+                Ok(()) => self.begin_export(sealed_ring).await,
+                Err(error) => Err(error.into()),
+            };
+            self.log_export(access, &asked, export.is_ok())?;
+            export
         };
-        self.log_export(access, &asked, export.is_ok())?;
-        export
+        telemetry::watch(Call::Export, None, 1, call).await
     }
 
     async fn begin_export(

@@ -28,55 +28,50 @@ pub async fn restore<S: Store>(
     ring: &KeyRing,
     store: &S,
 ) -> Result<Contents, ArchiveError> {
-    let call = restore_unwatched(source, ring, store);
-    telemetry::watch(Call::Restore, None, 1, call).await
-}
+    let call = async {
+        let mut source = source;
+        let io = |error: std::io::Error| ArchiveError::Io(error.kind());
+        let start = source.stream_position().map_err(io)?;
+        let header = ArchiveReader::new(&mut source, ring)?;
+        let (marker, guard) = (restoring(header.digest())?, header.header().guard.clone());
+        let begun = is_begun(store, &marker).await?;
+        source.seek(SeekFrom::Start(start)).map_err(io)?;
+        let contents = verify(&mut source, ring)?;
+        source.seek(SeekFrom::Start(start)).map_err(io)?;
 
-async fn restore_unwatched<S: Store>(
-    mut source: impl Read + Seek + Send,
-    ring: &KeyRing,
-    store: &S,
-) -> Result<Contents, ArchiveError> {
-    let io = |error: std::io::Error| ArchiveError::Io(error.kind());
-    let start = source.stream_position().map_err(io)?;
-    let header = ArchiveReader::new(&mut source, ring)?;
-    let (marker, guard) = (restoring(header.digest())?, header.header().guard.clone());
-    let begun = is_begun(store, &marker).await?;
-    source.seek(SeekFrom::Start(start)).map_err(io)?;
-    let contents = verify(&mut source, ring)?;
-    source.seek(SeekFrom::Start(start)).map_err(io)?;
-
-    let mut archive = ArchiveReader::new(&mut source, ring)?;
-    if restoring(archive.digest())? != marker {
-        return Err(ArchiveError::ChangedMeanwhile);
-    }
-    if !begun {
-        set_guard(store, None, &marker)
-            .await?
-            .ok_or(ArchiveError::NotEmpty)?;
-    }
-    let mut text = Vec::new();
-    let mut writes = Vec::with_capacity(BATCH);
-    while archive.next(&mut text, |item| writes.push(Write::Put(item)))? {
-        while writes.len() >= BATCH {
-            let rest = writes.split_off(BATCH);
-            put(store, &marker, core::mem::replace(&mut writes, rest)).await?;
+        let mut archive = ArchiveReader::new(&mut source, ring)?;
+        if restoring(archive.digest())? != marker {
+            return Err(ArchiveError::ChangedMeanwhile);
         }
-    }
-    if !writes.is_empty() {
-        put(store, &marker, writes).await?;
-    }
-    if archive.contents() != contents {
-        return Err(ArchiveError::ChangedMeanwhile);
-    }
-    if store.count().await? != contents.rows {
-        return Err(ArchiveError::StoreChanged);
-    }
-    // The last thing: now it is a vault.
-    set_guard(store, Some(&marker), &guard)
-        .await?
-        .ok_or(ArchiveError::StoreChanged)?;
-    Ok(contents)
+        if !begun {
+            set_guard(store, None, &marker)
+                .await?
+                .ok_or(ArchiveError::NotEmpty)?;
+        }
+        let mut text = Vec::new();
+        let mut writes = Vec::with_capacity(BATCH);
+        while archive.next(&mut text, |item| writes.push(Write::Put(item)))? {
+            while writes.len() >= BATCH {
+                let rest = writes.split_off(BATCH);
+                put(store, &marker, core::mem::replace(&mut writes, rest)).await?;
+            }
+        }
+        if !writes.is_empty() {
+            put(store, &marker, writes).await?;
+        }
+        if archive.contents() != contents {
+            return Err(ArchiveError::ChangedMeanwhile);
+        }
+        if store.count().await? != contents.rows {
+            return Err(ArchiveError::StoreChanged);
+        }
+        // The last thing: now it is a vault.
+        set_guard(store, Some(&marker), &guard)
+            .await?
+            .ok_or(ArchiveError::StoreChanged)?;
+        Ok(contents)
+    };
+    telemetry::watch(Call::Restore, None, 1, call).await
 }
 
 /// Whether the store was begun to be filled from this archive; else it must be empty.

@@ -27,16 +27,14 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
     /// # Errors
     /// The store's.
     pub async fn stats(&self) -> Result<LedgerStats, LedgerError> {
-        let call = self.stats_unwatched();
+        let call = async {
+            Ok(LedgerStats {
+                payments: self.rows_of(Kind::Payment).await?,
+                requests: self.rows_of(Kind::Request).await?,
+                events: self.rows_of(Kind::Event).await?,
+            })
+        };
         telemetry::watch(Call::LedgerStats, None, 1, call).await
-    }
-
-    async fn stats_unwatched(&self) -> Result<LedgerStats, LedgerError> {
-        Ok(LedgerStats {
-            payments: self.rows_of(Kind::Payment).await?,
-            requests: self.rows_of(Kind::Request).await?,
-            events: self.rows_of(Kind::Event).await?,
-        })
     }
 
     async fn rows_of(&self, kind: Kind) -> Result<u64, LedgerError> {

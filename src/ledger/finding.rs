@@ -40,18 +40,12 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
     /// # Errors
     /// [`LedgerError::UnknownPayment`], [`LedgerError::Tampered`]; the vault's.
     pub async fn payment(&self, domain: &Domain, id: &PaymentId) -> Result<Payment, LedgerError> {
-        let call = self.payment_unwatched(domain, id);
+        let call = async {
+            let state = self.vault().state()?;
+            let read = self.read_payment(&state, domain, id).await?;
+            Ok(read.value)
+        };
         telemetry::watch(Call::Payment, domain, 1, call).await
-    }
-
-    async fn payment_unwatched(
-        &self,
-        domain: &Domain,
-        id: &PaymentId,
-    ) -> Result<Payment, LedgerError> {
-        let state = self.vault().state()?;
-        let read = self.read_payment(&state, domain, id).await?;
-        Ok(read.value)
     }
 
     /// Payments by what is known of them, oldest first, at most `limit` and [`MAX_PAGE`].
@@ -65,32 +59,24 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<Payment>, LedgerError> {
-        let call = self.find_unwatched(domain, by, after, limit);
-        telemetry::watch(Call::FindPayments, domain, 1, call).await
-    }
-
-    async fn find_unwatched(
-        &self,
-        domain: &Domain,
-        by: &Lookup,
-        after: Option<Cursor>,
-        limit: usize,
-    ) -> Result<Page<Payment>, LedgerError> {
-        let state = self.vault().state()?;
-        let limit = limit.clamp(1, MAX_PAGE);
-        let key = by.index().key(domain)?;
-        let (rows, next) = self.linked(key, after, None, limit).await?;
-        let mut items = Vec::with_capacity(rows.len());
-        for (key, row) in rows {
-            let read = self.open::<Payment>(&state, domain, key, row)?;
-            if by.names(&read.value) {
-                items.push(read.value);
-            } else if *by != Lookup::InDoubt {
-                return Err(LedgerError::Tampered);
+        let call = async {
+            let state = self.vault().state()?;
+            let limit = limit.clamp(1, MAX_PAGE);
+            let key = by.index().key(domain)?;
+            let (rows, next) = self.linked(key, after, None, limit).await?;
+            let mut items = Vec::with_capacity(rows.len());
+            for (key, row) in rows {
+                let read = self.open::<Payment>(&state, domain, key, row)?;
+                if by.names(&read.value) {
+                    items.push(read.value);
+                } else if *by != Lookup::InDoubt {
+                    return Err(LedgerError::Tampered);
+                }
+                // Else it was resolved after the index was read.
             }
-            // Else it was resolved after the index was read.
-        }
-        Ok(Page { items, next })
+            Ok(Page { items, next })
+        };
+        telemetry::watch(Call::FindPayments, domain, 1, call).await
     }
 
     /// The payments of a card, by the tokens that the vault has for it: of each token the oldest
@@ -105,27 +91,19 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         pan: &Pan,
         limit: usize,
     ) -> Result<Vec<Payment>, LedgerError> {
-        let call = self.find_card_unwatched(access, domain, pan, limit);
+        let call = async {
+            let known = self.vault().find(access, domain, pan).await?;
+            let mut payments = Vec::new();
+            for token in known.tokens {
+                let page = self
+                    .find(domain, &Lookup::Token(token), None, limit)
+                    .await?;
+                payments.extend(page.items);
+            }
+            payments.sort_by_key(|payment| (payment.time, payment.id));
+            Ok(payments)
+        };
         telemetry::watch(Call::FindCard, domain, 1, call).await
-    }
-
-    async fn find_card_unwatched(
-        &self,
-        access: &Access,
-        domain: &Domain,
-        pan: &Pan,
-        limit: usize,
-    ) -> Result<Vec<Payment>, LedgerError> {
-        let known = self.vault().find(access, domain, pan).await?;
-        let mut payments = Vec::new();
-        for token in known.tokens {
-            let page = self
-                .find(domain, &Lookup::Token(token), None, limit)
-                .await?;
-            payments.extend(page.items);
-        }
-        payments.sort_by_key(|payment| (payment.time, payment.id));
-        Ok(payments)
     }
 
     /// The payments from `from` to before `until`, in the order of their time, at most `limit`
@@ -141,19 +119,8 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<Payment>, LedgerError> {
-        let call = self.payments_unwatched(domain, from, until, after, limit);
+        let call = async { self.between(domain, from, until, after, limit).await };
         telemetry::watch(Call::Payments, domain, 1, call).await
-    }
-
-    async fn payments_unwatched(
-        &self,
-        domain: &Domain,
-        from: UnixSeconds,
-        until: UnixSeconds,
-        after: Option<Cursor>,
-        limit: usize,
-    ) -> Result<Page<Payment>, LedgerError> {
-        self.between(domain, from, until, after, limit).await
     }
 
     /// What comparing a presented card with the one that paid gives. PARs decide where both are
@@ -169,37 +136,28 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         pan: &Pan,
         par: Option<&Par>,
     ) -> Result<CardMatch, LedgerError> {
-        let call = self.compare_unwatched(access, domain, id, pan, par);
-        telemetry::watch(Call::Compare, domain, 1, call).await
-    }
-
-    async fn compare_unwatched(
-        &self,
-        access: &Access,
-        domain: &Domain,
-        id: &PaymentId,
-        pan: &Pan,
-        par: Option<&Par>,
-    ) -> Result<CardMatch, LedgerError> {
-        let payment = self.payment(domain, id).await?;
-        if let (Some(original), Some(presented)) = (&payment.fields.par, par) {
-            return Ok(if original == presented {
-                CardMatch::ParSame
-            } else {
-                CardMatch::ParDifferent
-            });
-        }
-        let Some(token) = &payment.token else {
-            return Ok(CardMatch::Different);
+        let call = async {
+            let payment = self.payment(domain, id).await?;
+            if let (Some(original), Some(presented)) = (&payment.fields.par, par) {
+                return Ok(if original == presented {
+                    CardMatch::ParSame
+                } else {
+                    CardMatch::ParDifferent
+                });
+            }
+            let Some(token) = &payment.token else {
+                return Ok(CardMatch::Different);
+            };
+            Ok(
+                match self.vault().is_card(access, domain, token, pan).await {
+                    Ok(true) => CardMatch::Same,
+                    // A token that was taken out of the vault can be compared with nothing.
+                    Ok(false) | Err(VaultError::UnknownToken) => CardMatch::Different,
+                    Err(error) => return Err(error.into()),
+                },
+            )
         };
-        Ok(
-            match self.vault().is_card(access, domain, token, pan).await {
-                Ok(true) => CardMatch::Same,
-                // A token that was taken out of the vault can be compared with nothing.
-                Ok(false) | Err(VaultError::UnknownToken) => CardMatch::Different,
-                Err(error) => return Err(error.into()),
-            },
-        )
+        telemetry::watch(Call::Compare, domain, 1, call).await
     }
 }
 

@@ -24,26 +24,20 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         domain: &Domain,
         id: &PaymentId,
     ) -> Result<Vec<HistoryEntry>, LedgerError> {
-        let call = self.history_unwatched(domain, id);
-        telemetry::watch(Call::History, domain, 1, call).await
-    }
-
-    async fn history_unwatched(
-        &self,
-        domain: &Domain,
-        id: &PaymentId,
-    ) -> Result<Vec<HistoryEntry>, LedgerError> {
-        for _ in 0..CONFLICT_TRIES {
-            let state = self.vault().state()?;
-            let read = self.read_payment(&state, domain, id).await?;
-            match self.events(&state, domain, &read.value).await {
-                // Unless it was bound anew while it was read.
-                Err(LedgerError::Tampered)
-                    if self.read_payment(&state, domain, id).await?.row != read.row => {}
-                events => return Ok(events?.into_iter().map(|(_, read)| read.value).collect()),
+        let call = async {
+            for _ in 0..CONFLICT_TRIES {
+                let state = self.vault().state()?;
+                let read = self.read_payment(&state, domain, id).await?;
+                match self.events(&state, domain, &read.value).await {
+                    // Unless it was bound anew while it was read.
+                    Err(LedgerError::Tampered)
+                        if self.read_payment(&state, domain, id).await?.row != read.row => {}
+                    events => return Ok(events?.into_iter().map(|(_, read)| read.value).collect()),
+                }
             }
-        }
-        Err(LedgerError::Conflict)
+            Err(LedgerError::Conflict)
+        };
+        telemetry::watch(Call::History, domain, 1, call).await
     }
 
     /// Checks a payment's whole record: its row, its history, and that its sums are those of its
@@ -53,28 +47,22 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
     /// [`LedgerError::Tampered`] if anything does not agree; [`LedgerError::UnknownPayment`];
     /// the vault's.
     pub async fn audit(&self, domain: &Domain, id: &PaymentId) -> Result<Payment, LedgerError> {
-        let call = self.audit_unwatched(domain, id);
+        let call = async {
+            for _ in 0..CONFLICT_TRIES {
+                self.history(domain, id).await?;
+                let payment = self.payment(domain, id).await?;
+                let totals = self.totals(domain, &payment).await?;
+                if totals == payment.refunds {
+                    return Ok(payment);
+                }
+                // Unless it was changed while it was read.
+                if self.payment(domain, id).await? == payment {
+                    return Err(LedgerError::Tampered);
+                }
+            }
+            Err(LedgerError::Conflict)
+        };
         telemetry::watch(Call::Audit, domain, 1, call).await
-    }
-
-    async fn audit_unwatched(
-        &self,
-        domain: &Domain,
-        id: &PaymentId,
-    ) -> Result<Payment, LedgerError> {
-        for _ in 0..CONFLICT_TRIES {
-            self.history(domain, id).await?;
-            let payment = self.payment(domain, id).await?;
-            let totals = self.totals(domain, &payment).await?;
-            if totals == payment.refunds {
-                return Ok(payment);
-            }
-            // Unless it was changed while it was read.
-            if self.payment(domain, id).await? == payment {
-                return Err(LedgerError::Tampered);
-            }
-        }
-        Err(LedgerError::Conflict)
     }
 
     /// [`Ledger::audit`] of the payments of all domains, at most `limit` and [`MAX_PAGE`] behind
@@ -87,24 +75,18 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<(Domain, PaymentId)>, LedgerError> {
-        let call = self.audit_page_unwatched(after, limit);
+        let call = async {
+            let (first, last) = (first_of(Kind::Payment)?, last_of(Kind::Payment)?);
+            let (rows, next) = self.rows_between(first, last, after, limit).await?;
+            let mut items = Vec::with_capacity(rows.len());
+            for (key, _) in &rows {
+                let (domain, id) = named_payment(key).ok_or(LedgerError::Tampered)?;
+                self.audit(&domain, &id).await?;
+                items.push((domain, id));
+            }
+            Ok(Page { items, next })
+        };
         telemetry::watch(Call::AuditPage, None, 1, call).await
-    }
-
-    async fn audit_page_unwatched(
-        &self,
-        after: Option<Cursor>,
-        limit: usize,
-    ) -> Result<Page<(Domain, PaymentId)>, LedgerError> {
-        let (first, last) = (first_of(Kind::Payment)?, last_of(Kind::Payment)?);
-        let (rows, next) = self.rows_between(first, last, after, limit).await?;
-        let mut items = Vec::with_capacity(rows.len());
-        for (key, _) in &rows {
-            let (domain, id) = named_payment(key).ok_or(LedgerError::Tampered)?;
-            self.audit(&domain, &id).await?;
-            items.push((domain, id));
-        }
-        Ok(Page { items, next })
     }
 
     /// The events of a payment with their keys, oldest first: each follows on the one before it,

@@ -201,66 +201,60 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         domain: &Domain,
         entries: &[ImportEntry],
     ) -> Result<Imported, LedgerError> {
-        let call = self.import_unwatched(domain, entries);
-        telemetry::watch(Call::Import, domain, entries.len(), call).await
-    }
-
-    async fn import_unwatched(
-        &self,
-        domain: &Domain,
-        entries: &[ImportEntry],
-    ) -> Result<Imported, LedgerError> {
-        check_entries(entries.len())?;
-        for _ in 0..CONFLICT_TRIES {
-            let state = self.vault().state()?;
-            let ids: Vec<_> = entries.iter().map(|entry| entry.payment.id).collect();
-            let known = self.known(&state, domain, &ids).await?;
-            let is_known: Vec<bool> = known.iter().map(Option::is_some).collect();
-            let cards = entries.iter().zip(&is_known).filter(|(_, known)| !**known);
-            let cards: Vec<_> = cards.filter_map(|(entry, _)| entry.card.as_ref()).collect();
-            let staged = self.vault().stage(&state, domain, &cards).await?;
-            let Some((tokens, mut writes)) = staged else {
-                continue;
-            };
-            let new_cards = writes.len();
-            let mut tokens = tokens.into_iter();
-            let payments: Vec<_> = entries
-                .iter()
-                .zip(&is_known)
-                .map(|(entry, known)| match &entry.card {
-                    Some(card) if !known => NewPayment {
-                        token: tokens.next(),
-                        last_four: Some(card.pan.last_four()),
-                        ..entry.payment
-                    },
-                    _ => entry.payment,
-                })
-                .collect();
-            let mut draft = self.draft(&state, domain)?;
-            let new = add_new(&mut draft, &payments, known, Source::Journal)?;
-            let mut imported = Imported {
-                new,
-                known: entries.len() - new,
-                new_cards,
-                unapplied: Vec::new(),
-            };
-            let mut seen = std::collections::BTreeSet::new();
-            for (at, (payment, known)) in payments.iter().zip(&is_known).enumerate() {
-                if seen.insert(payment.id)
-                    && let Some(action) = action_of(payment.fields.kind)
-                    && let Some(why) = self
-                        .act(&state, domain, &mut draft, payment, action, *known)
-                        .await?
-                {
-                    imported.unapplied.push(Unapplied { at, why });
+        let call = async {
+            check_entries(entries.len())?;
+            for _ in 0..CONFLICT_TRIES {
+                let state = self.vault().state()?;
+                let ids: Vec<_> = entries.iter().map(|entry| entry.payment.id).collect();
+                let known = self.known(&state, domain, &ids).await?;
+                let is_known: Vec<bool> = known.iter().map(Option::is_some).collect();
+                let cards = entries.iter().zip(&is_known).filter(|(_, known)| !**known);
+                let cards: Vec<_> = cards.filter_map(|(entry, _)| entry.card.as_ref()).collect();
+                let staged = self.vault().stage(&state, domain, &cards).await?;
+                let Some((tokens, mut writes)) = staged else {
+                    continue;
+                };
+                let new_cards = writes.len();
+                let mut tokens = tokens.into_iter();
+                let payments: Vec<_> = entries
+                    .iter()
+                    .zip(&is_known)
+                    .map(|(entry, known)| match &entry.card {
+                        Some(card) if !known => NewPayment {
+                            token: tokens.next(),
+                            last_four: Some(card.pan.last_four()),
+                            ..entry.payment
+                        },
+                        _ => entry.payment,
+                    })
+                    .collect();
+                let mut draft = self.draft(&state, domain)?;
+                let new = add_new(&mut draft, &payments, known, Source::Journal)?;
+                let mut imported = Imported {
+                    new,
+                    known: entries.len() - new,
+                    new_cards,
+                    unapplied: Vec::new(),
+                };
+                let mut seen = std::collections::BTreeSet::new();
+                for (at, (payment, known)) in payments.iter().zip(&is_known).enumerate() {
+                    if seen.insert(payment.id)
+                        && let Some(action) = action_of(payment.fields.kind)
+                        && let Some(why) = self
+                            .act(&state, domain, &mut draft, payment, action, *known)
+                            .await?
+                    {
+                        imported.unapplied.push(Unapplied { at, why });
+                    }
+                }
+                writes.extend(draft.writes()?);
+                if self.apply(&state, writes).await? {
+                    return Ok(imported);
                 }
             }
-            writes.extend(draft.writes()?);
-            if self.apply(&state, writes).await? {
-                return Ok(imported);
-            }
-        }
-        Err(LedgerError::Conflict)
+            Err(LedgerError::Conflict)
+        };
+        telemetry::watch(Call::Import, domain, entries.len(), call).await
     }
 
     /// Applies an entry to its original; why not, if it cannot be. One that was `known` before

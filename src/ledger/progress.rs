@@ -54,48 +54,38 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         source: Source,
         rrn: Option<Rrn>,
     ) -> Result<RequestRecord, LedgerError> {
-        let call = self.progress_unwatched(domain, merchant, number, event, source, rrn);
-        telemetry::watch(Call::Progress, domain, 1, call).await
-    }
-
-    async fn progress_unwatched(
-        &self,
-        domain: &Domain,
-        merchant: &MerchantId,
-        number: &RefundNumber,
-        event: RefundEvent,
-        source: Source,
-        rrn: Option<Rrn>,
-    ) -> Result<RequestRecord, LedgerError> {
-        let target = match event {
-            RefundEvent::Accepted => RefundStatus::Accepted,
-            RefundEvent::Settled => RefundStatus::Settled,
-            RefundEvent::Failed => RefundStatus::Failed,
-            RefundEvent::NoAnswer => RefundStatus::InDoubt,
-            RefundEvent::Resubmitted => return Err(LedgerError::Transition),
-        };
-        for _ in 0..CONFLICT_TRIES {
-            let state = self.vault().state()?;
-            let read = self.read_request(&state, domain, merchant, number).await?;
-            if read.value.status == target {
-                return Ok(read.value);
-            }
-            let payment = self
-                .read_payment(&state, domain, &read.value.payment)
-                .await?;
-            let mut draft = self.draft(&state, domain)?;
-            draft.load_payment(payment);
-            let record = RequestRecord {
-                rrn: read.value.rrn.or(rrn),
-                ..read.value
+        let call = async {
+            let target = match event {
+                RefundEvent::Accepted => RefundStatus::Accepted,
+                RefundEvent::Settled => RefundStatus::Settled,
+                RefundEvent::Failed => RefundStatus::Failed,
+                RefundEvent::NoAnswer => RefundStatus::InDoubt,
+                RefundEvent::Resubmitted => return Err(LedgerError::Transition),
             };
-            draft.load_request(read);
-            let record = draft.progress(&record, event, source)?;
-            if self.apply(&state, draft.writes()?).await? {
-                return Ok(record);
+            for _ in 0..CONFLICT_TRIES {
+                let state = self.vault().state()?;
+                let read = self.read_request(&state, domain, merchant, number).await?;
+                if read.value.status == target {
+                    return Ok(read.value);
+                }
+                let payment = self
+                    .read_payment(&state, domain, &read.value.payment)
+                    .await?;
+                let mut draft = self.draft(&state, domain)?;
+                draft.load_payment(payment);
+                let record = RequestRecord {
+                    rrn: read.value.rrn.or(rrn),
+                    ..read.value
+                };
+                draft.load_request(read);
+                let record = draft.progress(&record, event, source)?;
+                if self.apply(&state, draft.writes()?).await? {
+                    return Ok(record);
+                }
             }
-        }
-        Err(LedgerError::Conflict)
+            Err(LedgerError::Conflict)
+        };
+        telemetry::watch(Call::Progress, domain, 1, call).await
     }
 
     /// Resolves a payment in doubt by what an inquiry or a settlement file says.
@@ -110,31 +100,23 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         answer: &Answer,
         source: Source,
     ) -> Result<Payment, LedgerError> {
-        let call = self.resolve_unwatched(domain, id, answer, source);
-        telemetry::watch(Call::Resolve, domain, 1, call).await
-    }
-
-    async fn resolve_unwatched(
-        &self,
-        domain: &Domain,
-        id: &PaymentId,
-        answer: &Answer,
-        source: Source,
-    ) -> Result<Payment, LedgerError> {
-        let event = if answer.response.is_approved() {
-            PaymentEvent::FoundApproved
-        } else {
-            PaymentEvent::FoundDeclined
+        let call = async {
+            let event = if answer.response.is_approved() {
+                PaymentEvent::FoundApproved
+            } else {
+                PaymentEvent::FoundDeclined
+            };
+            self.change_with(domain, id, |draft, payment| {
+                // Told before, with this outcome.
+                if payment.fields.response == Some(answer.response) {
+                    return Ok(());
+                }
+                draft.learn(id, answer)?;
+                draft.happen(id, event, source)
+            })
+            .await
         };
-        self.change_with(domain, id, |draft, payment| {
-            // Told before, with this outcome.
-            if payment.fields.response == Some(answer.response) {
-                return Ok(());
-            }
-            draft.learn(id, answer)?;
-            draft.happen(id, event, source)
-        })
-        .await
+        telemetry::watch(Call::Resolve, domain, 1, call).await
     }
 
     /// Records a dispute, its end, or that a completion was undone.
@@ -149,28 +131,20 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         change: Change,
         source: Source,
     ) -> Result<Payment, LedgerError> {
-        let call = self.change_unwatched(domain, id, change, source);
+        let call = async {
+            self.change_with(domain, id, |draft, payment| {
+                let level = payment.refunds.level(payment.fields.amount);
+                let event = match change {
+                    Change::Disputed => PaymentEvent::Disputed,
+                    Change::DisputeWon => PaymentEvent::DisputeWon(level),
+                    Change::DisputeLost => PaymentEvent::DisputeLost,
+                    Change::CompletionUndone => PaymentEvent::CompletionUndone,
+                };
+                draft.happen(id, event, source)
+            })
+            .await
+        };
         telemetry::watch(Call::Change, domain, 1, call).await
-    }
-
-    async fn change_unwatched(
-        &self,
-        domain: &Domain,
-        id: &PaymentId,
-        change: Change,
-        source: Source,
-    ) -> Result<Payment, LedgerError> {
-        self.change_with(domain, id, |draft, payment| {
-            let level = payment.refunds.level(payment.fields.amount);
-            let event = match change {
-                Change::Disputed => PaymentEvent::Disputed,
-                Change::DisputeWon => PaymentEvent::DisputeWon(level),
-                Change::DisputeLost => PaymentEvent::DisputeLost,
-                Change::CompletionUndone => PaymentEvent::CompletionUndone,
-            };
-            draft.happen(id, event, source)
-        })
-        .await
     }
 
     /// Marks every payment of a terminal's batch as settled: none of them can be voided any
@@ -186,50 +160,42 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         batch: BatchNumber,
         source: Source,
     ) -> Result<usize, LedgerError> {
-        let call = self.settle_batch_unwatched(domain, terminal, batch, source);
+        let call = async {
+            let by = Lookup::Batch(*terminal, batch);
+            let (mut after, mut settled, mut tries) = (None, 0, 0);
+            loop {
+                let state = self.vault().state()?;
+                let key = by.index().key(domain)?;
+                let (rows, next) = self.linked(key, after, None, MAX_ENTRIES).await?;
+                let mut draft = self.draft(&state, domain)?;
+                let mut marked = 0;
+                for (key, row) in rows {
+                    let read = self.open::<Payment>(&state, domain, key, row)?;
+                    let (id, batch) = (read.value.id, read.value.batch);
+                    if !by.names(&read.value) {
+                        return Err(LedgerError::Tampered);
+                    }
+                    if batch == BatchState::Open {
+                        draft.load_payment(read);
+                        draft.settle_batch(&id, source)?;
+                        marked += 1;
+                    }
+                }
+                if !self.apply(&state, draft.writes()?).await? {
+                    tries += 1;
+                    if tries == CONFLICT_TRIES {
+                        return Err(LedgerError::Conflict);
+                    }
+                    continue;
+                }
+                settled += marked;
+                match next {
+                    Some(_) => after = next,
+                    None => return Ok(settled),
+                }
+            }
+        };
         telemetry::watch(Call::SettleBatch, domain, 1, call).await
-    }
-
-    async fn settle_batch_unwatched(
-        &self,
-        domain: &Domain,
-        terminal: &TerminalId,
-        batch: BatchNumber,
-        source: Source,
-    ) -> Result<usize, LedgerError> {
-        let by = Lookup::Batch(*terminal, batch);
-        let (mut after, mut settled, mut tries) = (None, 0, 0);
-        loop {
-            let state = self.vault().state()?;
-            let key = by.index().key(domain)?;
-            let (rows, next) = self.linked(key, after, None, MAX_ENTRIES).await?;
-            let mut draft = self.draft(&state, domain)?;
-            let mut marked = 0;
-            for (key, row) in rows {
-                let read = self.open::<Payment>(&state, domain, key, row)?;
-                let (id, batch) = (read.value.id, read.value.batch);
-                if !by.names(&read.value) {
-                    return Err(LedgerError::Tampered);
-                }
-                if batch == BatchState::Open {
-                    draft.load_payment(read);
-                    draft.settle_batch(&id, source)?;
-                    marked += 1;
-                }
-            }
-            if !self.apply(&state, draft.writes()?).await? {
-                tries += 1;
-                if tries == CONFLICT_TRIES {
-                    return Err(LedgerError::Conflict);
-                }
-                continue;
-            }
-            settled += marked;
-            match next {
-                Some(_) => after = next,
-                None => return Ok(settled),
-            }
-        }
     }
 
     /// Works out a change of one payment until it can be written.

@@ -11,14 +11,12 @@ use super::record::{Payment, RequestRecord};
 use super::row::{Index, waits};
 use crate::keys::KeyError;
 use crate::refund::{BatchState, PaymentState};
+use crate::time::UnixSeconds;
 use crate::vault::telemetry::{self, Call};
 use crate::vault::{
     Access, ApprovedPurge, AsOf, Candidate, IndexKey, KeepRule, MAX_FOUND, Purged, Retention, Row,
     RowKey, Store, Survey, VaultError, Verdict, split_candidates,
 };
-
-/// Seconds of a day.
-const DAY: u64 = 24 * 60 * 60;
 
 impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
     /// Begins a purge of the vault that is tried dry, by the clock of now.
@@ -35,22 +33,13 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
     /// # Errors
     /// The vault's. Rows of the ledger that do not open keep their tokens, and are counted.
     pub async fn survey_step(&self, survey: &mut Survey, limit: usize) -> Result<(), LedgerError> {
-        let call = self.survey_step_unwatched(survey, limit);
+        let call = async {
+            let mut page = self.vault().survey_page(survey, limit).await?;
+            self.judge(survey.as_of, &mut page.candidates).await?;
+            page.end(survey);
+            Ok(())
+        };
         telemetry::watch(Call::LedgerSurveyStep, None, 1, call).await
-    }
-
-    async fn survey_step_unwatched(
-        &self,
-        survey: &mut Survey,
-        limit: usize,
-    ) -> Result<(), LedgerError> {
-        let mut page = self.vault().survey_page(survey, limit).await?;
-        self.judge(survey.as_of, &mut page.candidates).await?;
-        for candidate in page.candidates {
-            page.tally.count(candidate.domain, candidate.verdict);
-        }
-        survey.take(page.seen, &page.tally, page.cursor);
-        Ok(())
     }
 
     /// [`Vault::purge`](crate::vault::Vault::purge), with a look at the payments: no token goes
@@ -66,43 +55,28 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         after: Option<RowKey>,
         limit: usize,
     ) -> Result<Purged, LedgerError> {
-        let call = self.purge_unwatched(access, approved, after, limit);
-        let step = telemetry::watch(Call::LedgerPurge, None, 1, call).await?;
+        let call = async {
+            let vault = self.vault();
+            let mut page = vault.purge_page(approved, after, limit).await?;
+            self.judge(approved.as_of, &mut page.candidates).await?;
+            let going = page.going();
+            let done = vault.purge_rows(access, going).await?;
+            let (mut gone, stayed) = split_candidates(done);
+            self.judge(approved.as_of, &mut gone).await?;
+            for candidate in &mut gone {
+                if !candidate.verdict.goes() {
+                    vault.put_back(access, candidate).await?;
+                    candidate.verdict = Verdict::Changed;
+                }
+            }
+            page.count(gone.into_iter().chain(stayed));
+            Ok(page.into())
+        };
+        let step: Result<Purged, LedgerError> =
+            telemetry::watch(Call::LedgerPurge, None, 1, call).await;
+        let step = step?;
         telemetry::step(Call::LedgerPurge, step.told());
         Ok(step)
-    }
-
-    async fn purge_unwatched(
-        &self,
-        access: &Access,
-        approved: &ApprovedPurge,
-        after: Option<RowKey>,
-        limit: usize,
-    ) -> Result<Purged, LedgerError> {
-        let vault = self.vault();
-        let mut page = vault.purge_page(approved, after, limit).await?;
-        self.judge(approved.as_of, &mut page.candidates).await?;
-        let (going, staying) = split_candidates(page.candidates);
-        for candidate in staying {
-            page.tally.count(candidate.domain, candidate.verdict);
-        }
-        let done = vault.purge_rows(access, going).await?;
-        let (mut gone, stayed) = split_candidates(done);
-        self.judge(approved.as_of, &mut gone).await?;
-        for candidate in &mut gone {
-            if !candidate.verdict.goes() {
-                vault.put_back(access, candidate).await?;
-                candidate.verdict = Verdict::Changed;
-            }
-        }
-        for candidate in gone.into_iter().chain(stayed) {
-            page.tally.count(candidate.domain, candidate.verdict);
-        }
-        Ok(Purged {
-            seen: page.seen,
-            tally: page.tally,
-            cursor: page.cursor,
-        })
     }
 
     /// The verdict on each, now that the payments are asked. Bounded: the payments of at most
@@ -254,7 +228,7 @@ impl Standing {
         if waits(request) {
             self.keeps = Some(Verdict::Open);
         }
-        self.last = self.last.max(request.since.0 / DAY);
+        self.last = self.last.max(request.since.0 / UnixSeconds::DAY);
     }
 
     fn verdict(&self, as_of: AsOf, candidate: &Candidate) -> Verdict {

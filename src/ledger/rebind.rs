@@ -52,8 +52,56 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<Rebound, LedgerError> {
-        let call = self.rebind_unwatched(after, limit);
-        let step = telemetry::watch(Call::Rebind, None, 1, call).await?;
+        let call = async {
+            let state = self.vault().state()?;
+            let limit = limit.clamp(1, MAX_PAGE);
+            let requests = first_of(Kind::Request)?;
+            let after = after.map_or_else(|| first_of(Kind::Payment), |cursor| Ok(cursor.0))?;
+            let (kind, end) = if after < requests {
+                (Kind::Payment, last_of(Kind::Payment)?)
+            } else {
+                (Kind::Request, last_of(Kind::Request)?)
+            };
+            let page = self
+                .vault()
+                .store()
+                .scan(Some(after), Some(end), limit)
+                .await?;
+            let mut step = Rebound {
+                seen: 0,
+                moved: 0,
+                left: 0,
+                cursor: match page.last() {
+                    Some((key, _)) if page.len() == limit => Some(Cursor(*key)),
+                    _ => (kind == Kind::Payment).then_some(Cursor(requests)),
+                },
+            };
+            let (mut groups, mut weight) = (Vec::new(), 0);
+            for (key, row) in page {
+                step.seen += 1;
+                let writes = match domain_of(&key) {
+                    Some(domain) => sound(self.rebound(&state, &domain, kind, key, row).await)?,
+                    None => None,
+                };
+                let Some(writes) = writes.filter(|writes| writes.len() <= MAX_ALL) else {
+                    step.left += 1;
+                    continue;
+                };
+                if weight + writes.len() > MAX_BATCH {
+                    self.rebind_groups(&state, core::mem::take(&mut groups), &mut step)
+                        .await?;
+                    weight = 0;
+                }
+                if !writes.is_empty() {
+                    weight += writes.len();
+                    groups.push(Write::All(writes));
+                }
+            }
+            self.rebind_groups(&state, groups, &mut step).await?;
+            Ok(step)
+        };
+        let step: Result<_, LedgerError> = telemetry::watch(Call::Rebind, None, 1, call).await;
+        let step = step?;
         let rows = [
             ("seen", step.seen),
             ("changed", step.moved),
@@ -63,84 +111,29 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         Ok(step)
     }
 
-    async fn rebind_unwatched(
-        &self,
-        after: Option<Cursor>,
-        limit: usize,
-    ) -> Result<Rebound, LedgerError> {
-        let state = self.vault().state()?;
-        let limit = limit.clamp(1, MAX_PAGE);
-        let requests = first_of(Kind::Request)?;
-        let after = after.map_or_else(|| first_of(Kind::Payment), |cursor| Ok(cursor.0))?;
-        let (kind, end) = if after < requests {
-            (Kind::Payment, last_of(Kind::Payment)?)
-        } else {
-            (Kind::Request, last_of(Kind::Request)?)
-        };
-        let page = self
-            .vault()
-            .store()
-            .scan(Some(after), Some(end), limit)
-            .await?;
-        let mut step = Rebound {
-            seen: 0,
-            moved: 0,
-            left: 0,
-            cursor: match page.last() {
-                Some((key, _)) if page.len() == limit => Some(Cursor(*key)),
-                _ => (kind == Kind::Payment).then_some(Cursor(requests)),
-            },
-        };
-        let (mut groups, mut weight) = (Vec::new(), 0);
-        for (key, row) in page {
-            step.seen += 1;
-            let writes = match domain_of(&key) {
-                Some(domain) => sound(self.rebound(&state, &domain, kind, key, row).await)?,
-                None => None,
-            };
-            let Some(writes) = writes.filter(|writes| writes.len() <= MAX_ALL) else {
-                step.left += 1;
-                continue;
-            };
-            if weight + writes.len() > MAX_BATCH {
-                self.rebind_groups(&state, core::mem::take(&mut groups), &mut step)
-                    .await?;
-                weight = 0;
-            }
-            if !writes.is_empty() {
-                weight += writes.len();
-                groups.push(Write::All(writes));
-            }
-        }
-        self.rebind_groups(&state, groups, &mut step).await?;
-        Ok(step)
-    }
-
     /// [`Vault::needed`], also for ledger versions: how many rows of payments, requests and events
     /// are bound under it.
     ///
     /// # Errors
     /// As [`Vault::needed`].
     pub async fn needed(&self, name: KeyName) -> Result<Needed, LedgerError> {
-        let call = self.needed_unwatched(name);
+        let call = async {
+            let vault = self.vault();
+            if name.usage != KeyUse::Ledger {
+                return Ok(vault.needed(name).await?);
+            }
+            if !has_been_used(&vault.seen_state().await?.ring, name)? {
+                return Ok(Needed::of(name, Some(0)));
+            }
+            let mut rows = 0;
+            for kind in [Kind::Payment, Kind::Event, Kind::Request] {
+                let is = |_: &RowKey, row: &Row| Ok(key_version(kind, row) == Ok(name.version));
+                let (first, last) = (first_of(kind)?, last_of(kind)?);
+                rows += vault.count_rows(Some(first), last, is).await?;
+            }
+            Ok(Needed::of(name, Some(rows)))
+        };
         telemetry::watch(Call::LedgerNeeded, None, 1, call).await
-    }
-
-    async fn needed_unwatched(&self, name: KeyName) -> Result<Needed, LedgerError> {
-        let vault = self.vault();
-        if name.usage != KeyUse::Ledger {
-            return Ok(vault.needed(name).await?);
-        }
-        if !has_been_used(&vault.seen_state().await?.ring, name)? {
-            return Ok(Needed::of(name, Some(0)));
-        }
-        let mut rows = 0;
-        for kind in [Kind::Payment, Kind::Event, Kind::Request] {
-            let is = |_: &RowKey, row: &Row| Ok(key_version(kind, row) == Ok(name.version));
-            let (first, last) = (first_of(kind)?, last_of(kind)?);
-            rows += vault.count_rows(Some(first), last, is).await?;
-        }
-        Ok(Needed::of(name, Some(rows)))
     }
 
     /// [`Vault::destroy_key`], also for ledger versions.
@@ -153,20 +146,13 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         name: KeyName,
         elsewhere: Elsewhere,
     ) -> Result<(), LedgerError> {
-        let call = self.destroy_key_unwatched(ring, name, elsewhere);
+        let call = async {
+            let vault = self.vault();
+            vault.check_destroyable(ring, name).await?;
+            let needed = self.needed(name).await?;
+            Ok(vault.destroy_unneeded(ring, needed, elsewhere)?)
+        };
         telemetry::watch(Call::LedgerDestroyKey, None, 1, call).await
-    }
-
-    async fn destroy_key_unwatched(
-        &self,
-        ring: &mut KeyRing,
-        name: KeyName,
-        elsewhere: Elsewhere,
-    ) -> Result<(), LedgerError> {
-        let vault = self.vault();
-        vault.check_destroyable(ring, name).await?;
-        let needed = self.needed(name).await?;
-        Ok(vault.destroy_unneeded(ring, needed, elsewhere)?)
     }
 
     /// Writes groups, each by itself, and counts them.

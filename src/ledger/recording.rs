@@ -28,19 +28,12 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         payment: &NewPayment,
         source: Source,
     ) -> Result<Payment, LedgerError> {
-        let call = self.record_unwatched(domain, payment, source);
+        let call = async {
+            self.record_batch(domain, core::slice::from_ref(payment), source)
+                .await?;
+            self.payment(domain, &payment.id).await
+        };
         telemetry::watch(Call::Record, domain, 1, call).await
-    }
-
-    async fn record_unwatched(
-        &self,
-        domain: &Domain,
-        payment: &NewPayment,
-        source: Source,
-    ) -> Result<Payment, LedgerError> {
-        self.record_batch(domain, core::slice::from_ref(payment), source)
-            .await?;
-        self.payment(domain, &payment.id).await
     }
 
     /// Records at most [`MAX_ENTRIES`] payments, all or none. How many were new.
@@ -53,28 +46,21 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         payments: &[NewPayment],
         source: Source,
     ) -> Result<usize, LedgerError> {
-        let call = self.record_batch_unwatched(domain, payments, source);
-        telemetry::watch(Call::RecordBatch, domain, payments.len(), call).await
-    }
-
-    async fn record_batch_unwatched(
-        &self,
-        domain: &Domain,
-        payments: &[NewPayment],
-        source: Source,
-    ) -> Result<usize, LedgerError> {
-        check_entries(payments.len())?;
-        for _ in 0..CONFLICT_TRIES {
-            let state = self.vault().state()?;
-            let ids: Vec<_> = payments.iter().map(|payment| payment.id).collect();
-            let known = self.known(&state, domain, &ids).await?;
-            let mut draft = self.draft(&state, domain)?;
-            let new = add_new(&mut draft, payments, known, source)?;
-            if self.apply(&state, draft.writes()?).await? {
-                return Ok(new);
+        let call = async {
+            check_entries(payments.len())?;
+            for _ in 0..CONFLICT_TRIES {
+                let state = self.vault().state()?;
+                let ids: Vec<_> = payments.iter().map(|payment| payment.id).collect();
+                let known = self.known(&state, domain, &ids).await?;
+                let mut draft = self.draft(&state, domain)?;
+                let new = add_new(&mut draft, payments, known, source)?;
+                if self.apply(&state, draft.writes()?).await? {
+                    return Ok(new);
+                }
             }
-        }
-        Err(LedgerError::Conflict)
+            Err(LedgerError::Conflict)
+        };
+        telemetry::watch(Call::RecordBatch, domain, payments.len(), call).await
     }
 }
 

@@ -54,90 +54,83 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         policy: &Policy,
         request: &Request,
     ) -> Result<Requested, LedgerError> {
-        let call = self.request_unwatched(domain, id, policy, request);
-        telemetry::watch(Call::Request, domain, 1, call).await
-    }
-
-    async fn request_unwatched(
-        &self,
-        domain: &Domain,
-        id: &PaymentId,
-        policy: &Policy,
-        request: &Request,
-    ) -> Result<Requested, LedgerError> {
-        for _ in 0..CONFLICT_TRIES {
-            let state = self.vault().state()?;
-            let number = Index::Number(&request.merchant, &request.number).key(domain)?;
-            let keys = vec![Index::Identity(id).key(domain)?, number];
-            // One read, so that both are of one moment.
-            let mut found = self.vault().store().find(keys).await?.into_iter();
-            let payment = self.unique(&state, domain, found.next(), |payment: &Payment| {
-                payment.id == *id
-            })?;
-            let earlier = self.unique(&state, domain, found.next(), |record: &RequestRecord| {
-                record.is(&request.merchant, &request.number)
-            })?;
-            let original = payment.as_ref().map(|read| read.value.original());
-            let known = earlier.as_ref().map(|read| Earlier {
-                action: read.value.action,
-                amount: read.value.amount,
-                same_original: read.value.payment == *id,
-                status: read.value.status,
-            });
-            let approved = match decide(policy, original.as_ref(), request, known.as_ref())? {
-                Decision::Approved(approved) => approved,
-                Decision::Repeat(_) => {
-                    let record = earlier.ok_or(LedgerError::Tampered)?.value;
+        let call = async {
+            for _ in 0..CONFLICT_TRIES {
+                let state = self.vault().state()?;
+                let number = Index::Number(&request.merchant, &request.number).key(domain)?;
+                let keys = vec![Index::Identity(id).key(domain)?, number];
+                // One read, so that both are of one moment.
+                let mut found = self.vault().store().find(keys).await?.into_iter();
+                let payment = self.unique(&state, domain, found.next(), |payment: &Payment| {
+                    payment.id == *id
+                })?;
+                let earlier =
+                    self.unique(&state, domain, found.next(), |record: &RequestRecord| {
+                        record.is(&request.merchant, &request.number)
+                    })?;
+                let original = payment.as_ref().map(|read| read.value.original());
+                let known = earlier.as_ref().map(|read| Earlier {
+                    action: read.value.action,
+                    amount: read.value.amount,
+                    same_original: read.value.payment == *id,
+                    status: read.value.status,
+                });
+                let approved = match decide(policy, original.as_ref(), request, known.as_ref())? {
+                    Decision::Approved(approved) => approved,
+                    Decision::Repeat(_) => {
+                        let record = earlier.ok_or(LedgerError::Tampered)?.value;
+                        return Ok(Requested {
+                            record,
+                            repeated: true,
+                        });
+                    }
+                };
+                let mut draft = self.draft(&state, domain)?;
+                draft.load_payment(payment.ok_or(LedgerError::UnknownPayment)?);
+                let record = match earlier {
+                    None => {
+                        let now = self.vault().now();
+                        let record = RequestRecord {
+                            number: approved.number(),
+                            merchant: request.merchant,
+                            payment: *id,
+                            action: approved.action(),
+                            amount: approved.amount(),
+                            status: RefundStatus::Requested,
+                            authority: approved.authority(),
+                            source: Source::Desk,
+                            terminal: request.terminal,
+                            requested: now,
+                            since: now,
+                            tries: 1,
+                            rrn: None,
+                        };
+                        draft.ask(record, Source::Desk)?;
+                        record
+                    }
+                    Some(read) => {
+                        draft.load_request(read.clone());
+                        let before = RequestRecord {
+                            authority: approved.authority(),
+                            source: Source::Desk,
+                            terminal: request.terminal,
+                            // That was the failed one's.
+                            rrn: None,
+                            ..read.value
+                        };
+                        draft.progress(&before, RefundEvent::Resubmitted, Source::Desk)?
+                    }
+                };
+                if self.apply(&state, draft.writes()?).await? {
                     return Ok(Requested {
                         record,
-                        repeated: true,
+                        repeated: false,
                     });
                 }
-            };
-            let mut draft = self.draft(&state, domain)?;
-            draft.load_payment(payment.ok_or(LedgerError::UnknownPayment)?);
-            let record = match earlier {
-                None => {
-                    let now = self.vault().now();
-                    let record = RequestRecord {
-                        number: approved.number(),
-                        merchant: request.merchant,
-                        payment: *id,
-                        action: approved.action(),
-                        amount: approved.amount(),
-                        status: RefundStatus::Requested,
-                        authority: approved.authority(),
-                        source: Source::Desk,
-                        terminal: request.terminal,
-                        requested: now,
-                        since: now,
-                        tries: 1,
-                        rrn: None,
-                    };
-                    draft.ask(record, Source::Desk)?;
-                    record
-                }
-                Some(read) => {
-                    draft.load_request(read.clone());
-                    let before = RequestRecord {
-                        authority: approved.authority(),
-                        source: Source::Desk,
-                        terminal: request.terminal,
-                        // That was the failed one's.
-                        rrn: None,
-                        ..read.value
-                    };
-                    draft.progress(&before, RefundEvent::Resubmitted, Source::Desk)?
-                }
-            };
-            if self.apply(&state, draft.writes()?).await? {
-                return Ok(Requested {
-                    record,
-                    repeated: false,
-                });
             }
-        }
-        Err(LedgerError::Conflict)
+            Err(LedgerError::Conflict)
+        };
+        telemetry::watch(Call::Request, domain, 1, call).await
     }
 
     /// The request under a merchant's number.
@@ -150,19 +143,12 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         merchant: &MerchantId,
         number: &RefundNumber,
     ) -> Result<RequestRecord, LedgerError> {
-        let call = self.request_of_unwatched(domain, merchant, number);
+        let call = async {
+            let state = self.vault().state()?;
+            let read = self.read_request(&state, domain, merchant, number).await?;
+            Ok(read.value)
+        };
         telemetry::watch(Call::RequestOf, domain, 1, call).await
-    }
-
-    async fn request_of_unwatched(
-        &self,
-        domain: &Domain,
-        merchant: &MerchantId,
-        number: &RefundNumber,
-    ) -> Result<RequestRecord, LedgerError> {
-        let state = self.vault().state()?;
-        let read = self.read_request(&state, domain, merchant, number).await?;
-        Ok(read.value)
     }
 
     /// What was asked for of a payment, oldest first: at most [`MAX_PAGE`].
@@ -175,28 +161,21 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         id: &PaymentId,
         after: Option<Cursor>,
     ) -> Result<Page<RequestRecord>, LedgerError> {
-        let call = self.requests_unwatched(domain, id, after);
-        telemetry::watch(Call::Requests, domain, 1, call).await
-    }
-
-    async fn requests_unwatched(
-        &self,
-        domain: &Domain,
-        id: &PaymentId,
-        after: Option<Cursor>,
-    ) -> Result<Page<RequestRecord>, LedgerError> {
-        let state = self.vault().state()?;
-        let key = Index::Requests(id).key(domain)?;
-        let (rows, next) = self.linked(key, after, None, MAX_PAGE).await?;
-        let mut items = Vec::with_capacity(rows.len());
-        for (key, row) in rows {
-            let read = self.open::<RequestRecord>(&state, domain, key, row)?;
-            if read.value.payment != *id {
-                return Err(LedgerError::Tampered);
+        let call = async {
+            let state = self.vault().state()?;
+            let key = Index::Requests(id).key(domain)?;
+            let (rows, next) = self.linked(key, after, None, MAX_PAGE).await?;
+            let mut items = Vec::with_capacity(rows.len());
+            for (key, row) in rows {
+                let read = self.open::<RequestRecord>(&state, domain, key, row)?;
+                if read.value.payment != *id {
+                    return Err(LedgerError::Tampered);
+                }
+                items.push(read.value);
             }
-            items.push(read.value);
-        }
-        Ok(Page { items, next })
+            Ok(Page { items, next })
+        };
+        telemetry::watch(Call::Requests, domain, 1, call).await
     }
 
     /// What was asked for from `from` to before `until`, at most `limit` and [`MAX_PAGE`].
@@ -211,19 +190,8 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<RequestRecord>, LedgerError> {
-        let call = self.requests_between_unwatched(domain, from, until, after, limit);
+        let call = async { self.between(domain, from, until, after, limit).await };
         telemetry::watch(Call::RequestsBetween, domain, 1, call).await
-    }
-
-    async fn requests_between_unwatched(
-        &self,
-        domain: &Domain,
-        from: UnixSeconds,
-        until: UnixSeconds,
-        after: Option<Cursor>,
-        limit: usize,
-    ) -> Result<Page<RequestRecord>, LedgerError> {
-        self.between(domain, from, until, after, limit).await
     }
 
     /// The requests that wait for something, of those that were asked for before `until`: oldest
@@ -239,41 +207,32 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Ledger<S, R> {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<DueRequest>, LedgerError> {
-        let call = self.due_unwatched(domain, deadlines, until, after, limit);
-        telemetry::watch(Call::Due, domain, 1, call).await
-    }
-
-    async fn due_unwatched(
-        &self,
-        domain: &Domain,
-        deadlines: &Deadlines,
-        until: UnixSeconds,
-        after: Option<Cursor>,
-        limit: usize,
-    ) -> Result<Page<DueRequest>, LedgerError> {
-        let state = self.vault().state()?;
-        let (limit, now) = (limit.clamp(1, MAX_PAGE), self.vault().now());
-        let last = bound(Kind::Request, domain, until)?;
-        let key = Index::Open.key(domain)?;
-        let (rows, next) = self.linked(key, after, Some(last), limit).await?;
-        let mut items = Vec::with_capacity(rows.len());
-        for (key, row) in rows {
-            let record = self.open::<RequestRecord>(&state, domain, key, row)?.value;
-            let due = deadlines
-                .due(record.status, record.since)
-                .filter(|_| waits(&record));
-            let overdue = deadlines
-                .overdue(record.status, record.since, now)
-                .is_some();
-            // Else it ended after the index was read.
-            if let Some(due) = due {
-                items.push(DueRequest {
-                    record,
-                    due,
-                    overdue,
-                });
+        let call = async {
+            let state = self.vault().state()?;
+            let (limit, now) = (limit.clamp(1, MAX_PAGE), self.vault().now());
+            let last = bound(Kind::Request, domain, until)?;
+            let key = Index::Open.key(domain)?;
+            let (rows, next) = self.linked(key, after, Some(last), limit).await?;
+            let mut items = Vec::with_capacity(rows.len());
+            for (key, row) in rows {
+                let record = self.open::<RequestRecord>(&state, domain, key, row)?.value;
+                let due = deadlines
+                    .due(record.status, record.since)
+                    .filter(|_| waits(&record));
+                let overdue = deadlines
+                    .overdue(record.status, record.since, now)
+                    .is_some();
+                // Else it ended after the index was read.
+                if let Some(due) = due {
+                    items.push(DueRequest {
+                        record,
+                        due,
+                        overdue,
+                    });
+                }
             }
-        }
-        Ok(Page { items, next })
+            Ok(Page { items, next })
+        };
+        telemetry::watch(Call::Due, domain, 1, call).await
     }
 }

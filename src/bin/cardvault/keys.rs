@@ -19,8 +19,6 @@ use crate::secrets::{draw_components, read_component};
 use crate::table::Look;
 use crate::who::KeyAccessArgs;
 
-const DAY: u64 = 24 * 60 * 60;
-
 pub(crate) fn run(command: &Keys, quiet: bool) -> Outcome<Exit> {
     match command {
         Keys::Rotate(args) => return rotate::run(args, quiet),
@@ -63,7 +61,7 @@ fn check(args: &Check) -> Outcome<()> {
     show_mark(&ring);
     // An old copy of the ring is refused here.
     drop(folder.vault(folder.ring()?)?);
-    let within = u64::from(args.within_days).saturating_mul(DAY);
+    let within = u64::from(args.within_days).saturating_mul(UnixSeconds::DAY);
     let due: Vec<_> = ring.due(UnixSeconds::now(), within).collect();
     if args.json {
         let now = UnixSeconds::now();
@@ -119,7 +117,7 @@ fn check_components(args: &Check) -> Outcome<()> {
 
 fn add(args: &Add) -> Outcome<()> {
     let usage = args.usage;
-    let days = |days: u32| u64::from(days).saturating_mul(DAY);
+    let days = |days: u32| u64::from(days).saturating_mul(UnixSeconds::DAY);
     let period = match (args.seal_days, args.open_days) {
         (Some(seal), Some(open)) => Cryptoperiod::new(days(seal), days(open))?,
         _ => Cryptoperiod::default_of(usage),

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use crate::desk::moment::{Clock, utc};
 use crate::table::{Cell, Look, Side, Table, Tone, thousands};
 
-const DAY: u64 = 24 * 60 * 60;
 /// What is due within so many days is pointed out.
 pub(crate) const SOON_DAYS: u64 = 30;
 
@@ -49,7 +48,7 @@ pub(crate) fn table(ring: &KeyRing, now: UnixSeconds, look: Look) -> String {
 
 /// What is due, or will be soon.
 pub(crate) fn due(ring: &KeyRing, now: UnixSeconds) -> Vec<Due> {
-    ring.due(now, SOON_DAYS * DAY).collect()
+    ring.due(now, SOON_DAYS * UnixSeconds::DAY).collect()
 }
 
 /// A line for each.
@@ -148,7 +147,7 @@ fn left(at: Option<UnixSeconds>, now: UnixSeconds) -> Cell {
 
 /// Whole days, rounded down: negative as soon as `to` is before `from`.
 fn days_between(from: UnixSeconds, to: UnixSeconds) -> i64 {
-    let days = (i128::from(to.0) - i128::from(from.0)).div_euclid(i128::from(DAY));
+    let days = (i128::from(to.0) - i128::from(from.0)).div_euclid(i128::from(UnixSeconds::DAY));
     i64::try_from(days).unwrap_or(i64::MAX)
 }
 
@@ -171,17 +170,18 @@ mod tests {
     fn shown(after: u64, look: Look) -> String {
         let mut ring = KeyRing::new(RingMark::Production, &mut SystemRandom).unwrap();
         let mut add = |usage, seal: u64, open: u64, at: UnixSeconds| {
-            let period = Cryptoperiod::new(seal * DAY, open * DAY).unwrap();
+            let period =
+                Cryptoperiod::new(seal * UnixSeconds::DAY, open * UnixSeconds::DAY).unwrap();
             let name = ring.add(usage, period, at, &mut SystemRandom).unwrap();
             ring.activate(name, at).unwrap();
         };
         add(KeyUse::Card, 365, 1_460, START);
         add(KeyUse::Index, 730, 1_825, START);
-        add(KeyUse::Card, 365, 1_460, START.plus(100 * DAY));
+        add(KeyUse::Card, 365, 1_460, START.plus(100 * UnixSeconds::DAY));
         let period = Cryptoperiod::default_of(KeyUse::Card);
         ring.add(KeyUse::Card, period, START, &mut SystemRandom)
             .unwrap();
-        let mut text = table(&ring, START.plus(after * DAY), look);
+        let mut text = table(&ring, START.plus(after * UnixSeconds::DAY), look);
         for info in ring.versions() {
             text = text.replace(&info.check_value.to_string(), "******");
         }
@@ -238,8 +238,8 @@ mod tests {
     #[test]
     fn days_are_whole_ones() {
         let at = |seconds| START.plus(seconds);
-        assert_eq!(days_between(START, at(DAY - 1)), 0);
-        assert_eq!(days_between(START, at(DAY)), 1);
+        assert_eq!(days_between(START, at(UnixSeconds::DAY - 1)), 0);
+        assert_eq!(days_between(START, at(UnixSeconds::DAY)), 1);
         assert_eq!(days_between(at(1), START), -1);
         assert_eq!([0, -1, 1_234].map(days_of), ["0 d", "-1 d", "1,234 d"]);
     }

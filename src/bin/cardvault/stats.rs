@@ -212,11 +212,10 @@ mod tests {
         use cardvault::card::Brand;
         use cardvault::keys::{Cryptoperiod, KeyUse, RingMark};
 
-        const DAY: u64 = 24 * 60 * 60;
         let start = UnixSeconds(1_799_971_200);
         let mut ring = KeyRing::new(RingMark::Development, &mut cardvault::SystemRandom).unwrap();
-        let period = Cryptoperiod::new(365 * DAY, 1_460 * DAY).unwrap();
-        for at in [start, start.plus(10 * DAY)] {
+        let period = Cryptoperiod::new(365 * UnixSeconds::DAY, 1_460 * UnixSeconds::DAY).unwrap();
+        for at in [start, start.plus(10 * UnixSeconds::DAY)] {
             let name = ring
                 .add(KeyUse::Card, period, at, &mut cardvault::SystemRandom)
                 .unwrap();
@@ -245,7 +244,7 @@ mod tests {
             tokens,
             ledger,
             size: Some(126_353_408),
-            now: start.plus(350 * DAY),
+            now: start.plus(350 * UnixSeconds::DAY),
             ring,
         };
         let look = Look {

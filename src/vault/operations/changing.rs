@@ -27,25 +27,18 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         token: &Token,
         expires: Option<UnixSeconds>,
     ) -> Result<(), VaultError> {
-        let call = self.set_expiry_unwatched(domain, token, expires);
-        telemetry::watch(Call::SetExpiry, domain, 1, call).await
-    }
-
-    async fn set_expiry_unwatched(
-        &self,
-        domain: &Domain,
-        token: &Token,
-        expires: Option<UnixSeconds>,
-    ) -> Result<(), VaultError> {
-        for _ in 0..TRIES {
-            let (key, row) = self.row(domain, token).await?;
-            let state = self.state()?;
-            let write = self.with_expiry(&state, domain, token, key, row, expires)?;
-            if self.write_one(&state, write).await? {
-                return Ok(());
+        let call = async {
+            for _ in 0..TRIES {
+                let (key, row) = self.row(domain, token).await?;
+                let state = self.state()?;
+                let write = self.with_expiry(&state, domain, token, key, row, expires)?;
+                if self.write_one(&state, write).await? {
+                    return Ok(());
+                }
             }
-        }
-        Err(VaultError::Conflict)
+            Err(VaultError::Conflict)
+        };
+        telemetry::watch(Call::SetExpiry, domain, 1, call).await
     }
 
     /// Takes a token out of the vault, also one whose row can no longer be opened or read. The
@@ -60,36 +53,34 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         domain: &Domain,
         token: &Token,
     ) -> Result<(), VaultError> {
-        let call = self.delete_unwatched(access, domain, token);
-        telemetry::watch(Call::Delete, domain, 1, call).await
-    }
-
-    async fn delete_unwatched(
-        &self,
-        access: &Access,
-        domain: &Domain,
-        token: &Token,
-    ) -> Result<(), VaultError> {
-        let row = match self.ask(access, Operation::Delete, Some(domain)) {
-            Ok(()) => self.row(domain, token).await,
-            Err(refused) => Err(refused),
-        };
-        self.log
-            .record(&[self.event(access, Operation::Delete, domain, Some(*token), &row)])?;
-        let (key, mut row) = row?;
-        for _ in 0..TRIES {
-            let state = self.state()?;
-            let write = Write::Delete {
-                token: key,
-                index: indexed_under(&state, domain, token, &row)?,
-                expected: row,
+        let call = async {
+            let row = match self.ask(access, Operation::Delete, Some(domain)) {
+                Ok(()) => self.row(domain, token).await,
+                Err(refused) => Err(refused),
             };
-            if self.write_one(&state, write).await? {
-                return Ok(());
+            self.log.record(&[self.event(
+                access,
+                Operation::Delete,
+                domain,
+                Some(*token),
+                &row,
+            )])?;
+            let (key, mut row) = row?;
+            for _ in 0..TRIES {
+                let state = self.state()?;
+                let write = Write::Delete {
+                    token: key,
+                    index: indexed_under(&state, domain, token, &row)?,
+                    expected: row,
+                };
+                if self.write_one(&state, write).await? {
+                    return Ok(());
+                }
+                (_, row) = self.row(domain, token).await?;
             }
-            (_, row) = self.row(domain, token).await?;
-        }
-        Err(VaultError::Conflict)
+            Err(VaultError::Conflict)
+        };
+        telemetry::watch(Call::Delete, domain, 1, call).await
     }
 
     /// The write that gives a row another expiry.

@@ -41,67 +41,66 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// [`VaultError::NotFilling`]; [`VaultError::Conflict`] while others fill too; the ring's and
     /// the store's. What was done stays: call again.
     pub async fn fill_index(&self, limit: usize) -> Result<IndexFill, VaultError> {
-        let call = self.fill_index_unwatched(limit);
-        let step = telemetry::watch(Call::FillIndex, None, 1, call).await?;
+        let call = async {
+            let limit = limit.clamp(1, MAX_BATCH);
+            for _ in 0..TRIES {
+                let (state, filling) = self.filling().await?;
+                if filling.filled {
+                    return Ok(IndexFill::ended(filling.version()));
+                }
+                let stored = self.note().await?;
+                let note = stored
+                    .as_ref()
+                    .and_then(|row| FillNote::read(row, &filling));
+                let note = note.unwrap_or_else(|| FillNote::start(&filling));
+                if note.complete && note.left == 0 {
+                    if self.end_filling(&state, stored).await? {
+                        return Ok(IndexFill::ended(filling.version()));
+                    }
+                    continue;
+                }
+                let mut note = if note.complete {
+                    FillNote::start(&filling)
+                } else {
+                    note
+                };
+                let page = self.store.scan(note.at, Some(vault_end()?), limit).await?;
+                let seen = count(page.len());
+                note.complete = page.len() < limit;
+                note.at = page.last().map(|(key, _)| *key).or(note.at);
+                let Some(moved) = self.reindex(&state, page, Moving::Filling).await? else {
+                    continue;
+                };
+                note.seen += seen;
+                note.left += count(moved.left.len());
+                let Some(kept) = self.keep_note(&state, stored, note.to_row()?).await? else {
+                    continue;
+                };
+                let mut step = IndexFill {
+                    version: filling.version(),
+                    seen,
+                    left: moved.left,
+                    seen_in_all: note.seen,
+                    left_in_all: note.left,
+                    done: note.complete,
+                    filled: false,
+                };
+                if note.complete && note.left == 0 {
+                    step.filled = self.end_filling(&state, Some(kept)).await?;
+                    // Else the ring moved on at this very moment: the next step sees to it.
+                    step.done = step.filled;
+                }
+                return Ok(step);
+            }
+            Err(VaultError::Conflict)
+        };
+        let step: Result<_, VaultError> = telemetry::watch(Call::FillIndex, None, 1, call).await;
+        let step = step?;
         let left = count(step.left.len());
         let changed = step.seen.saturating_sub(left);
         let rows = [("seen", step.seen), ("changed", changed), ("left", left)];
         telemetry::step(Call::FillIndex, rows);
         Ok(step)
-    }
-
-    async fn fill_index_unwatched(&self, limit: usize) -> Result<IndexFill, VaultError> {
-        let limit = limit.clamp(1, MAX_BATCH);
-        for _ in 0..TRIES {
-            let (state, filling) = self.filling().await?;
-            if filling.filled {
-                return Ok(IndexFill::ended(filling.version()));
-            }
-            let stored = self.note().await?;
-            let note = stored
-                .as_ref()
-                .and_then(|row| FillNote::read(row, &filling));
-            let note = note.unwrap_or_else(|| FillNote::start(&filling));
-            if note.complete && note.left == 0 {
-                if self.end_filling(&state, stored).await? {
-                    return Ok(IndexFill::ended(filling.version()));
-                }
-                continue;
-            }
-            let mut note = if note.complete {
-                FillNote::start(&filling)
-            } else {
-                note
-            };
-            let page = self.store.scan(note.at, Some(vault_end()?), limit).await?;
-            let seen = count(page.len());
-            note.complete = page.len() < limit;
-            note.at = page.last().map(|(key, _)| *key).or(note.at);
-            let Some(moved) = self.reindex(&state, page, Moving::Filling).await? else {
-                continue;
-            };
-            note.seen += seen;
-            note.left += count(moved.left.len());
-            let Some(kept) = self.keep_note(&state, stored, note.to_row()?).await? else {
-                continue;
-            };
-            let mut step = IndexFill {
-                version: filling.version(),
-                seen,
-                left: moved.left,
-                seen_in_all: note.seen,
-                left_in_all: note.left,
-                done: note.complete,
-                filled: false,
-            };
-            if note.complete && note.left == 0 {
-                step.filled = self.end_filling(&state, Some(kept)).await?;
-                // Else the ring moved on at this very moment: the next step sees to it.
-                step.done = step.filled;
-            }
-            return Ok(step);
-        }
-        Err(VaultError::Conflict)
     }
 
     /// Says that the version that is being filled is, but for `left` rows: as many as the pass that
@@ -111,29 +110,27 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// [`VaultError::FillUnfinished`], also for another number; [`VaultError::NotFilling`]; the
     /// store's.
     pub async fn fill_leaving(&self, left: u64) -> Result<(), VaultError> {
-        let call = self.fill_leaving_unwatched(left);
+        let call = async {
+            for _ in 0..TRIES {
+                let (state, filling) = self.filling().await?;
+                if filling.filled {
+                    return Ok(());
+                }
+                let stored = self.note().await?;
+                let note = stored
+                    .as_ref()
+                    .and_then(|row| FillNote::read(row, &filling));
+                let note = note.unwrap_or_else(|| FillNote::start(&filling));
+                if !note.complete || note.left != left {
+                    return Err(VaultError::FillUnfinished { left: note.left });
+                }
+                if self.end_filling(&state, stored).await? {
+                    return Ok(());
+                }
+            }
+            Err(VaultError::Conflict)
+        };
         telemetry::watch(Call::FillLeaving, None, 1, call).await
-    }
-
-    async fn fill_leaving_unwatched(&self, left: u64) -> Result<(), VaultError> {
-        for _ in 0..TRIES {
-            let (state, filling) = self.filling().await?;
-            if filling.filled {
-                return Ok(());
-            }
-            let stored = self.note().await?;
-            let note = stored
-                .as_ref()
-                .and_then(|row| FillNote::read(row, &filling));
-            let note = note.unwrap_or_else(|| FillNote::start(&filling));
-            if !note.complete || note.left != left {
-                return Err(VaultError::FillUnfinished { left: note.left });
-            }
-            if self.end_filling(&state, stored).await? {
-                return Ok(());
-            }
-        }
-        Err(VaultError::Conflict)
     }
 
     /// Takes up to `limit` rows (at most [`MAX_BATCH`]) behind `after` out of index versions that are
@@ -150,40 +147,35 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         after: Option<RowKey>,
         limit: usize,
     ) -> Result<IndexDropped, VaultError> {
-        let call = self.drop_index_unwatched(after, limit);
-        let step = telemetry::watch(Call::DropIndex, None, 1, call).await?;
+        let call = async {
+            let limit = limit.clamp(1, MAX_BATCH);
+            for _ in 0..TRIES {
+                let state = self.state()?;
+                let page = self.store.scan(after, Some(vault_end()?), limit).await?;
+                let seen = count(page.len());
+                let last = page.last().map(|(key, _)| *key);
+                let cursor = last.filter(|_| page.len() == limit);
+                if let Some(moved) = self.reindex(&state, page, Moving::Dropping).await? {
+                    // By a ring that is behind, rows are where they are to be, or do not open.
+                    if self.has_moved(&state).await? {
+                        continue;
+                    }
+                    return Ok(IndexDropped {
+                        seen,
+                        moved: moved.moved,
+                        left: moved.left,
+                        cursor,
+                    });
+                }
+            }
+            Err(VaultError::Conflict)
+        };
+        let step: Result<_, VaultError> = telemetry::watch(Call::DropIndex, None, 1, call).await;
+        let step = step?;
         let left = count(step.left.len());
         let rows = [("seen", step.seen), ("changed", step.moved), ("left", left)];
         telemetry::step(Call::DropIndex, rows);
         Ok(step)
-    }
-
-    async fn drop_index_unwatched(
-        &self,
-        after: Option<RowKey>,
-        limit: usize,
-    ) -> Result<IndexDropped, VaultError> {
-        let limit = limit.clamp(1, MAX_BATCH);
-        for _ in 0..TRIES {
-            let state = self.state()?;
-            let page = self.store.scan(after, Some(vault_end()?), limit).await?;
-            let seen = count(page.len());
-            let last = page.last().map(|(key, _)| *key);
-            let cursor = last.filter(|_| page.len() == limit);
-            if let Some(moved) = self.reindex(&state, page, Moving::Dropping).await? {
-                // By a ring that is behind, rows are where they are to be, or do not open.
-                if self.has_moved(&state).await? {
-                    continue;
-                }
-                return Ok(IndexDropped {
-                    seen,
-                    moved: moved.moved,
-                    left: moved.left,
-                    cursor,
-                });
-            }
-        }
-        Err(VaultError::Conflict)
     }
 
     /// How many rows say of themselves that they stand under which index version; reads every row.
@@ -193,26 +185,24 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// # Errors
     /// The store's.
     pub async fn index_rows(&self) -> Result<BTreeMap<KeyName, u64>, VaultError> {
-        let call = self.index_rows_unwatched();
-        telemetry::watch(Call::IndexRows, None, 1, call).await
-    }
-
-    async fn index_rows_unwatched(&self) -> Result<BTreeMap<KeyName, u64>, VaultError> {
-        let mut rows = BTreeMap::new();
-        let mut after = None;
-        loop {
-            let page = self.store.scan(after, Some(vault_end()?), PAGE).await?;
-            for (_, row) in &page {
-                if let Ok(parts) = RowParts::read(row) {
-                    let name = KeyName::new(KeyUse::Index, parts.columns.index_version);
-                    *rows.entry(name).or_default() += 1;
+        let call = async {
+            let mut rows = BTreeMap::new();
+            let mut after = None;
+            loop {
+                let page = self.store.scan(after, Some(vault_end()?), PAGE).await?;
+                for (_, row) in &page {
+                    if let Ok(parts) = RowParts::read(row) {
+                        let name = KeyName::new(KeyUse::Index, parts.columns.index_version);
+                        *rows.entry(name).or_default() += 1;
+                    }
+                }
+                after = page.last().map(|(key, _)| *key);
+                if page.len() < PAGE {
+                    return Ok(rows);
                 }
             }
-            after = page.last().map(|(key, _)| *key);
-            if page.len() < PAGE {
-                return Ok(rows);
-            }
-        }
+        };
+        telemetry::watch(Call::IndexRows, None, 1, call).await
     }
 
     /// The ring in use and what it fills.

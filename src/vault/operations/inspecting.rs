@@ -24,27 +24,25 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// # Errors
     /// The store's.
     pub async fn stats(&self) -> Result<VaultStats, VaultError> {
-        let call = self.stats_unwatched();
+        let call = async {
+            let state = self.state()?;
+            let now = (self.clock)();
+            let mut stats = VaultStats::default();
+            let mut after = None;
+            loop {
+                let page = self.store.scan(after, Some(vault_end()?), PAGE).await?;
+                let full = page.len() == PAGE;
+                after = page.last().map(|(key, _)| *key);
+                for (key, row) in &page {
+                    stats.tokens += 1;
+                    count(&state, key, row, now, &mut stats);
+                }
+                if !full {
+                    return Ok(stats);
+                }
+            }
+        };
         telemetry::watch(Call::Stats, None, 1, call).await
-    }
-
-    async fn stats_unwatched(&self) -> Result<VaultStats, VaultError> {
-        let state = self.state()?;
-        let now = (self.clock)();
-        let mut stats = VaultStats::default();
-        let mut after = None;
-        loop {
-            let page = self.store.scan(after, Some(vault_end()?), PAGE).await?;
-            let full = page.len() == PAGE;
-            after = page.last().map(|(key, _)| *key);
-            for (key, row) in &page {
-                stats.tokens += 1;
-                count(&state, key, row, now, &mut stats);
-            }
-            if !full {
-                return Ok(stats);
-            }
-        }
     }
 
     /// Opens up to `limit` rows (at most [`MAX_BATCH`]) behind `after`, and looks each up by its
@@ -56,8 +54,20 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// index does not lead to; the ring's and the store's errors. Rows whose key the ring does not
     /// have, because it was destroyed, are counted.
     pub async fn check(&self, after: Option<RowKey>, limit: usize) -> Result<Checked, VaultError> {
-        let call = self.check_unwatched(after, limit);
-        let step = telemetry::watch(Call::Check, None, 1, call).await?;
+        let call = async {
+            for _ in 0..TRIES {
+                let state = self.state()?;
+                let checked = self.check_with(&state, after, limit).await;
+                // By a ring that is behind, good rows look bad.
+                let good = matches!(&checked, Ok(step) if step.unopenable == 0);
+                if good || !self.has_moved(&state).await? {
+                    return checked;
+                }
+            }
+            Err(VaultError::Conflict)
+        };
+        let step: Result<_, VaultError> = telemetry::watch(Call::Check, None, 1, call).await;
+        let step = step?;
         let rows = [
             ("seen", step.seen),
             ("changed", 0),
@@ -65,23 +75,6 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         ];
         telemetry::step(Call::Check, rows);
         Ok(step)
-    }
-
-    async fn check_unwatched(
-        &self,
-        after: Option<RowKey>,
-        limit: usize,
-    ) -> Result<Checked, VaultError> {
-        for _ in 0..TRIES {
-            let state = self.state()?;
-            let checked = self.check_with(&state, after, limit).await;
-            // By a ring that is behind, good rows look bad.
-            let good = matches!(&checked, Ok(step) if step.unopenable == 0);
-            if good || !self.has_moved(&state).await? {
-                return checked;
-            }
-        }
-        Err(VaultError::Conflict)
     }
 
     async fn check_with(
@@ -145,12 +138,8 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// # Errors
     /// The store's.
     pub async fn count(&self) -> Result<u64, VaultError> {
-        let call = self.count_unwatched();
+        let call = async { Ok(self.store.count().await?) };
         telemetry::watch(Call::Count, None, 1, call).await
-    }
-
-    async fn count_unwatched(&self) -> Result<u64, VaultError> {
-        Ok(self.store.count().await?)
     }
 
     /// How many tokens a domain has, expired ones included; reads its rows. The access is logged
@@ -159,25 +148,19 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// # Errors
     /// [`VaultError::Refused`], [`VaultError::Log`]; the store's.
     pub async fn count_in(&self, access: &Access, domain: &Domain) -> Result<u64, VaultError> {
-        let call = self.count_in_unwatched(access, domain);
-        telemetry::watch(Call::CountIn, domain, 1, call).await
-    }
-
-    async fn count_in_unwatched(
-        &self,
-        access: &Access,
-        domain: &Domain,
-    ) -> Result<u64, VaultError> {
-        let counted = match self.ask(access, Operation::Count, Some(domain)) {
-            Ok(()) => {
-                let (start, end) = domain_range(domain)?;
-                self.count_rows(Some(start), end, |_, _| Ok(true)).await
-            }
-            Err(refused) => Err(refused),
+        let call = async {
+            let counted = match self.ask(access, Operation::Count, Some(domain)) {
+                Ok(()) => {
+                    let (start, end) = domain_range(domain)?;
+                    self.count_rows(Some(start), end, |_, _| Ok(true)).await
+                }
+                Err(refused) => Err(refused),
+            };
+            self.log
+                .record(&[self.event(access, Operation::Count, domain, None, &counted)])?;
+            counted
         };
-        self.log
-            .record(&[self.event(access, Operation::Count, domain, None, &counted)])?;
-        counted
+        telemetry::watch(Call::CountIn, domain, 1, call).await
     }
 
     /// Whether the index has an entry for this row , however many there are.

@@ -29,35 +29,33 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// [`VaultError::Key`] for a version that the ring does not have; [`VaultError::StaleRing`];
     /// the store's.
     pub async fn needed(&self, name: KeyName) -> Result<Needed, VaultError> {
-        let call = self.needed_unwatched(name);
-        telemetry::watch(Call::Needed, None, 1, call).await
-    }
-
-    async fn needed_unwatched(&self, name: KeyName) -> Result<Needed, VaultError> {
-        let state = self.seen_state().await?;
-        if !has_been_used(&state.ring, name)? {
-            return Ok(Needed::of(name, Some(0)));
-        }
-        let rows = match name.usage {
-            KeyUse::Card => {
-                let is = |key: &RowKey, row: &Row| is_under(&state, name, key, row);
-                Some(self.count_rows(None, vault_end()?, is).await?)
+        let call = async {
+            let state = self.seen_state().await?;
+            if !has_been_used(&state.ring, name)? {
+                return Ok(Needed::of(name, Some(0)));
             }
-            KeyUse::Index => {
-                let is = |_: &RowKey, row: &Row| {
-                    let row = RowParts::read(row);
-                    Ok(row.is_ok_and(|row| row.columns.index_version == name.version))
-                };
-                Some(self.count_rows(None, vault_end()?, is).await?)
-            }
-            KeyUse::Vaultless
-            | KeyUse::Irreversible
-            | KeyUse::Journal
-            | KeyUse::Ledger
-            | KeyUse::Archive
-            | KeyUse::Audit => None,
+            let rows = match name.usage {
+                KeyUse::Card => {
+                    let is = |key: &RowKey, row: &Row| is_under(&state, name, key, row);
+                    Some(self.count_rows(None, vault_end()?, is).await?)
+                }
+                KeyUse::Index => {
+                    let is = |_: &RowKey, row: &Row| {
+                        let row = RowParts::read(row);
+                        Ok(row.is_ok_and(|row| row.columns.index_version == name.version))
+                    };
+                    Some(self.count_rows(None, vault_end()?, is).await?)
+                }
+                KeyUse::Vaultless
+                | KeyUse::Irreversible
+                | KeyUse::Journal
+                | KeyUse::Ledger
+                | KeyUse::Archive
+                | KeyUse::Audit => None,
+            };
+            Ok(Needed::of(name, rows))
         };
-        Ok(Needed::of(name, rows))
+        telemetry::watch(Call::Needed, None, 1, call).await
     }
 
     /// Wipes a version of `ring`, which is a copy of the ring in use, if nothing needs it. Store
@@ -78,19 +76,12 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         name: KeyName,
         elsewhere: Elsewhere,
     ) -> Result<(), VaultError> {
-        let call = self.destroy_key_unwatched(ring, name, elsewhere);
+        let call = async {
+            self.check_destroyable(ring, name).await?;
+            let needed = self.needed(name).await?;
+            self.destroy_unneeded(ring, needed, elsewhere)
+        };
         telemetry::watch(Call::DestroyKey, None, 1, call).await
-    }
-
-    async fn destroy_key_unwatched(
-        &self,
-        ring: &mut KeyRing,
-        name: KeyName,
-        elsewhere: Elsewhere,
-    ) -> Result<(), VaultError> {
-        self.check_destroyable(ring, name).await?;
-        let needed = self.needed(name).await?;
-        self.destroy_unneeded(ring, needed, elsewhere)
     }
 
     /// Refuses a ring that is not the one in use, and a version in use.

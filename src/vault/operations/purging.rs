@@ -9,6 +9,7 @@ use super::changing::indexed_under;
 use super::rows::{open_row, opens};
 use super::{TRIES, Vault};
 use crate::keys::{Domain, KeyError};
+use crate::time::UnixSeconds;
 use crate::token::Token;
 use crate::vault::access::{Access, AccessEvent, Operation};
 use crate::vault::error::VaultError;
@@ -40,6 +41,39 @@ pub(crate) struct PurgePage {
     pub(crate) cursor: Option<RowKey>,
 }
 
+impl PurgePage {
+    /// Those that go; the others are counted.
+    pub(crate) fn going(&mut self) -> Vec<Candidate> {
+        let (going, staying) = split(core::mem::take(&mut self.candidates));
+        self.count(staying);
+        going
+    }
+
+    /// Counts what became of these.
+    pub(crate) fn count(&mut self, candidates: impl IntoIterator<Item = Candidate>) {
+        for candidate in candidates {
+            self.tally.count(candidate.domain, candidate.verdict);
+        }
+    }
+
+    /// Takes the page into a survey.
+    pub(crate) fn end(mut self, survey: &mut Survey) {
+        let candidates = core::mem::take(&mut self.candidates);
+        self.count(candidates);
+        survey.take(self.seen, &self.tally, self.cursor);
+    }
+}
+
+impl From<PurgePage> for Purged {
+    fn from(page: PurgePage) -> Self {
+        Self {
+            seen: page.seen,
+            tally: page.tally,
+            cursor: page.cursor,
+        }
+    }
+}
+
 impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// Begins a purge that is tried dry, by the clock of now.
     ///
@@ -60,24 +94,14 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// # Errors
     /// As [`Vault::survey`]; the ring's.
     pub async fn survey_step(&self, survey: &mut Survey, limit: usize) -> Result<(), VaultError> {
-        let call = self.survey_step_unwatched(survey, limit);
+        let call = async {
+            if survey.with_ledger {
+                return Err(RetentionError::NeedsLedger.into());
+            }
+            self.survey_page(survey, limit).await?.end(survey);
+            Ok(())
+        };
         telemetry::watch(Call::SurveyStep, None, 1, call).await
-    }
-
-    async fn survey_step_unwatched(
-        &self,
-        survey: &mut Survey,
-        limit: usize,
-    ) -> Result<(), VaultError> {
-        if survey.with_ledger {
-            return Err(RetentionError::NeedsLedger.into());
-        }
-        let mut page = self.survey_page(survey, limit).await?;
-        for candidate in page.candidates {
-            page.tally.count(candidate.domain, candidate.verdict);
-        }
-        survey.take(page.seen, &page.tally, page.cursor);
-        Ok(())
     }
 
     /// Takes out what goes, of up to `limit` rows (at most [`MAX_BATCH`]) behind `after`. Call it
@@ -96,36 +120,20 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         after: Option<RowKey>,
         limit: usize,
     ) -> Result<Purged, VaultError> {
-        let call = self.purge_unwatched(access, approved, after, limit);
-        let step = telemetry::watch(Call::Purge, None, 1, call).await?;
+        let call = async {
+            if approved.with_ledger {
+                return Err(RetentionError::NeedsLedger.into());
+            }
+            self.refuse_beside_ledger().await?;
+            let mut page = self.purge_page(approved, after, limit).await?;
+            let going = page.going();
+            page.count(self.purge_rows(access, going).await?);
+            Ok(page.into())
+        };
+        let step: Result<Purged, VaultError> = telemetry::watch(Call::Purge, None, 1, call).await;
+        let step = step?;
         telemetry::step(Call::Purge, step.told());
         Ok(step)
-    }
-
-    async fn purge_unwatched(
-        &self,
-        access: &Access,
-        approved: &ApprovedPurge,
-        after: Option<RowKey>,
-        limit: usize,
-    ) -> Result<Purged, VaultError> {
-        if approved.with_ledger {
-            return Err(RetentionError::NeedsLedger.into());
-        }
-        self.refuse_beside_ledger().await?;
-        let mut page = self.purge_page(approved, after, limit).await?;
-        let (going, staying): (Vec<_>, _) = split(page.candidates);
-        for candidate in staying {
-            page.tally.count(candidate.domain, candidate.verdict);
-        }
-        for candidate in self.purge_rows(access, going).await? {
-            page.tally.count(candidate.domain, candidate.verdict);
-        }
-        Ok(Purged {
-            seen: page.seen,
-            tally: page.tally,
-            cursor: page.cursor,
-        })
     }
 
     pub(crate) fn begin_survey(
@@ -351,7 +359,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
                     token,
                     verdict,
                     rule,
-                    made: created.0 / SECONDS_A_DAY,
+                    made: created.0 / UnixSeconds::DAY,
                     key,
                     row,
                 });
@@ -362,9 +370,6 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         Ok(page)
     }
 }
-
-/// Seconds of a day.
-const SECONDS_A_DAY: u64 = 24 * 60 * 60;
 
 /// Those that go, and those that stay.
 pub(crate) fn split(candidates: Vec<Candidate>) -> (Vec<Candidate>, Vec<Candidate>) {

@@ -98,35 +98,28 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         domain: &Domain,
         pan: &Pan,
     ) -> Result<CardTokens, VaultError> {
-        let call = self.find_unwatched(access, domain, pan);
-        telemetry::watch(Call::Find, domain, 1, call).await
-    }
-
-    async fn find_unwatched(
-        &self,
-        access: &Access,
-        domain: &Domain,
-        pan: &Pan,
-    ) -> Result<CardTokens, VaultError> {
-        let found = match self.ask(access, Operation::Find, Some(domain)) {
-            Ok(()) => self.find_tokens(domain, pan).await,
-            Err(refused) => Err(refused),
+        let call = async {
+            let found = match self.ask(access, Operation::Find, Some(domain)) {
+                Ok(()) => self.find_tokens(domain, pan).await,
+                Err(refused) => Err(refused),
+            };
+            let tokens = found
+                .as_ref()
+                .map(|found| (found.tokens.as_slice(), found.unopenable.as_slice()))
+                .unwrap_or_default();
+            let mut events: Vec<_> = tokens
+                .0
+                .iter()
+                .chain(tokens.1)
+                .map(|token| self.event(access, Operation::Find, domain, Some(*token), &found))
+                .collect();
+            if events.is_empty() {
+                events.push(self.event(access, Operation::Find, domain, None, &found));
+            }
+            self.log.record(&events)?;
+            found
         };
-        let tokens = found
-            .as_ref()
-            .map(|found| (found.tokens.as_slice(), found.unopenable.as_slice()))
-            .unwrap_or_default();
-        let mut events: Vec<_> = tokens
-            .0
-            .iter()
-            .chain(tokens.1)
-            .map(|token| self.event(access, Operation::Find, domain, Some(*token), &found))
-            .collect();
-        if events.is_empty() {
-            events.push(self.event(access, Operation::Find, domain, None, &found));
-        }
-        self.log.record(&events)?;
-        found
+        telemetry::watch(Call::Find, domain, 1, call).await
     }
 
     /// Whether the domain has this token, expired or not. The access, an [`Operation::Count`], is
@@ -140,28 +133,26 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         domain: &Domain,
         token: &Token,
     ) -> Result<bool, VaultError> {
-        let call = self.exists_unwatched(access, domain, token);
+        let call = async {
+            let row = match self.ask(access, Operation::Count, Some(domain)) {
+                Ok(()) => self.row(domain, token).await,
+                Err(refused) => Err(refused),
+            };
+            let exists = match row {
+                Ok(_) => Ok(true),
+                Err(VaultError::UnknownToken) => Ok(false),
+                Err(error) => Err(error),
+            };
+            self.log.record(&[self.event(
+                access,
+                Operation::Count,
+                domain,
+                Some(*token),
+                &exists,
+            )])?;
+            exists
+        };
         telemetry::watch(Call::Exists, domain, 1, call).await
-    }
-
-    async fn exists_unwatched(
-        &self,
-        access: &Access,
-        domain: &Domain,
-        token: &Token,
-    ) -> Result<bool, VaultError> {
-        let row = match self.ask(access, Operation::Count, Some(domain)) {
-            Ok(()) => self.row(domain, token).await,
-            Err(refused) => Err(refused),
-        };
-        let exists = match row {
-            Ok(_) => Ok(true),
-            Err(VaultError::UnknownToken) => Ok(false),
-            Err(error) => Err(error),
-        };
-        self.log
-            .record(&[self.event(access, Operation::Count, domain, Some(*token), &exists)])?;
-        exists
     }
 
     /// What is kept in the clear of the card behind a token, expired or not; checked against the

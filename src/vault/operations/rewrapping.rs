@@ -88,114 +88,100 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         after: Option<RowKey>,
         limit: usize,
     ) -> Result<UnderKey, VaultError> {
-        let call = self.list_under_unwatched(access, version, after, limit);
+        let call = async {
+            let state = self.state()?;
+            let name = KeyName::new(KeyUse::Card, version);
+            state.ring.info(name)?;
+            let asked = self.ask(access, Operation::List, None);
+            if let Err(refused) = asked {
+                let event = self.event(access, Operation::List, None, None, &asked);
+                let key = Some(name);
+                self.log.record(&[AccessEvent { key, ..event }])?;
+                return Err(refused);
+            }
+            let limit = limit.clamp(1, MAX_BATCH);
+            let page = self.store.scan(after, Some(vault_end()?), limit).await?;
+            let mut under = UnderKey {
+                seen: 0,
+                tokens: Vec::new(),
+                cursor: next(&page, limit),
+            };
+            for (key, row) in &page {
+                under.seen += 1;
+                let (Ok(named), Ok(parts)) = (read_row_key(key), RowParts::read(row)) else {
+                    continue;
+                };
+                if let Ok(id) = key_id(&parts)
+                    && version_of(&state, &named.0, &id)? == Some(version)
+                {
+                    under.tokens.push(named);
+                }
+            }
+            let event = |domain: Option<_>, token| AccessEvent {
+                key: Some(name),
+                ..self.event(access, Operation::List, domain, token, &Ok(()))
+            };
+            let mut events: Vec<_> = under
+                .tokens
+                .iter()
+                .map(|(domain, token)| event(Some(domain), Some(*token)))
+                .collect();
+            if events.is_empty() {
+                events.push(event(None, None));
+            }
+            self.log.record(&events)?;
+            drop(events);
+            Ok(under)
+        };
         telemetry::watch(Call::ListUnder, None, 1, call).await
     }
 
-    async fn list_under_unwatched(
-        &self,
-        access: &Access,
-        version: u32,
-        after: Option<RowKey>,
-        limit: usize,
-    ) -> Result<UnderKey, VaultError> {
-        let state = self.state()?;
-        let name = KeyName::new(KeyUse::Card, version);
-        state.ring.info(name)?;
-        let asked = self.ask(access, Operation::List, None);
-        if let Err(refused) = asked {
-            let event = self.event(access, Operation::List, None, None, &asked);
-            let key = Some(name);
-            self.log.record(&[AccessEvent { key, ..event }])?;
-            return Err(refused);
-        }
-        let limit = limit.clamp(1, MAX_BATCH);
-        let page = self.store.scan(after, Some(vault_end()?), limit).await?;
-        let mut under = UnderKey {
-            seen: 0,
-            tokens: Vec::new(),
-            cursor: next(&page, limit),
-        };
-        for (key, row) in &page {
-            under.seen += 1;
-            let (Ok(named), Ok(parts)) = (read_row_key(key), RowParts::read(row)) else {
-                continue;
-            };
-            if let Ok(id) = key_id(&parts)
-                && version_of(&state, &named.0, &id)? == Some(version)
-            {
-                under.tokens.push(named);
-            }
-        }
-        let event = |domain: Option<_>, token| AccessEvent {
-            key: Some(name),
-            ..self.event(access, Operation::List, domain, token, &Ok(()))
-        };
-        let mut events: Vec<_> = under
-            .tokens
-            .iter()
-            .map(|(domain, token)| event(Some(domain), Some(*token)))
-            .collect();
-        if events.is_empty() {
-            events.push(event(None, None));
-        }
-        self.log.record(&events)?;
-        drop(events);
-        Ok(under)
-    }
-
+    /// Page by page; while the store commits one, the next is read and sealed.
     async fn rewrap_where(
         &self,
         after: Option<RowKey>,
         limit: usize,
         wanted: impl Fn(u32) -> bool,
     ) -> Result<Rewrapped, VaultError> {
-        let call = self.rewrap_where_unwatched(after, limit, wanted);
-        let step = telemetry::watch(Call::Rewrap, None, 1, call).await?;
+        let call = async {
+            let end = vault_end()?;
+            let mut step = Rewrapped {
+                seen: 0,
+                moved: 0,
+                left: 0,
+                cursor: after,
+            };
+            let (mut open, mut under_way) = (limit.max(1), None);
+            while open > 0 {
+                let rows = open.min(REWRAP_PAGE);
+                let page = self.store.scan(step.cursor, Some(end), rows).await?;
+                open -= rows;
+                step.seen += count(page.len());
+                step.cursor = next(&page, rows);
+                let state = self.state()?;
+                let fresh = self.fresh_rows(&state, page, &wanted)?;
+                if let Some(before) = under_way.take() {
+                    step.add(Begun::end(before).await?);
+                }
+                let moving = Box::pin(self.replace(state, fresh, &wanted));
+                under_way = Some(Begun::begin(moving).await);
+                if step.cursor.is_none() {
+                    break;
+                }
+            }
+            if let Some(last) = under_way {
+                step.add(Begun::end(last).await?);
+            }
+            Ok(step)
+        };
+        let step: Result<_, VaultError> = telemetry::watch(Call::Rewrap, None, 1, call).await;
+        let step = step?;
         let rows = [
             ("seen", step.seen),
             ("changed", step.moved),
             ("left", step.left),
         ];
         telemetry::step(Call::Rewrap, rows);
-        Ok(step)
-    }
-
-    /// Page by page; while the store commits one, the next is read and sealed.
-    async fn rewrap_where_unwatched(
-        &self,
-        after: Option<RowKey>,
-        limit: usize,
-        wanted: impl Fn(u32) -> bool,
-    ) -> Result<Rewrapped, VaultError> {
-        let end = vault_end()?;
-        let mut step = Rewrapped {
-            seen: 0,
-            moved: 0,
-            left: 0,
-            cursor: after,
-        };
-        let (mut open, mut under_way) = (limit.max(1), None);
-        while open > 0 {
-            let rows = open.min(REWRAP_PAGE);
-            let page = self.store.scan(step.cursor, Some(end), rows).await?;
-            open -= rows;
-            step.seen += count(page.len());
-            step.cursor = next(&page, rows);
-            let state = self.state()?;
-            let fresh = self.fresh_rows(&state, page, &wanted)?;
-            if let Some(before) = under_way.take() {
-                step.add(Begun::end(before).await?);
-            }
-            let moving = Box::pin(self.replace(state, fresh, &wanted));
-            under_way = Some(Begun::begin(moving).await);
-            if step.cursor.is_none() {
-                break;
-            }
-        }
-        if let Some(last) = under_way {
-            step.add(Begun::end(last).await?);
-        }
         Ok(step)
     }
 

@@ -35,31 +35,24 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         card: &CardRecord,
         how: &Tokenize,
     ) -> Result<Tokenized, VaultError> {
-        let call = self.tokenize_unwatched(domain, card, how);
+        let call = async {
+            if how.convergent
+                && let Some(token) = self.known_token(domain, card, how).await?
+            {
+                return Ok(Tokenized {
+                    token,
+                    existing: !self.gate.hides_existing()?,
+                });
+            }
+            let results = self
+                .tokenize_chunk(domain, core::slice::from_ref(card), how)
+                .await;
+            results
+                .into_iter()
+                .next()
+                .unwrap_or(Err(VaultError::Broken))
+        };
         telemetry::watch(Call::Tokenize, domain, 1, call).await
-    }
-
-    async fn tokenize_unwatched(
-        &self,
-        domain: &Domain,
-        card: &CardRecord,
-        how: &Tokenize,
-    ) -> Result<Tokenized, VaultError> {
-        if how.convergent
-            && let Some(token) = self.known_token(domain, card, how).await?
-        {
-            return Ok(Tokenized {
-                token,
-                existing: !self.gate.hides_existing()?,
-            });
-        }
-        let results = self
-            .tokenize_chunk(domain, core::slice::from_ref(card), how)
-            .await;
-        results
-            .into_iter()
-            .next()
-            .unwrap_or(Err(VaultError::Broken))
     }
 
     /// A token for each card. See [`Vault::tokenize`].
@@ -69,21 +62,14 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         cards: &[CardRecord],
         how: &Tokenize,
     ) -> Vec<Result<Tokenized, VaultError>> {
-        let call = self.tokenize_batch_unwatched(domain, cards, how);
+        let call = async {
+            let mut results = Vec::with_capacity(cards.len());
+            for chunk in cards.chunks(MAX_BATCH) {
+                results.extend(self.tokenize_chunk(domain, chunk, how).await);
+            }
+            results
+        };
         telemetry::watch(Call::TokenizeBatch, domain, cards.len(), call).await
-    }
-
-    async fn tokenize_batch_unwatched(
-        &self,
-        domain: &Domain,
-        cards: &[CardRecord],
-        how: &Tokenize,
-    ) -> Vec<Result<Tokenized, VaultError>> {
-        let mut results = Vec::with_capacity(cards.len());
-        for chunk in cards.chunks(MAX_BATCH) {
-            results.extend(self.tokenize_chunk(domain, chunk, how).await);
-        }
-        results
     }
 
     /// The convergent token of each card, and the writes that make those that are new. The

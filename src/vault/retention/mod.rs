@@ -26,8 +26,6 @@ pub const DEFAULT_REFUND_DAYS: u32 = 365;
 /// [`Survey::approve`].
 pub const DEFAULT_CLOCK_DAYS: u32 = 14;
 
-/// Seconds of a day.
-const DAY: u64 = 24 * 60 * 60;
 /// Where a day ends last: twelve hours behind UTC.
 const LAST_CLOCK_MINUTES: i16 = -12 * 60;
 
@@ -87,7 +85,7 @@ impl KeepRule {
         expires: Option<UnixSeconds>,
     ) -> Verdict {
         let over = |since: UnixSeconds, days: u32| {
-            let end = since.0.checked_add(u64::from(days) * DAY);
+            let end = since.0.checked_add(u64::from(days) * UnixSeconds::DAY);
             end.is_some_and(|end| end <= as_of.time.0)
         };
         if self.age_days.is_some_and(|days| over(created, days)) {
@@ -96,7 +94,7 @@ impl KeepRule {
             && over(expires, days)
         {
             Verdict::Expired
-        } else if self.is_settled(as_of, created.0 / DAY) {
+        } else if self.is_settled(as_of, created.0 / UnixSeconds::DAY) {
             Verdict::Settled
         } else {
             Verdict::NotDue

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{AsOf, DAY, Retention, RetentionError, Verdict};
+use super::{AsOf, Retention, RetentionError, Verdict};
 use crate::keys::Domain;
 use crate::payment::Date;
 use crate::time::UnixSeconds;
@@ -163,7 +163,7 @@ impl Survey {
     /// Takes in when a token was made.
     pub(in crate::vault) fn witness(&mut self, created: UnixSeconds) {
         let now = self.as_of.time.0;
-        let span = u64::from(self.retention.clock_days) * DAY;
+        let span = u64::from(self.retention.clock_days) * UnixSeconds::DAY;
         if created.0 <= now {
             self.newest = self.newest.max(Some(created));
         }

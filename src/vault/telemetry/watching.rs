@@ -1,10 +1,12 @@
 //! A call that is watched from its first poll to its end, also if its caller drops it.
 #![forbid(unsafe_code)]
 
-use core::future::{Future, poll_fn};
-use core::pin::pin;
+use core::pin::Pin;
+use core::task::{Context, Poll};
 #[cfg(feature = "metrics")]
 use std::time::Instant;
+
+use pin_project_lite::pin_project;
 
 use super::Call;
 use super::reason::{Reason, Told};
@@ -42,27 +44,57 @@ impl Outcome {
     }
 }
 
-/// Waits for `future`, which is a `call` about `items` things, inside a span, and counts it.
-pub(crate) async fn watch<'a, F>(
+/// `future`, which is a `call` about `items` things, inside a span and counted.
+pub(crate) fn watch<'a, F: Future>(
     call: Call,
     domain: impl Into<Option<&'a Domain>>,
     items: usize,
     future: F,
-) -> F::Output
+) -> Watching<'a, F> {
+    Watching {
+        future,
+        call,
+        domain: domain.into(),
+        items,
+        watched: None,
+    }
+}
+
+pin_project! {
+    /// Holds the future once: an `async fn` would keep what it was given beside what it polls.
+    pub(crate) struct Watching<'a, F> {
+        #[pin]
+        future: F,
+        call: Call,
+        domain: Option<&'a Domain>,
+        items: usize,
+        // From the first poll on. Dropped behind the future.
+        watched: Option<Watched>,
+    }
+}
+
+impl<F> Future for Watching<'_, F>
 where
     F: Future,
     F::Output: Told,
 {
-    let mut watched = Watched::begin(call, domain.into(), items);
-    let mut future = pin!(future);
-    let output = poll_fn(|context| {
-        #[cfg(feature = "tracing")]
-        let _inside = watched.span.enter();
-        future.as_mut().poll(context)
-    })
-    .await;
-    watched.end(&output);
-    output
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let (call, domain, items) = (*this.call, *this.domain, *this.items);
+        let begin = || Watched::begin(call, domain, items);
+        let watched = this.watched.get_or_insert_with(begin);
+        let polled = {
+            #[cfg(feature = "tracing")]
+            let _inside = watched.span.enter();
+            this.future.poll(context)
+        };
+        if let Poll::Ready(output) = &polled {
+            watched.end(output);
+        }
+        polled
+    }
 }
 
 struct Watched {

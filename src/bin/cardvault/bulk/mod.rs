@@ -35,8 +35,6 @@ use crate::failure::{Exit, Failure, Outcome};
 use crate::files::{Output, Readers};
 use crate::folder::{Folder, show_mark};
 
-const DAY: u64 = 24 * 60 * 60;
-
 pub(crate) fn tokenize(args: &Tokenize, quiet: bool) -> Outcome<Exit> {
     let folder = Folder::open(&args.vault)?;
     let ring = folder.ring()?;
@@ -67,7 +65,7 @@ pub(crate) fn tokenize(args: &Tokenize, quiet: bool) -> Outcome<Exit> {
         vault::Tokenize::convergent()
     });
     if let Some(days) = args.valid_days {
-        how = how.expiring(now.plus(u64::from(days).saturating_mul(DAY)));
+        how = how.expiring(now.plus(u64::from(days).saturating_mul(UnixSeconds::DAY)));
     }
     let work = Vaulting {
         reading,
