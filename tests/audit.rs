@@ -106,6 +106,13 @@ fn record(log: &AuditLog, first: u8, n: u8) {
     }
 }
 
+/// A new log of `w` in its first epoch, with `n` single accesses.
+fn log_of(path: &Path, n: u8) -> AuditLog {
+    let log = AuditLog::create(path, key("w", 1), &options()).unwrap();
+    record(&log, 0, n);
+    log
+}
+
 /// What verification tells.
 #[derive(Default)]
 struct Read {
@@ -415,8 +422,7 @@ fn position(bytes: &[u8], folder: &Path) -> LogPosition {
 fn what_was_cut_off_or_rolled_back_is_found_against_a_checkpoint() {
     let folder = folder();
     let path = folder.path().join("w");
-    let log = AuditLog::create(&path, key("w", 1), &options()).unwrap();
-    record(&log, 0, 3);
+    let log = log_of(&path, 3);
     drop(log);
     let old: Vec<(PathBuf, Vec<u8>)> = fs::read_dir(&path)
         .unwrap()
@@ -474,8 +480,7 @@ fn what_was_cut_off_or_rolled_back_is_found_against_a_checkpoint() {
 fn an_opening_leaves_out_nothing_that_a_checkpoint_saw() {
     let folder = folder();
     let path = folder.path().join("w");
-    let log = AuditLog::create(&path, key("w", 1), &options()).unwrap();
-    record(&log, 0, 3);
+    let log = log_of(&path, 3);
     drop(log);
     let kept = |name: &str| fs::read(path.join(name)).unwrap();
     let (state, old) = (kept("state.cvs"), kept("00000000.cva"));
@@ -514,8 +519,7 @@ fn an_opening_leaves_out_nothing_that_a_checkpoint_saw() {
 fn what_is_put_in_before_a_write_does_not_make_it_an_unfinished_one() {
     let folder = folder();
     let path = folder.path().join("w");
-    let log = AuditLog::create(&path, key("w", 1), &options()).unwrap();
-    record(&log, 0, 3);
+    let log = log_of(&path, 3);
     let kept = |name: &str| fs::read(path.join(name)).unwrap();
     let (state, good) = (kept("state.cvs"), kept("00000000.cva"));
     drop(log);
@@ -583,8 +587,7 @@ fn a_log_is_verified_while_it_is_written() {
 fn a_write_under_way_is_seen_to_its_end() {
     let folder = folder();
     let path = folder.path().join("w");
-    let log = AuditLog::create(&path, key("w", 1), &options()).unwrap();
-    record(&log, 0, 2);
+    let log = log_of(&path, 2);
     let good = fs::read(file(&path, 0)).unwrap();
     fs::write(file(&path, 0), &good[..good.len() - 20]).unwrap();
     std::thread::scope(|scope| {
@@ -615,8 +618,7 @@ fn accesses_of_one_call_keep_their_domains() {
 fn a_torn_write_is_dropped_and_said() {
     let folder = folder();
     let path = folder.path().join("w");
-    let log = AuditLog::create(&path, key("w", 1), &options()).unwrap();
-    record(&log, 0, 3);
+    let log = log_of(&path, 3);
     // As if the process had been killed: what it holds is forgotten without a word.
     let kept = |name: &str| fs::read(path.join(name)).unwrap();
     let (state, good) = (kept("state.cvs"), kept("00000000.cva"));
@@ -656,8 +658,7 @@ fn a_torn_write_is_dropped_and_said() {
 fn the_writer_holds_no_key_of_what_it_wrote() {
     let folder = folder();
     let path = folder.path().join("w");
-    let log = AuditLog::create(&path, key("w", 1), &options()).unwrap();
-    record(&log, 0, 3);
+    let log = log_of(&path, 3);
     drop(log);
     let saved = fs::read(path.join("state.cvs")).unwrap();
     // One slot is in use, the other one is wiped.

@@ -334,8 +334,8 @@ fn cards_that_leave_the_vault_leave_no_trace_in_freed_memory() {
 }
 
 /// What each of these calls leaves in the freed memory of its future, which lies on the heap as
-/// that of a task does. Not of those that seal a record: what sealing leaves on the stack can come
-/// into a future that is made there and moved.
+/// that of a task does. Not `tokenize_batch`: what a hash or a cipher leaves on the stack can
+/// come into a future that is made there and moved.
 #[cfg(feature = "vault")]
 fn futures(
     vault: &cardvault::vault::BlockingVault<cardvault::vault::Memory>,
@@ -354,7 +354,7 @@ fn futures(
     let vault = vault.vault();
     let how = Tokenize::convergent();
     let tokens = [*token];
-    let calls: [(&'static str, &dyn Fn()); 7] = [
+    let calls: [(&'static str, &dyn Fn()); 8] = [
         ("detokenize", &|| {
             waited(vault.detokenize(access, domain, token))
         }),
@@ -368,6 +368,9 @@ fn futures(
         ("find", &|| waited(vault.find(access, domain, &card.pan))),
         ("tokenize", &|| waited(vault.tokenize(domain, card, &how))),
         ("check", &|| waited(vault.check(None, 10))),
+        ("set_expiry", &|| {
+            waited(vault.set_expiry(domain, token, Some(UnixSeconds(u64::MAX))));
+        }),
     ];
     let leaves = calls.into_iter().filter(|(_, call)| {
         let (freed, found) = watch(&forms(), call);
