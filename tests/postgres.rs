@@ -330,9 +330,8 @@ fn a_database_that_is_gone_is_named() {
     let Some(cluster) = Cluster::shared() else {
         return;
     };
-    let short = |options: PostgresOptions| {
-        options.timeouts(Duration::from_millis(300), Duration::from_millis(600))
-    };
+    let short =
+        |options: PostgresOptions| options.timeouts(Duration::from_secs(1), Duration::from_secs(2));
     let nobody = PostgresOptions::new("host=127.0.0.1 port=1 user=cardvault").unwrap();
     let gone = StoreError::Io(std::io::ErrorKind::NotConnected);
     assert_eq!(Postgres::open(&short(nobody)).err(), Some(gone));

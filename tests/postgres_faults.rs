@@ -87,6 +87,9 @@ fn start() -> Option<Own> {
     })
 }
 
+/// How long a store that is to give up tries: long beside what a busy machine needs for an exchange.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 fn schema() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     format!("faults_{}", NEXT.fetch_add(1, Ordering::Relaxed))
@@ -180,7 +183,7 @@ fn tls_trusts_whom_it_was_told_to() {
         refused("other.test", &own.certificates.authority),
         Some(StoreError::Untrusted)
     );
-    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert!(begun.elapsed() < Duration::from_secs(25));
     // The server takes this user by TLS alone.
     let plain = options(&at("right.test", "secure"), &schema);
     assert_eq!(Postgres::open(&plain).err(), Some(StoreError::NoTls));
@@ -254,7 +257,7 @@ fn synchronous_commit_is_set_back_to_on() {
                      WHERE application_name = 'waits' AND wait_event = 'SyncRep'";
         let begun = Instant::now();
         let mut waiting = false;
-        while !waiting && begun.elapsed() < Duration::from_secs(4) {
+        while !waiting && begun.elapsed() < Duration::from_secs(20) {
             waiting = cluster.sql(waits) == "1";
         }
         let early = acknowledged.load(Ordering::SeqCst);
@@ -276,19 +279,22 @@ fn a_slow_database_is_named_and_leaves_nothing_half_done() {
     let schema = schema();
     let proxy = Proxy::whole(cluster.port);
     let direct = Postgres::create(&options(&cluster.connection(), &schema)).unwrap();
-    let slow = options(&cluster.connection_by(proxy.port()), &schema)
-        .timeouts(Duration::from_secs(1), Duration::from_millis(1200));
-    let store = Postgres::open(&slow).unwrap();
+    let through = options(&cluster.connection_by(proxy.port()), &schema);
     let batch = |from: u64| (from..from + BATCH).map(|n| insert(n, b"row")).collect();
     let late = StoreError::Io(ErrorKind::TimedOut);
 
     // Slow, but in time.
     proxy.delay(Duration::from_millis(50));
-    assert!(block_on(store.write(None, batch(0))).is_ok());
-    assert_eq!(there(&store, 0..BATCH), [true; BATCH as usize]);
+    let patient = Postgres::open(&through).unwrap();
+    assert!(block_on(patient.write(None, batch(0))).is_ok());
+    assert_eq!(there(&patient, 0..BATCH), [true; BATCH as usize]);
+    drop(patient);
+    proxy.delay(Duration::ZERO);
+    let store = Postgres::open(&through.timeouts(PATIENCE, PATIENCE)).unwrap();
+    block_on(store.write(None, vec![insert(999, b"row")])).unwrap();
     // Each exchange is in time, both together are not: the commit is there when patience ends, or
     // on a machine that is slow itself nothing of it.
-    proxy.delay(Duration::from_millis(600));
+    proxy.delay(2 * PATIENCE / 3);
     assert!(late.may_be_applied());
     let mut from = BATCH;
     loop {
@@ -303,10 +309,10 @@ fn a_slow_database_is_named_and_leaves_nothing_half_done() {
         proxy.delay(Duration::ZERO);
         let _ = block_on(store.count());
         block_on(store.write(None, vec![insert(999, b"row")])).unwrap();
-        proxy.delay(Duration::from_millis(600));
+        proxy.delay(2 * PATIENCE / 3);
     }
     // No answer at all.
-    proxy.delay(Duration::from_secs(4));
+    proxy.delay(4 * PATIENCE);
     let unheard = 10 * BATCH;
     assert_eq!(block_on(store.write(None, batch(unheard))), Err(late));
     assert_eq!(block_on(store.count()), Err(late));
@@ -317,7 +323,7 @@ fn a_slow_database_is_named_and_leaves_nothing_half_done() {
     // Nobody else waits for the lock of who is gone.
     let begun = Instant::now();
     assert!(block_on(direct.write(None, vec![insert(999, b"row")])).is_ok());
-    assert!(begun.elapsed() < Duration::from_secs(4));
+    assert!(begun.elapsed() < 4 * PATIENCE);
     // The same again once it is fast: what is there is found.
     proxy.delay(Duration::ZERO);
     for from in [from, unheard] {
@@ -391,8 +397,7 @@ fn a_read_only_database_is_named() {
         ));
         cluster.sql("SELECT pg_reload_conf()");
     };
-    let options = options(&cluster.connection(), &schema())
-        .timeouts(Duration::from_secs(5), Duration::from_millis(300));
+    let options = options(&cluster.connection(), &schema()).timeouts(PATIENCE, PATIENCE);
     let store = Postgres::create(&options).unwrap();
     block_on(store.write(None, vec![insert(1, b"row")])).unwrap();
     set("on");
@@ -403,7 +408,7 @@ fn a_read_only_database_is_named() {
         if let Err(error) = block_on(store.write(None, vec![insert(n, b"row")])) {
             break (n, error);
         }
-        assert!(begun.elapsed() < Duration::from_secs(10));
+        assert!(begun.elapsed() < Duration::from_secs(60));
     };
     let before = block_on(store.count());
     assert_eq!(refused.1, StoreError::Io(ErrorKind::ReadOnlyFilesystem));
@@ -413,7 +418,7 @@ fn a_read_only_database_is_named() {
     cluster.sql("SELECT pg_reload_conf()");
     let begun = Instant::now();
     while block_on(store.write(None, vec![insert(refused.0, b"row")])).is_err() {
-        assert!(begun.elapsed() < Duration::from_secs(10));
+        assert!(begun.elapsed() < Duration::from_secs(60));
     }
     assert_eq!(block_on(store.count()), before.map(|count| count + 1));
 }
@@ -430,7 +435,7 @@ fn used_up_connections_are_named() {
     let short = |connections| {
         let options = PostgresOptions::new(&connection).unwrap();
         let options = options.in_schema(&schema).connections(connections);
-        options.timeouts(Duration::from_secs(5), Duration::from_millis(300))
+        options.timeouts(PATIENCE, PATIENCE)
     };
     let first = Postgres::create(&short(2)).unwrap();
     block_on(first.write(None, vec![insert(1, b"row")])).unwrap();
@@ -446,7 +451,7 @@ fn used_up_connections_are_named() {
             Ok(store) => break store,
             Err(error) => assert_eq!(error, refused),
         }
-        assert!(begun.elapsed() < Duration::from_secs(10));
+        assert!(begun.elapsed() < Duration::from_secs(60));
     };
     assert_eq!(block_on(second.count()), Ok(2));
 }
@@ -470,7 +475,7 @@ fn a_refusal_is_named_and_leaves_nothing_half_done() {
     let outcome = block_on(store.write(None, vec![insert(1, b"row")]));
     let refused = StoreError::Refused { code: *b"42501" };
     assert_eq!(outcome, Err(refused));
-    assert!(!refused.may_be_applied() && begun.elapsed() < Duration::from_secs(5));
+    assert!(!refused.may_be_applied() && begun.elapsed() < Duration::from_secs(20));
     assert_eq!(there(&made, 1..2), [false]);
     assert_eq!(block_on(made.count()), Ok(0));
     cluster.sql(&format!("GRANT INSERT ON {schema}.vault_row TO half"));

@@ -265,17 +265,21 @@ fn keys_leave_no_trace_in_freed_memory() {
 #[cfg(feature = "vault")]
 #[test]
 fn cards_that_leave_the_vault_leave_no_trace_in_freed_memory() {
-    use cardvault::SystemRandom;
     use cardvault::vault::{Access, BlockingVault, LineLog, Memory, Tokenize};
+    use rand_chacha::rand_core::SeedableRng as _;
     let now = UnixSeconds::now();
-    let mut ring = KeyRing::new(RingMark::Development, &mut SystemRandom).unwrap();
-    for usage in KeyUse::ALL {
-        let period = Cryptoperiod::default_of(usage);
-        let name = ring.add(usage, period, now, &mut SystemRandom).unwrap();
-        ring.activate(name, now).unwrap();
-    }
+    let ring = |more: &[KeyUse]| {
+        let mut rng = rand_chacha::ChaCha20Rng::from_seed([7; 32]);
+        let mut ring = KeyRing::new(RingMark::Development, &mut rng).unwrap();
+        for usage in KeyUse::ALL.iter().chain(more) {
+            let period = Cryptoperiod::default_of(*usage);
+            let name = ring.add(*usage, period, now, &mut rng).unwrap();
+            ring.activate(name, now).unwrap();
+        }
+        ring
+    };
     let log = LineLog::new(std::io::sink());
-    let vault = BlockingVault::open(Memory::new(), ring, log).unwrap();
+    let vault = BlockingVault::open(Memory::new(), ring(&[]), log).unwrap();
     let domain = Domain::new(b"merchant-7").unwrap();
     let access = Access::new("desk-3", "refund", "10.0.0.7").unwrap();
     let card = CardRecord::new(common::pan(DIGITS));
@@ -295,7 +299,8 @@ fn cards_that_leave_the_vault_leave_no_trace_in_freed_memory() {
             vault.find(&access, &domain, &card.pan).unwrap();
         }),
         ("rewrap", &|| {
-            vault.rewrap(None, 10).unwrap();
+            vault.set_ring(ring(&[KeyUse::Card])).unwrap();
+            assert!(vault.rewrap(None, 10).unwrap().moved > 0);
         }),
     ];
     for (name, call) in takes {

@@ -248,7 +248,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     ) -> Result<Fresh, VaultError> {
         let now = (self.clock)();
         let mut fresh = Fresh::default();
-        let mut opened: Vec<Opened> = Vec::with_capacity(NONCE_BATCH_MAX);
+        let mut opened = Opened::with_capacity(NONCE_BATCH_MAX);
         let mut current: Option<(Domain, Arc<DomainKeys>, Arc<Sealer>)> = None;
         for (key, row) in rows {
             let (Ok((domain, token)), Ok(parts)) = (read_row_key(&key), RowParts::read(&row))
@@ -290,15 +290,14 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
                 continue;
             };
             let (columns, fingerprint) = (columns.next().to_bytes(), *parts.fingerprint);
-            opened.push(Opened {
-                key,
-                row,
+            opened.cards.push(OpenedCard {
                 token,
                 columns,
                 fingerprint,
                 card,
             });
-            if opened.len() == NONCE_BATCH_MAX {
+            opened.rows.push((key, row));
+            if opened.rows.len() == NONCE_BATCH_MAX {
                 self.seal_opened(&sealer, now, &mut opened, &mut fresh)?;
             }
         }
@@ -313,36 +312,42 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         &self,
         sealer: &Sealer,
         now: UnixSeconds,
-        opened: &mut Vec<Opened>,
+        opened: &mut Opened,
         fresh: &mut Fresh,
     ) -> Result<(), VaultError> {
-        if opened.is_empty() {
+        if opened.rows.is_empty() {
             return Ok(());
         }
-        let records: Vec<_> = opened
-            .iter()
-            .map(|one| (&one.card, one.binding()))
-            .collect();
+        let cards = &opened.cards;
+        let records: Vec<_> = cards.iter().map(|one| (&one.card, one.binding())).collect();
         let mut sealed = vec![[0; SEALED_RECORD_LEN]; records.len()];
         let mut random = self.random.lock().map_err(|_| VaultError::Broken)?;
         sealer.seal_batch(&records, now, &mut random.nonces, &mut sealed)?;
         drop(random);
-        for (one, sealed) in opened.drain(..).zip(&sealed) {
-            fresh.keys.push(one.key);
+        for ((key, expected), (one, sealed)) in opened.rows.drain(..).zip(cards.iter().zip(&sealed))
+        {
+            fresh.keys.push(key);
             fresh.writes.push(Write::Replace {
-                token: one.key,
-                expected: one.row,
+                token: key,
+                expected,
                 row: build_row(&one.columns, &one.fingerprint, sealed)?,
             });
         }
+        // Where they lie, which wipes them.
+        opened.cards.clear();
         Ok(())
     }
 }
 
-/// A record that was opened, to be sealed anew, and what it is sealed together with.
+/// Records that were opened, to be sealed anew, and beside each the row that it stands in. A card
+/// stays in its place until it is wiped: a move would leave a copy.
 struct Opened {
-    key: RowKey,
-    row: Row,
+    cards: Vec<OpenedCard>,
+    rows: Vec<(RowKey, Row)>,
+}
+
+/// What is sealed together.
+struct OpenedCard {
     token: Token,
     columns: [u8; COLUMNS_LEN],
     fingerprint: [u8; FINGERPRINT_LEN],
@@ -350,6 +355,16 @@ struct Opened {
 }
 
 impl Opened {
+    /// Room for so many; more would move the cards.
+    fn with_capacity(capacity: usize) -> Self {
+        Self {
+            cards: Vec::with_capacity(capacity),
+            rows: Vec::with_capacity(capacity),
+        }
+    }
+}
+
+impl OpenedCard {
     fn binding(&self) -> Binding<'_> {
         Binding {
             token: self.token.as_bytes(),
