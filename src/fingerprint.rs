@@ -12,17 +12,16 @@
 
 use core::fmt;
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::card::Pan;
 use crate::keys::{Domain, FingerprintKey, RetiredFingerprintKey};
+use crate::mac::{MAC_LEN, Mac};
 use crate::secret::Secret;
 
 /// Length of a [`Fingerprint`], in bytes.
-pub const FINGERPRINT_LEN: usize = 32;
+pub const FINGERPRINT_LEN: usize = MAC_LEN;
 
 /// The fingerprint of a card number in one domain and index version.
 ///
@@ -60,7 +59,7 @@ impl fmt::Debug for Fingerprint {
 
 /// Makes fingerprints under one key, prepared once.
 pub struct Fingerprinter {
-    hmac: Hmac<Sha256>,
+    mac: Mac,
     domain: Domain,
     version: u32,
 }
@@ -88,10 +87,9 @@ impl Fingerprinter {
     #[must_use]
     pub fn fingerprint(&self, pan: &Pan) -> Fingerprint {
         let mut message = pan.digits().to_bcd();
-        let mut hmac = self.hmac.clone();
-        hmac.update(&message);
+        let tag = self.mac.tag(&[&message]);
         message.zeroize();
-        Fingerprint(hmac.finalize().into_bytes().into())
+        Fingerprint(tag)
     }
 
     /// The fingerprints of `pans` in their order; as many as the shorter of the two slices holds.
@@ -102,21 +100,15 @@ impl Fingerprinter {
     }
 
     fn prepare(key: &Secret<32>, domain: Domain, version: u32) -> Self {
-        // HMAC pads a short key with zeros to the hash's block (RFC 2104 section 2).
-        let mut block = Secret::<64>::zeroed();
-        for (to, from) in block.expose_mut().iter_mut().zip(key.expose()) {
-            *to = *from;
-        }
         Self {
-            hmac: Hmac::new(block.expose().into()),
+            mac: Mac::new(key),
             domain,
             version,
         }
     }
 }
 
-// An `Hmac` is made of two hash states and a block buffer, which wipe themselves as `Sha256` does.
-impl ZeroizeOnDrop for Fingerprinter where Sha256: ZeroizeOnDrop {}
+impl ZeroizeOnDrop for Fingerprinter where Mac: ZeroizeOnDrop {}
 
 impl fmt::Debug for Fingerprinter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -146,4 +138,4 @@ impl FingerprintVerifier {
     }
 }
 
-impl ZeroizeOnDrop for FingerprintVerifier where Sha256: ZeroizeOnDrop {}
+impl ZeroizeOnDrop for FingerprintVerifier where Fingerprinter: ZeroizeOnDrop {}

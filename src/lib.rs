@@ -97,6 +97,7 @@ pub mod journal;
 pub mod keys;
 #[cfg(feature = "vault")]
 pub mod ledger;
+mod mac;
 pub mod manual;
 pub mod payment;
 mod ratchet;

@@ -9,11 +9,11 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::error::AuditError;
-use super::frame::mac;
 use super::verify::LogPosition;
 use super::writer::{WRITER_MAX_LEN, Writer, checkpoint_key};
 use crate::codec::{CodecError, Reader, Writer as Bytes};
 use crate::keys::{KeyRing, RING_ID_LEN, RingId, RingMark};
+use crate::mac::{MAC_LEN, Mac};
 use crate::secret::Secret;
 use crate::time::UnixSeconds;
 use crate::vault::{MAX_KEY, Row, RowKey, row_facts};
@@ -26,7 +26,6 @@ pub const ROW_DIGEST_LEN: usize = 16;
 const MAGIC: &[u8; 8] = b"CVCHKPT\n";
 const VERSION: u8 = 1;
 const HEADER_LEN: usize = 8 + 1 + 1 + RING_ID_LEN + 8 + 4 + 8 + 1;
-const MAC_LEN: usize = 32;
 const PART_HEAD_LEN: usize = 1 + 4;
 const MAX_ITEM: usize = 1 + 1 + WRITER_MAX_LEN + 4 + 4 + 8 + 8 + 16 + MAX_KEY;
 
@@ -212,22 +211,21 @@ impl CheckpointTotals {
 
 /// The MACs of a checkpoint's parts: each covers the one before.
 struct Macs {
-    key: Secret<32>,
+    mac: Mac,
     last: [u8; MAC_LEN],
     part: u64,
 }
 
 impl Macs {
-    fn new(key: Secret<32>, header: &[u8]) -> Self {
-        let last = mac(&key, &[header]);
-        Self { key, last, part: 0 }
+    fn new(key: &Secret<32>, header: &[u8]) -> Self {
+        let mac = Mac::new(key);
+        let last = mac.tag(&[header]);
+        Self { mac, last, part: 0 }
     }
 
     fn next(&mut self, head: &[u8], text: &[u8]) -> [u8; MAC_LEN] {
-        self.last = mac(
-            &self.key,
-            &[&self.last, &self.part.to_be_bytes(), head, text],
-        );
+        let part = self.part.to_be_bytes();
+        self.last = self.mac.tag(&[&self.last, &part, head, text]);
         self.part += 1;
         self.last
     }
@@ -270,7 +268,7 @@ impl<W: Write> CheckpointWriter<W> {
         out.write_all(&header)?;
         Ok(Self {
             out,
-            macs: Macs::new(key, &header),
+            macs: Macs::new(&key, &header),
             text: Vec::with_capacity(MAX_CHECKPOINT_PART),
             before: None,
             totals: CheckpointTotals::default(),
@@ -378,7 +376,7 @@ impl<R: Read> Checkpoint<R> {
         Ok(Self {
             source,
             header,
-            macs: Macs::new(key, &bytes),
+            macs: Macs::new(&key, &bytes),
             text: Vec::new(),
             at: 0,
             before: None,

@@ -2,14 +2,13 @@
 //! [`crate::manual::audit`] lays them out.
 #![forbid(unsafe_code)]
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 use super::error::AuditError;
 use super::log::MAX_AUDIT_FILE;
 use super::writer::{WRITER_ID_LEN, WRITER_MAX_LEN, Writer};
 use crate::codec::{CodecError, Reader, Writer as Bytes};
+use crate::mac::Mac;
 use crate::ratchet::TAG_LEN;
 use crate::secret::Secret;
 use crate::time::UnixSeconds;
@@ -156,22 +155,10 @@ pub(super) fn put_frame(
 
 fn tag(key: &Secret<32>, signed: &[u8]) -> [u8; TAG_LEN] {
     let mut tag = [0; TAG_LEN];
-    for (to, from) in tag.iter_mut().zip(mac(key, &[signed])) {
+    for (to, from) in tag.iter_mut().zip(Mac::new(key).tag(&[signed])) {
         *to = from;
     }
     tag
-}
-
-/// HMAC-SHA256 over the parts.
-pub(super) fn mac(key: &Secret<32>, parts: &[&[u8]]) -> [u8; 32] {
-    // A key of any length will do.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key.expose()) else {
-        return [0; 32];
-    };
-    for part in parts {
-        mac.update(part);
-    }
-    mac.finalize().into_bytes().into()
 }
 
 /// What stands at the front of each file.

@@ -3,13 +3,12 @@
 
 use core::fmt;
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::{IRREVERSIBLE_LEN, Token, TokenKind, TokenizeError};
 use crate::card::Pan;
 use crate::keys::IrreversibleKey;
+use crate::mac::Mac;
 use crate::secret::Secret;
 
 /// The version of the hashed bytes.
@@ -24,11 +23,10 @@ const VERSION: u8 = 1;
 /// The attempt is 0; it is counted up while the text has eight digits in a row. One card number
 /// has one token, under one key, for ever: these tokens do not rotate.
 pub struct Irreversible {
-    mac: Hmac<Sha256>,
+    mac: Mac,
 }
 
-// The crate hmac wipes both of its states when it is dropped.
-impl ZeroizeOnDrop for Irreversible {}
+impl ZeroizeOnDrop for Irreversible where Mac: ZeroizeOnDrop {}
 
 impl Irreversible {
     /// Prepares the key of a domain.
@@ -46,10 +44,7 @@ impl Irreversible {
         let mut bcd = pan.digits().to_bcd();
         let mut result = Err(TokenizeError::Draws);
         for attempt in 0..=u8::MAX {
-            let mut mac = self.mac.clone();
-            mac.update(&[VERSION, attempt]);
-            mac.update(&bcd);
-            let tag = mac.finalize().into_bytes();
+            let tag = self.mac.tag(&[&[VERSION, attempt], &bcd]);
             let payload = tag.first_chunk::<IRREVERSIBLE_LEN>().unwrap_or(&[0; 20]);
             let token = Token::new(TokenKind::Irreversible, payload);
             if !token.text().has_digit_run() {
@@ -62,14 +57,7 @@ impl Irreversible {
     }
 
     fn from_secret(key: &Secret<32>) -> Self {
-        // HMAC's key is one block, a shorter one being padded with zeros (RFC 2104).
-        let mut block = Secret::<64>::zeroed();
-        for (to, from) in block.expose_mut().iter_mut().zip(key.expose()) {
-            *to = *from;
-        }
-        Self {
-            mac: Hmac::new(block.expose().into()),
-        }
+        Self { mac: Mac::new(key) }
     }
 }
 
@@ -107,10 +95,8 @@ mod tests {
             let pan = Pan::from_digits(Digits::from_number(number, 16)).unwrap();
             let token = maker.tokenize(&pan).unwrap();
             assert!(!token.text().has_digit_run());
-            let mut first = maker.mac.clone();
-            first.update(&[VERSION, 0]);
-            first.update(&pan.digits().to_bcd());
-            again += usize::from(first.finalize().into_bytes()[..20] != token.as_bytes()[1..]);
+            let first = maker.mac.tag(&[&[VERSION, 0], &pan.digits().to_bcd()]);
+            again += usize::from(first[..20] != token.as_bytes()[1..]);
         }
         assert!(
             again > 10,

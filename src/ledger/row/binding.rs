@@ -1,8 +1,6 @@
 //! How a row is bound to its key: the tag behind it.
 #![forbid(unsafe_code)]
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 use super::{Kind, Stored, TAG_LEN, event};
@@ -10,6 +8,7 @@ use crate::codec::{CodecError, Reader, Writer};
 use crate::keys::Domain;
 use crate::ledger::error::LedgerError;
 use crate::ledger::record::HistoryEntry;
+use crate::mac::Mac;
 use crate::payment::Currency;
 use crate::secret::Secret;
 use crate::vault::{MAX_ROW, Row, RowKey};
@@ -20,19 +19,14 @@ const HEAD_LEN: usize = 6;
 
 /// A ledger key at work.
 pub(in crate::ledger) struct Binder {
-    hmac: Hmac<Sha256>,
+    mac: Mac,
     version: u32,
 }
 
 impl Binder {
     pub(in crate::ledger) fn new(key: &Secret<32>, version: u32) -> Self {
-        // HMAC pads a short key with zeros to the hash's block (RFC 2104 section 2).
-        let mut block = Secret::<64>::zeroed();
-        for (to, from) in block.expose_mut().iter_mut().zip(key.expose()) {
-            *to = *from;
-        }
         Self {
-            hmac: Hmac::new(block.expose().into()),
+            mac: Mac::new(key),
             version,
         }
     }
@@ -117,12 +111,9 @@ impl Binder {
     }
 
     fn tag(&self, key: &RowKey, body: &[u8]) -> [u8; TAG_LEN] {
-        let mut hmac = self.hmac.clone();
         let key = key.as_bytes();
-        hmac.update(&[u8::try_from(key.len()).unwrap_or(u8::MAX)]);
-        hmac.update(key);
-        hmac.update(body);
-        hmac.finalize().into_bytes().into()
+        let len = u8::try_from(key.len()).unwrap_or(u8::MAX);
+        self.mac.tag(&[&[len], key, body])
     }
 }
 
