@@ -13,28 +13,33 @@ pub(super) const CHECK_SYMBOLS: usize = 2;
 pub(super) const DIGIT_RUN: usize = 8;
 
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+const SYMBOL_BITS: u32 = 5;
+const SYMBOL_MAX: u8 = 31;
+const NO_SYMBOL: u8 = 0xff;
 const POLYNOMIAL: u16 = 0x233;
+const CRC_MAX: u16 = 0x3ff;
 
 /// Writes `payload`, taken as one big-endian number, and its check to `out`, which decides how
 /// many symbols there are.
 pub(super) fn encode(payload: &[u8], out: &mut [u8]) {
     let (symbols, check) = out.split_at_mut(out.len().saturating_sub(CHECK_SYMBOLS));
-    let bits = 5 * symbols.len();
-    let skipped = bits.saturating_sub(8 * payload.len());
+    // The lowest bits are those to come; the first symbol begins with zeros.
+    let (mut bits, mut count) = (0_u32, unused_bits(symbols.len(), payload.len()));
+    let mut bytes = payload.iter();
     let mut crc = 0;
-    for (at, symbol) in symbols.iter_mut().enumerate() {
-        let mut value = 0;
-        for bit in 5 * at..5 * at + 5 {
-            value = value << 1
-                | bit
-                    .checked_sub(skipped)
-                    .map_or(0, |bit| bit_of(payload, bit));
+    for symbol in symbols {
+        if count < SYMBOL_BITS {
+            bits = bits << 8 | bytes.next().map_or(0, |byte| u32::from(*byte));
+            count += 8;
         }
+        count -= SYMBOL_BITS;
+        let value = low_byte(bits >> count) & SYMBOL_MAX;
         crc = crc_10(crc, value);
         *symbol = symbol_of(value);
     }
-    for (symbol, shift) in check.iter_mut().zip([5, 0]) {
-        *symbol = symbol_of((crc >> shift).to_le_bytes()[0] & 31);
+    let crc = u32::from(crc);
+    for (symbol, shift) in check.iter_mut().zip([SYMBOL_BITS, 0]) {
+        *symbol = symbol_of(low_byte(crc >> shift) & SYMBOL_MAX);
     }
 }
 
@@ -42,35 +47,46 @@ pub(super) fn encode(payload: &[u8], out: &mut [u8]) {
 /// the position of an error.
 pub(super) fn decode(text: &[u8], offset: usize, payload: &mut [u8]) -> Result<(), TokenError> {
     let symbols = text.len().saturating_sub(CHECK_SYMBOLS);
-    let skipped = (5 * symbols).saturating_sub(8 * payload.len());
+    let unused = unused_bits(symbols, payload.len());
     payload.fill(0);
+    let (mut bits, mut count) = (0_u32, 0);
+    let mut bytes = payload.iter_mut();
     let mut crc = 0;
-    let mut unused = 0;
+    let mut first = 0;
     for (at, byte) in text.iter().enumerate() {
         let value = value_of(*byte).ok_or(TokenError::Symbol { at: offset + at })?;
         crc = crc_10(crc, value);
-        if at >= symbols {
-            continue;
+        if at == 0 {
+            first = value;
+            count += SYMBOL_BITS - unused;
+        } else {
+            count += SYMBOL_BITS;
         }
-        for (place, bit) in (5 * at..5 * at + 5).enumerate() {
-            let one = value >> (4 - place) & 1;
-            match bit.checked_sub(skipped) {
-                Some(bit) => set_bit(payload, bit, one),
-                None => unused |= one,
-            }
+        bits = bits << SYMBOL_BITS | u32::from(value);
+        if count >= 8
+            && let Some(byte) = bytes.next()
+        {
+            count -= 8;
+            *byte = low_byte(bits >> count);
         }
     }
     // A payload with its own CRC behind it leaves zero.
     if crc != 0 {
         return Err(TokenError::Check);
     }
-    if unused != 0 {
+    if u32::from(first) >> (SYMBOL_BITS - unused) != 0 {
         return Err(TokenError::UnusedBits);
     }
     if has_digit_run(text) {
         return Err(TokenError::DigitRun);
     }
     Ok(())
+}
+
+/// The bits of the first symbol that no payload of so many bytes needs.
+fn unused_bits(symbols: usize, payload: usize) -> u32 {
+    let bits = (5 * symbols).saturating_sub(8 * payload);
+    u32::try_from(bits).unwrap_or(0).min(SYMBOL_BITS)
 }
 
 /// Whether [`DIGIT_RUN`] digits stand in a row.
@@ -82,32 +98,55 @@ pub(super) fn has_digit_run(text: &[u8]) -> bool {
     })
 }
 
-/// The remainder after five more bits.
+/// The remainder after one more symbol.
 fn crc_10(crc: u16, symbol: u8) -> u16 {
-    (0..5).rev().fold(crc, |crc, shift| {
-        let feedback = (crc >> 9 ^ u16::from(symbol >> shift)) & 1;
-        ((crc << 1) ^ (POLYNOMIAL * feedback)) & 0x3ff
-    })
+    let top = low_byte(u32::from(crc) >> SYMBOL_BITS) ^ symbol;
+    let feedback = CRC_OF_SYMBOL.get(usize::from(top)).copied().unwrap_or(0);
+    (crc << SYMBOL_BITS & CRC_MAX) ^ feedback
 }
+
+/// The remainder of each symbol with ten zero bits behind it.
+#[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
+const CRC_OF_SYMBOL: [u16; 32] = {
+    let mut table = [0; 32];
+    let mut symbol = 0_u16;
+    while symbol < 32 {
+        let (mut crc, mut bit) = (symbol << SYMBOL_BITS, 0);
+        while bit < SYMBOL_BITS {
+            let feedback = crc >> 9 & 1;
+            crc = (crc << 1 & CRC_MAX) ^ (POLYNOMIAL * feedback);
+            bit += 1;
+        }
+        table[symbol as usize] = crc;
+        symbol += 1;
+    }
+    table
+};
+
+/// The value of each symbol in ASCII; [`NO_SYMBOL`] for what is none.
+#[expect(clippy::indexing_slicing, reason = "evaluated when compiled")]
+const VALUES: [u8; 128] = {
+    let mut table = [NO_SYMBOL; 128];
+    let mut value = 0_u8;
+    while value <= SYMBOL_MAX {
+        table[ALPHABET[value as usize] as usize] = value;
+        value += 1;
+    }
+    table
+};
 
 fn symbol_of(value: u8) -> u8 {
     ALPHABET.get(usize::from(value)).copied().unwrap_or(b'0')
 }
 
 fn value_of(symbol: u8) -> Option<u8> {
-    let at = ALPHABET.iter().position(|&known| known == symbol)?;
-    u8::try_from(at).ok()
+    let value = VALUES.get(usize::from(symbol)).copied()?;
+    (value != NO_SYMBOL).then_some(value)
 }
 
-/// Bit `at` of `bytes`, counted from the first byte's top bit.
-fn bit_of(bytes: &[u8], at: usize) -> u8 {
-    bytes.get(at / 8).map_or(0, |byte| byte >> (7 - at % 8) & 1)
-}
-
-fn set_bit(bytes: &mut [u8], at: usize, one: u8) {
-    if let Some(byte) = bytes.get_mut(at / 8) {
-        *byte |= one << (7 - at % 8);
-    }
+fn low_byte(bits: u32) -> u8 {
+    let [low, ..] = bits.to_le_bytes();
+    low
 }
 
 #[cfg(test)]
@@ -117,12 +156,11 @@ mod tests {
     #[test]
     fn crc_10_gives_the_published_check_value() {
         // CRC-10/ATM of "123456789" is 0x199: 72 bits, fed in behind three zero bits.
-        let bytes = b"123456789";
-        let crc = (0..15_usize).fold(0, |crc, symbol| {
-            let value = (5 * symbol..5 * symbol + 5).fold(0, |value, bit| {
-                value << 1 | bit.checked_sub(3).map_or(0, |bit| bit_of(bytes, bit))
-            });
-            crc_10(crc, value)
+        let bits = b"123456789"
+            .iter()
+            .fold(0_u128, |bits, byte| bits << 8 | u128::from(*byte));
+        let crc = (0..15).rev().fold(0, |crc, symbol| {
+            crc_10(crc, u8::try_from(bits >> (5 * symbol) & 31).unwrap())
         });
         assert_eq!(crc, 0x199);
     }

@@ -13,6 +13,51 @@ pub(super) trait Base {
     fn guard(&self) -> Result<Option<Guard>, StoreError>;
     /// Whether there is a row before this key.
     fn has_rows(&self, end: &RowKey) -> Result<bool, StoreError>;
+
+    /// What is there, beside what each of these, whose keys ascend, expects.
+    fn compare(&self, replacements: &[Replacement<'_>]) -> Result<Vec<Beside>, StoreError> {
+        let compare = |replacement: &Replacement<'_>| {
+            let stored = self.row(replacement.token)?;
+            Ok(replacement.beside(stored.as_ref().map(Row::as_bytes)))
+        };
+        replacements.iter().map(compare).collect()
+    }
+}
+
+/// A [`Write::Replace`].
+pub(super) struct Replacement<'a> {
+    pub(super) token: &'a RowKey,
+    expected: &'a Row,
+    row: &'a Row,
+}
+
+impl Replacement<'_> {
+    /// What is there, beside what is expected.
+    pub(super) fn beside(&self, stored: Option<&[u8]>) -> Beside {
+        match stored {
+            None => Beside::Nothing,
+            Some(stored) if stored == self.expected.as_bytes() => Beside::TheSame,
+            Some(_) => Beside::Another,
+        }
+    }
+}
+
+/// What is there, beside what is expected.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beside {
+    Nothing,
+    Another,
+    TheSame,
+}
+
+impl Beside {
+    const fn outcome(self) -> WriteOutcome {
+        match self {
+            Self::Nothing => WriteOutcome::Missing,
+            Self::Another => WriteOutcome::Changed,
+            Self::TheSame => WriteOutcome::Replaced,
+        }
+    }
 }
 
 /// Changes that were decided on but not written.
@@ -43,6 +88,9 @@ impl Staged {
         if under.is_some() && self.guard(base)?.as_ref() != under {
             return Err(StoreError::GuardChanged);
         }
+        if let Some(replacements) = in_order(writes) {
+            return self.replace_all(base, &replacements);
+        }
         writes
             .iter()
             .map(|write| match write {
@@ -50,6 +98,29 @@ impl Staged {
                 write => self.decide(base, write),
             })
             .collect()
+    }
+
+    /// The replacements of one batch, whose keys ascend: read in one walk, and staged as a whole.
+    fn replace_all(
+        &mut self,
+        base: &impl Base,
+        replacements: &[Replacement<'_>],
+    ) -> Result<Vec<WriteOutcome>, StoreError> {
+        let mut outcomes = Vec::with_capacity(replacements.len());
+        let mut fresh = Vec::with_capacity(replacements.len());
+        let stored = base.compare(replacements)?;
+        for (replacement, stored) in replacements.iter().zip(stored) {
+            let staged = self.rows.get(replacement.token);
+            let found = staged.map_or(stored, |row| {
+                replacement.beside(row.as_ref().map(Row::as_bytes))
+            });
+            if found == Beside::TheSame {
+                fresh.push((*replacement.token, Some(replacement.row.clone())));
+            }
+            outcomes.push(found.outcome());
+        }
+        self.rows.append(&mut fresh.into_iter().collect());
+        Ok(outcomes)
     }
 
     /// Decides a group on a layer of its own, which is taken over if every write is applied.
@@ -115,14 +186,19 @@ impl Staged {
                 token,
                 expected,
                 row,
-            } => Ok(match self.row(base, token)? {
-                None => WriteOutcome::Missing,
-                Some(stored) if stored != *expected => WriteOutcome::Changed,
-                Some(_) => {
+            } => {
+                let replacement = Replacement {
+                    token,
+                    expected,
+                    row,
+                };
+                let stored = self.row(base, token)?;
+                let found = replacement.beside(stored.as_ref().map(Row::as_bytes));
+                if found == Beside::TheSame {
                     self.rows.insert(*token, Some(row.clone()));
-                    WriteOutcome::Replaced
                 }
-            }),
+                Ok(found.outcome())
+            }
             Write::Delete {
                 token,
                 expected,
@@ -298,6 +374,32 @@ impl Staged {
         let mut staged = self.rows.range(..end);
         Ok(staged.any(|(_, row)| row.is_some()) || base.has_rows(end)?)
     }
+}
+
+/// The replacements of a batch, if there are several and nothing else in it, in the order of their
+/// keys, as those of a pass over the rows are.
+fn in_order(writes: &[Write]) -> Option<Vec<Replacement<'_>>> {
+    let [Write::Replace { .. }, Write::Replace { .. }, ..] = writes else {
+        return None;
+    };
+    let mut replacements: Vec<Replacement<'_>> = Vec::with_capacity(writes.len());
+    for write in writes {
+        match write {
+            Write::Replace {
+                token,
+                expected,
+                row,
+            } if replacements.last().is_none_or(|last| last.token < token) => {
+                replacements.push(Replacement {
+                    token,
+                    expected,
+                    row,
+                });
+            }
+            _ => return None,
+        }
+    }
+    Some(replacements)
 }
 
 /// What is stored once the staged changes are.

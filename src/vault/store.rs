@@ -421,9 +421,9 @@ pub struct RowKey(Short);
 #[derive(Clone, Copy)]
 pub struct IndexKey(Short);
 
-/// One row, 0 to [`MAX_ROW`] bytes.
+/// One row, 0 to [`MAX_ROW`] bytes. Clones share them.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Row(Box<[u8]>);
+pub struct Row(Arc<[u8]>);
 
 /// What every writer must agree on with the store, 0 to [`MAX_GUARD`] bytes.
 #[derive(Clone, PartialEq, Eq)]

@@ -27,7 +27,7 @@ macro_rules! conformance_suite {
             others_are_many, delete_takes_entries, guards, guards_of_empty, limits, dangling_index,
             index_keys_do_not_mix, scan_pages, scan_ends, links, reindexed, others_in_pages, groups,
             group_limits, one_winner_among_64, compare_and_swap_races,
-            reads_see_whole_batches, dropped_callers, dropped_among_living, model, puts);
+            reads_see_whole_batches, replaced_in_order, replaced_in_order_races, dropped_callers, dropped_among_living, model, puts);
     };
     (@ $make:expr; $($check:ident),*) => {
         $(
@@ -1100,6 +1100,106 @@ pub fn reads_see_whole_batches<S: Store, H: Deref<Target = S>>(make: &impl Fn() 
 }
 
 /// Polls a write once and drops it.
+/// A pass over the rows: some as expected, some changed, some gone, near each other and far apart.
+pub fn replaced_in_order<S: Store, H: Deref<Target = S>>(make: &impl Fn() -> H) {
+    const ROWS: usize = 400;
+    let store = &*make();
+    let (old, new) = (row("old"), row("new"));
+    let inserts = (0..ROWS).filter(|n| n % 7 != 3);
+    let inserts = inserts.map(|n| insert(token(n), row(&n.to_string()), &[], false));
+    write(store, inserts.collect());
+    let mut stored: BTreeMap<usize, Row> = all(store)
+        .into_iter()
+        .zip((0..ROWS).filter(|n| n % 7 != 3))
+        .map(|((_, row), n)| (n, row))
+        .collect();
+    for (round, stride) in [1, 2, 4, 9, 40, 1].into_iter().enumerate() {
+        // One gap in the middle, and beyond the last row.
+        let keys = (round..ROWS + 3).filter(|n| n % stride == 0 && !(100..170).contains(n));
+        let (mut writes, mut outcomes) = (Vec::new(), Vec::new());
+        for n in keys {
+            let there = stored.get(&n).cloned();
+            let expected = match there {
+                Some(ref there) if n % 5 != round % 5 => there.clone(),
+                _ => old.clone(),
+            };
+            outcomes.push(match there {
+                None => WriteOutcome::Missing,
+                Some(there) if there == expected => WriteOutcome::Replaced,
+                Some(_) => WriteOutcome::Changed,
+            });
+            if outcomes.last() == Some(&WriteOutcome::Replaced) {
+                stored.insert(n, new.clone());
+            }
+            writes.push(Write::Replace {
+                token: token(n),
+                expected,
+                row: new.clone(),
+            });
+        }
+        for outcome in [
+            WriteOutcome::Missing,
+            WriteOutcome::Changed,
+            WriteOutcome::Replaced,
+        ] {
+            assert!(outcomes.contains(&outcome) || stride == 40);
+        }
+        assert_eq!(write(store, writes), outcomes, "every {stride}");
+        let now: Vec<_> = stored
+            .iter()
+            .map(|(n, row)| (token(*n), row.clone()))
+            .collect();
+        assert_eq!(all(store), now, "every {stride}");
+    }
+}
+
+/// Such passes beside each other: each row counts exactly the steps that were told to be taken.
+pub fn replaced_in_order_races<S: Store, H: Deref<Target = S>>(make: &impl Fn() -> H) {
+    const ROWS: usize = 30;
+    let store = &*make();
+    let counter = |n: u32| row(&n.to_string());
+    let inserts = (0..ROWS).map(|n| insert(token(n), counter(0), &[], false));
+    write(store, inserts.collect());
+    let start = Barrier::new(8);
+    let taken: Vec<Vec<u32>> = thread::scope(|scope| {
+        let passing: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut taken = vec![0; ROWS];
+                    start.wait();
+                    for _ in 0..20 {
+                        let keys = (0..ROWS).map(token).collect();
+                        let found = block_on(store.rows(keys)).unwrap();
+                        let step = |(n, found): (usize, Option<Row>)| {
+                            let expected = found.unwrap();
+                            let text = core::str::from_utf8(expected.as_bytes()).unwrap();
+                            let row = counter(text.parse::<u32>().unwrap() + 1);
+                            Write::Replace {
+                                token: token(n),
+                                expected,
+                                row,
+                            }
+                        };
+                        let steps = found.into_iter().enumerate().map(step).collect();
+                        for (taken, outcome) in taken.iter_mut().zip(write(store, steps)) {
+                            match outcome {
+                                WriteOutcome::Replaced => *taken += 1,
+                                outcome => assert_eq!(outcome, WriteOutcome::Changed),
+                            }
+                        }
+                    }
+                    taken
+                })
+            })
+            .collect();
+        passing.into_iter().map(|it| it.join().unwrap()).collect()
+    });
+    for (n, (_, row)) in all(store).into_iter().enumerate() {
+        let sum = taken.iter().map(|taken| taken[n]).sum();
+        assert_eq!(row, counter(sum), "row {n}");
+    }
+}
+
 pub fn puts<S: Store, H: Deref<Target = S>>(make: &impl Fn() -> H) {
     let store = &*make();
     let put = |item| one(store, Write::Put(item));

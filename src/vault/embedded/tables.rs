@@ -13,12 +13,12 @@ use core::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use redb::{
-    CommitError, Database, DatabaseError, Durability, ReadOnlyTable, ReadTransaction,
+    AccessGuard, CommitError, Database, DatabaseError, Durability, ReadOnlyTable, ReadTransaction,
     ReadableDatabase, ReadableTable, ReadableTableMetadata, SetDurabilityError, StorageError,
     TableDefinition, TableError, TransactionError, WriteTransaction,
 };
 
-use super::super::staged::{Base, Staged};
+use super::super::staged::{Base, Beside, Replacement, Staged};
 use super::super::store::{
     Found, Guard, IndexKey, Item, MAX_FOUND, MAX_KEY, Row, RowKey, StoreError, check_count,
 };
@@ -33,6 +33,8 @@ const FORMAT: &str = "format";
 const GUARD: &str = "guard";
 const MAGIC: &[u8; 8] = b"CVSTORE\0";
 const FORMAT_VERSION: u16 = 1;
+/// Rows that a walk passes on its way to a wanted one: beyond, a look-up of each is faster.
+const MAX_STEPS: usize = 8;
 
 /// The engine, with tables in it that are this store's.
 pub(super) struct Tables {
@@ -246,13 +248,12 @@ impl Snapshot {
         let end = end.map_or(Bound::Unbounded, |key| Bound::Excluded(key.as_bytes()));
         let range = (start, end);
         let entries = ReadableTable::range::<&[u8]>(&self.rows, range).map_err(from_storage)?;
-        entries
-            .take(limit)
-            .map(|entry| {
-                let (key, value) = entry.map_err(from_storage)?;
-                Ok((row_key(key.value())?, row(value.value())?))
-            })
-            .collect()
+        let mut rows = Vec::with_capacity(limit);
+        for entry in entries.take(limit) {
+            let (key, value) = entry.map_err(from_storage)?;
+            rows.push((row_key(key.value())?, row(value.value())?));
+        }
+        Ok(rows)
     }
 
     /// At most `limit` index entries behind `after`, in the order of [`Item`], which is the
@@ -280,14 +281,51 @@ impl Snapshot {
             .collect()
     }
 
+    fn stored(&self, key: &RowKey) -> Result<Option<AccessGuard<'_, Bytes>>, StoreError> {
+        ReadableTable::get(&self.rows, key.as_bytes()).map_err(from_storage)
+    }
+
     pub(super) fn count(&self) -> Result<u64, StoreError> {
         self.rows.len().map_err(from_storage)
     }
 }
 
 impl Base for Snapshot {
+    /// In one walk over the rows, as long as few others lie between them.
+    fn compare(&self, replacements: &[Replacement<'_>]) -> Result<Vec<Beside>, StoreError> {
+        let ([first, ..], [.., last]) = (replacements, replacements) else {
+            return Ok(Vec::new());
+        };
+        let range = first.token.as_bytes()..=last.token.as_bytes();
+        let mut entries = ReadableTable::range::<&[u8]>(&self.rows, range).map_err(from_storage)?;
+        let mut next = || entries.next().transpose().map_err(from_storage);
+        let mut entry = next()?;
+        let mut far = false;
+        let mut found = Vec::with_capacity(replacements.len());
+        for replacement in replacements {
+            let key = replacement.token.as_bytes();
+            let mut steps = 0;
+            while !far
+                && let Some((name, _)) = &entry
+                && name.value() < key
+            {
+                entry = next()?;
+                steps += 1;
+                far = steps == MAX_STEPS;
+            }
+            found.push(if far {
+                let stored = self.stored(replacement.token)?;
+                replacement.beside(stored.as_ref().map(AccessGuard::value))
+            } else {
+                let stored = entry.as_ref().filter(|(name, _)| name.value() == key);
+                replacement.beside(stored.map(|(_, stored)| stored.value()))
+            });
+        }
+        Ok(found)
+    }
+
     fn row(&self, key: &RowKey) -> Result<Option<Row>, StoreError> {
-        let stored = ReadableTable::get(&self.rows, key.as_bytes()).map_err(from_storage)?;
+        let stored = self.stored(key)?;
         stored.map(|value| row(value.value())).transpose()
     }
 

@@ -12,8 +12,8 @@ use super::rows::{key_id, open_parts, opens, version_of};
 use super::{TRIES, Vault};
 use crate::card::CardRecord;
 use crate::fingerprint::FINGERPRINT_LEN;
-use crate::keys::{Domain, KeyName, KeyUse};
-use crate::seal::{Binding, NONCE_BATCH_MAX, SEALED_RECORD_LEN, Sealer};
+use crate::keys::{Domain, KeyId, KeyName, KeyUse};
+use crate::seal::{Binding, NONCE_BATCH_MAX, Opener, SEALED_RECORD_LEN, Sealer};
 use crate::time::UnixSeconds;
 use crate::token::Token;
 use crate::vault::access::{Access, AccessEvent, Operation};
@@ -136,7 +136,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         telemetry::watch(Call::ListUnder, None, 1, call).await
     }
 
-    /// Page by page; while the store commits one, the next is read and sealed.
+    /// Page by page; while the store commits one, the next is read, sealed and handed over.
     async fn rewrap_where(
         &self,
         after: Option<RowKey>,
@@ -160,11 +160,11 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
                 step.cursor = next(&page, rows);
                 let state = self.state()?;
                 let fresh = self.fresh_rows(&state, page, &wanted)?;
-                if let Some(before) = under_way.take() {
+                let moving = Box::pin(self.replace(state, fresh, &wanted));
+                let before = under_way.replace(Begun::begin(moving).await);
+                if let Some(before) = before {
                     step.add(Begun::end(before).await?);
                 }
-                let moving = Box::pin(self.replace(state, fresh, &wanted));
-                under_way = Some(Begun::begin(moving).await);
                 if step.cursor.is_none() {
                     break;
                 }
@@ -247,9 +247,14 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         wanted: impl Fn(u32) -> bool,
     ) -> Result<Fresh, VaultError> {
         let now = (self.clock)();
-        let mut fresh = Fresh::default();
+        let mut fresh = Fresh {
+            writes: Vec::with_capacity(rows.len()),
+            keys: Vec::with_capacity(rows.len()),
+            ..Fresh::default()
+        };
         let mut opened = Opened::with_capacity(NONCE_BATCH_MAX);
         let mut current: Option<(Domain, Arc<DomainKeys>, Arc<Sealer>)> = None;
+        let mut retired: Option<(KeyId, Arc<Opener>)> = None;
         for (key, row) in rows {
             let (Ok((domain, token)), Ok(parts)) = (read_row_key(&key), RowParts::read(&row))
             else {
@@ -267,6 +272,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
                 let keys = state.domain(&domain)?;
                 let sealer = keys.sealer(&state.ring, &domain, now)?;
                 current = Some((domain, Arc::clone(&keys), Arc::clone(&sealer)));
+                retired = None;
                 (keys, sealer)
             };
             let Ok(id) = key_id(&parts) else {
@@ -277,15 +283,24 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
                 fresh.rest.push(key);
                 continue;
             }
-            let Some(opener) = opens(keys.opener(&state.ring, &domain, &id))? else {
-                fresh.left.push(key);
-                continue;
+            // Most rows of a domain are under one key.
+            let known = retired.take().filter(|(known, _)| *known == id);
+            let opener = match known {
+                Some((_, opener)) => opener,
+                None => match opens(keys.opener(&state.ring, &domain, &id))? {
+                    Some(opener) => opener,
+                    None => {
+                        fresh.left.push(key);
+                        continue;
+                    }
+                },
             };
+            let opener = &retired.insert((id, opener)).1;
             if !wanted(opener.name().version) {
                 fresh.rest.push(key);
                 continue;
             }
-            let Some((columns, card)) = opens(open_parts(&opener, &token, &parts))? else {
+            let Some((columns, card)) = opens(open_parts(opener, &token, &parts))? else {
                 fresh.left.push(key);
                 continue;
             };
