@@ -1151,6 +1151,37 @@ pub fn replaced_in_order<S: Store, H: Deref<Target = S>>(make: &impl Fn() -> H) 
             .collect();
         assert_eq!(all(store), now, "every {stride}");
     }
+    // Against the order, and one row twice.
+    let replace = |n: usize, expected: &Row, row: &Row| Write::Replace {
+        token: token(n),
+        expected: expected.clone(),
+        row: row.clone(),
+    };
+    let (first, second) = (row("first"), row("second"));
+    for n in [11, 30] {
+        let stored = stored[&n].clone();
+        assert_eq!(
+            one(store, replace(n, &stored, &old)),
+            WriteOutcome::Replaced
+        );
+    }
+    let back = vec![
+        replace(30, &old, &first),
+        replace(11, &old, &first),
+        replace(11, &first, &second),
+        replace(11, &first, &old),
+    ];
+    let outcomes = write(store, back);
+    assert_eq!(outcomes[..3], [const { WriteOutcome::Replaced }; 3]);
+    assert_eq!(outcomes[3], WriteOutcome::Changed);
+    assert_eq!(get(store, token(11)), Some(second.clone()));
+    assert_eq!(get(store, token(30)), Some(first.clone()));
+    let twice = vec![
+        replace(11, &second, &first),
+        replace(11, &first, &old),
+        replace(30, &first, &old),
+    ];
+    assert_eq!(write(store, twice), [const { WriteOutcome::Replaced }; 3]);
 }
 
 /// Such passes beside each other: each row counts exactly the steps that were told to be taken.
