@@ -48,7 +48,14 @@ const READ: u64 = 100;
 fn main() {
     let rows = number("CARDVAULT_BENCH_ROWS", 20_000);
     let rounds = number("CARDVAULT_BENCH_ROUNDS", 10);
-    let Some(cluster) = Cluster::start() else {
+    // As somebody would set it up for this: room for the rows, and no checkpoint in each round,
+    // behind which every page that is touched is logged as a whole.
+    let settings = [
+        "shared_buffers=2GB",
+        "max_wal_size=8GB",
+        "checkpoint_timeout=30min",
+    ];
+    let Some(cluster) = Cluster::start_with(&[], |_| settings.map(str::to_owned).to_vec()) else {
         return;
     };
     let store = |schema: &str| {
@@ -165,7 +172,6 @@ fn grow(cluster: &Cluster, most: u64, rounds: u64) {
             there = range.end;
         }
         cluster.sql("VACUUM ANALYZE");
-        cluster.sql("CHECKPOINT");
         let mut rates: [Vec<f64>; 5] = Default::default();
         for round in 0..rounds {
             let range = there..there + BATCH;

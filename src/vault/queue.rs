@@ -7,7 +7,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use futures_channel::oneshot;
 
@@ -26,7 +26,8 @@ pub(super) type Answer = Result<Vec<WriteOutcome>, StoreError>;
 /// One caller's batch.
 pub(super) struct Job {
     pub(super) under: Option<Guard>,
-    pub(super) writes: Vec<Write>,
+    /// Shared with the caller, whose work it is to free them.
+    pub(super) writes: Arc<Vec<Write>>,
     answer: oneshot::Sender<Answer>,
 }
 
@@ -89,14 +90,17 @@ impl Queue {
     /// [`StoreError::Closed`], [`StoreError::Size`], and the committing thread's.
     pub(super) async fn submit(&self, under: Option<Guard>, writes: Vec<Write>) -> Answer {
         check_batch(&writes)?;
+        let writes = Arc::new(writes);
         let (answer, outcome) = oneshot::channel();
         let job = Job {
             under,
-            writes,
+            writes: Arc::clone(&writes),
             answer,
         };
         self.put(job).await?;
-        outcome.await.unwrap_or(Err(StoreError::Closed))
+        let answer = outcome.await.unwrap_or(Err(StoreError::Closed));
+        drop(writes);
+        answer
     }
 
     /// The committing thread: takes what is queued and answers each job as `commit` says, until
@@ -206,7 +210,13 @@ impl Drop for Ending<'_> {
 
 /// Answers a caller. It may have gone meanwhile, or its waker may panic: the others get theirs.
 fn tell(job: Job, answer: Answer) {
-    let _ = catch_unwind(AssertUnwindSafe(|| job.answer.send(answer).is_ok()));
+    let Job {
+        answer: caller,
+        writes,
+        ..
+    } = job;
+    drop(writes);
+    let _ = catch_unwind(AssertUnwindSafe(|| caller.send(answer).is_ok()));
 }
 
 /// Wakes each, also behind one whose waker panics.
@@ -283,7 +293,7 @@ mod tests {
         (
             Job {
                 under: None,
-                writes: vec![write; writes],
+                writes: Arc::new(vec![write; writes]),
                 answer,
             },
             outcome,

@@ -177,7 +177,16 @@ impl Tables {
 impl Snapshot {
     pub(super) fn rows(&self, keys: &[RowKey]) -> Result<Vec<Option<Row>>, StoreError> {
         check_count(keys.len())?;
-        keys.iter().map(|key| self.row(key)).collect()
+        // In the order of the table, where neighbours share pages.
+        let mut order: Vec<_> = keys.iter().enumerate().collect();
+        order.sort_unstable_by_key(|(_, key)| *key);
+        let mut rows = vec![None; keys.len()];
+        for (at, key) in order {
+            if let Some(place) = rows.get_mut(at) {
+                *place = self.row(key)?;
+            }
+        }
+        Ok(rows)
     }
 
     pub(super) fn find(&self, key: &IndexKey) -> Result<Found, StoreError> {

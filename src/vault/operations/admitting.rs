@@ -7,6 +7,7 @@ use rand_core::TryCryptoRng;
 
 use super::Vault;
 use crate::keys::{Domain, KeyName};
+use crate::time::UnixSeconds;
 use crate::token::Token;
 use crate::vault::access::{Access, AccessEvent, Operation};
 use crate::vault::error::VaultError;
@@ -90,10 +91,11 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         tokens: &[Token],
         results: &[Result<T, VaultError>],
     ) -> Result<(), VaultError> {
+        let time = self.now();
         let events: Vec<_> = tokens
             .iter()
             .zip(results)
-            .map(|(token, result)| self.event(access, operation, domain, Some(*token), result))
+            .map(|(token, result)| event(time, access, operation, domain, Some(*token), result))
             .collect();
         Ok(self.log.record(&events)?)
     }
@@ -160,18 +162,30 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         token: Option<Token>,
         result: &Result<T, VaultError>,
     ) -> AccessEvent<'a> {
-        AccessEvent {
-            time: self.now(),
-            access,
-            operation,
-            domain: domain.into(),
-            token,
-            key: None,
-            granted: result.is_ok(),
-            refusal: match result {
-                Err(VaultError::Refused(refusal)) => Some(refusal.reason()),
-                _ => None,
-            },
-        }
+        event(self.now(), access, operation, domain, token, result)
+    }
+}
+
+/// What is logged of an access that came to this.
+fn event<'a, T>(
+    time: UnixSeconds,
+    access: &'a Access,
+    operation: Operation,
+    domain: impl Into<Option<&'a Domain>>,
+    token: Option<Token>,
+    result: &Result<T, VaultError>,
+) -> AccessEvent<'a> {
+    AccessEvent {
+        time,
+        access,
+        operation,
+        domain: domain.into(),
+        token,
+        key: None,
+        granted: result.is_ok(),
+        refusal: match result {
+            Err(VaultError::Refused(refusal)) => Some(refusal.reason()),
+            _ => None,
+        },
     }
 }

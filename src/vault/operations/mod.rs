@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex};
 use getrandom::SysRng;
 use rand_core::TryCryptoRng;
 
-use self::rows::lacks;
+use self::rows::Openers;
 use super::access::AccessLog;
 use super::error::VaultError;
 use super::guard::RingSeen;
@@ -284,7 +284,10 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             let state = self.state()?;
             let rows = self.store.rows(keys.clone()).await?;
             // A newer ring may have the key of a row that this one lacks.
-            let lacking = rows.iter().flatten().any(|row| lacks(&state, domain, row));
+            let lacking = {
+                let mut openers = Openers::new(&state, *domain)?;
+                rows.iter().flatten().any(|row| openers.lacks(row))
+            };
             if !lacking || !self.has_moved(&state).await? {
                 return Ok(rows);
             }

@@ -4,7 +4,7 @@
 use rand_core::TryCryptoRng;
 use subtle::ConstantTimeEq;
 
-use super::rows::{open_row, opens};
+use super::rows::{Openers, open_row, opens};
 use super::{TRIES, Vault};
 use crate::card::{CardRecord, MaskedPan, Pan};
 use crate::keys::Domain;
@@ -30,7 +30,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         token: &Token,
     ) -> Result<CardRecord, VaultError> {
         let call = self.read(access, Operation::Detokenize, domain, token, |row| {
-            self.open_live(domain, token, row)
+            self.open_live(&mut Openers::new(&*self.state()?, *domain)?, token, row)
         });
         telemetry::watch(Call::Detokenize, domain, 1, call).await
     }
@@ -51,7 +51,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             Operation::Detokenize,
             domain,
             tokens,
-            |token, row| self.open_live(domain, token, row),
+            |openers, token, row| self.open_live(openers, token, row),
         );
         telemetry::watch(Call::DetokenizeBatch, domain, tokens.len(), call).await
     }
@@ -68,7 +68,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         token: &Token,
     ) -> Result<MaskedPan, VaultError> {
         let call = self.read(access, Operation::Masked, domain, token, |row| {
-            self.mask_live(domain, token, row)
+            self.mask_live(&mut Openers::new(&*self.state()?, *domain)?, token, row)
         });
         telemetry::watch(Call::Masked, domain, 1, call).await
     }
@@ -80,9 +80,13 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         domain: &Domain,
         tokens: &[Token],
     ) -> Vec<Result<MaskedPan, VaultError>> {
-        let call = self.read_batch(access, Operation::Masked, domain, tokens, |token, row| {
-            self.mask_live(domain, token, row)
-        });
+        let call = self.read_batch(
+            access,
+            Operation::Masked,
+            domain,
+            tokens,
+            |openers, token, row| self.mask_live(openers, token, row),
+        );
         telemetry::watch(Call::MaskedBatch, domain, tokens.len(), call).await
     }
 
@@ -230,7 +234,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         operation: Operation,
         domain: &Domain,
         tokens: &[Token],
-        open: impl Fn(&Token, &Row) -> Result<T, VaultError>,
+        open: impl Fn(&mut Openers<'_>, &Token, &Row) -> Result<T, VaultError>,
     ) -> Vec<Result<T, VaultError>> {
         // Never grows: what a grown vector leaves behind is not wiped.
         let mut results = Vec::with_capacity(tokens.len());
@@ -240,14 +244,17 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             Err(error) => (0, Some(error)),
         };
         for chunk in tokens.get(..count).unwrap_or(tokens).chunks(MAX_BATCH) {
-            match self.rows(domain, chunk).await {
-                Ok(rows) => results.extend(
-                    chunk
-                        .iter()
-                        .zip(rows)
-                        .map(|(token, row)| open(token, &row.ok_or(VaultError::UnknownToken)?)),
-                ),
-                Err(error) => results.extend(chunk.iter().map(|_| Err(error))),
+            let rows = self.rows(domain, chunk).await;
+            let opened = rows.and_then(|rows| {
+                let state = self.state()?;
+                let mut openers = Openers::new(&state, *domain)?;
+                results.extend(chunk.iter().zip(rows).map(|(token, row)| {
+                    open(&mut openers, token, &row.ok_or(VaultError::UnknownToken)?)
+                }));
+                Ok(())
+            });
+            if let Err(error) = opened {
+                results.extend(chunk.iter().map(|_| Err(error)));
             }
         }
         if let Some(refused) = refused {
@@ -262,12 +269,12 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// The masked number of a row's card, unless the token has expired.
     fn mask_live(
         &self,
-        domain: &Domain,
+        openers: &mut Openers<'_>,
         token: &Token,
         row: &Row,
     ) -> Result<MaskedPan, VaultError> {
         // By reference: a card that is moved leaves a copy that nobody wipes.
-        match &self.open_live(domain, token, row) {
+        match &self.open_live(openers, token, row) {
             Ok(card) => Ok(card.pan.mask()),
             Err(error) => Err(*error),
         }
@@ -276,12 +283,12 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// The card of a row, unless the token has expired.
     fn open_live(
         &self,
-        domain: &Domain,
+        openers: &mut Openers<'_>,
         token: &Token,
         row: &Row,
     ) -> Result<CardRecord, VaultError> {
-        let (columns, card) = open_row(&*self.state()?, domain, token, row)?;
-        if columns.is_expired((self.clock)()) {
+        let (columns, card) = openers.open(token, row)?;
+        if columns.expires.is_some() && columns.is_expired((self.clock)()) {
             Err(VaultError::Expired)
         } else {
             Ok(card)

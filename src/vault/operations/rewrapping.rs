@@ -8,18 +8,18 @@ use std::sync::Arc;
 
 use rand_core::TryCryptoRng;
 
-use super::rows::{key_id, open_parts, opens, version_of};
+use super::rows::{Openers, key_id, open_parts, opens, version_of};
 use super::{TRIES, Vault};
 use crate::card::CardRecord;
 use crate::fingerprint::FINGERPRINT_LEN;
-use crate::keys::{Domain, KeyId, KeyName, KeyUse};
-use crate::seal::{Binding, NONCE_BATCH_MAX, Opener, SEALED_RECORD_LEN, Sealer};
+use crate::keys::{KeyName, KeyUse};
+use crate::seal::{Binding, NONCE_BATCH_MAX, SEALED_RECORD_LEN, Sealer};
 use crate::time::UnixSeconds;
 use crate::token::Token;
 use crate::vault::access::{Access, AccessEvent, Operation};
 use crate::vault::error::VaultError;
 use crate::vault::request::{Rewrapped, UnderKey};
-use crate::vault::ring_state::{DomainKeys, RingState};
+use crate::vault::ring_state::RingState;
 use crate::vault::row::{COLUMNS_LEN, RowParts, build_row, read_row_key, vault_end};
 use crate::vault::store::{MAX_BATCH, Row, RowKey, Store, Write, WriteOutcome};
 use crate::vault::telemetry::{self, Call};
@@ -253,8 +253,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             ..Fresh::default()
         };
         let mut opened = Opened::with_capacity(NONCE_BATCH_MAX);
-        let mut current: Option<(Domain, Arc<DomainKeys>, Arc<Sealer>)> = None;
-        let mut retired: Option<(KeyId, Arc<Opener>)> = None;
+        let mut current: Option<(Openers<'_>, Arc<Sealer>)> = None;
         for (key, row) in rows {
             let (Ok((domain, token)), Ok(parts)) = (read_row_key(&key), RowParts::read(&row))
             else {
@@ -262,18 +261,19 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
                 continue;
             };
             // Rows of one domain lie together.
-            let known = current.as_ref().filter(|(known, ..)| *known == domain);
-            let (keys, sealer) = if let Some((_, keys, sealer)) = known {
-                (Arc::clone(keys), Arc::clone(sealer))
-            } else {
-                if let Some((_, _, sealer)) = &current {
+            if current
+                .as_ref()
+                .is_none_or(|(openers, _)| *openers.domain() != domain)
+            {
+                if let Some((_, sealer)) = &current {
                     self.seal_opened(sealer, now, &mut opened, &mut fresh)?;
                 }
-                let keys = state.domain(&domain)?;
-                let sealer = keys.sealer(&state.ring, &domain, now)?;
-                current = Some((domain, Arc::clone(&keys), Arc::clone(&sealer)));
-                retired = None;
-                (keys, sealer)
+                let openers = Openers::new(state, domain)?;
+                let sealer = openers.keys().sealer(&state.ring, &domain, now)?;
+                current = Some((openers, sealer));
+            }
+            let Some((openers, sealer)) = &mut current else {
+                continue;
             };
             let Ok(id) = key_id(&parts) else {
                 fresh.left.push(key);
@@ -283,19 +283,10 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
                 fresh.rest.push(key);
                 continue;
             }
-            // Most rows of a domain are under one key.
-            let known = retired.take().filter(|(known, _)| *known == id);
-            let opener = match known {
-                Some((_, opener)) => opener,
-                None => match opens(keys.opener(&state.ring, &domain, &id))? {
-                    Some(opener) => opener,
-                    None => {
-                        fresh.left.push(key);
-                        continue;
-                    }
-                },
+            let Some(opener) = opens(openers.of(&id))? else {
+                fresh.left.push(key);
+                continue;
             };
-            let opener = &retired.insert((id, opener)).1;
             if !wanted(opener.name().version) {
                 fresh.rest.push(key);
                 continue;
@@ -313,10 +304,10 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             });
             opened.rows.push((key, row));
             if opened.rows.len() == NONCE_BATCH_MAX {
-                self.seal_opened(&sealer, now, &mut opened, &mut fresh)?;
+                self.seal_opened(sealer, now, &mut opened, &mut fresh)?;
             }
         }
-        if let Some((_, _, sealer)) = &current {
+        if let Some((_, sealer)) = &current {
             self.seal_opened(sealer, now, &mut opened, &mut fresh)?;
         }
         Ok(fresh)

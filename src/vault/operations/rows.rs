@@ -1,6 +1,8 @@
 //! Rows sealed and opened.
 #![forbid(unsafe_code)]
 
+use std::sync::Arc;
+
 use rand_core::TryCryptoRng;
 
 use super::Vault;
@@ -13,7 +15,7 @@ use crate::seal::{
 use crate::time::UnixSeconds;
 use crate::token::Token;
 use crate::vault::error::VaultError;
-use crate::vault::ring_state::RingState;
+use crate::vault::ring_state::{DomainKeys, RingState};
 use crate::vault::row::{Columns, RowParts, build_row};
 use crate::vault::store::{Row, Store};
 
@@ -84,10 +86,63 @@ pub(super) fn open_row(
     token: &Token,
     row: &Row,
 ) -> Result<(Columns, CardRecord), VaultError> {
-    let parts = RowParts::read(row)?;
-    let keys = state.domain(domain)?;
-    let opener = keys.opener(&state.ring, domain, &key_id(&parts)?)?;
-    open_parts(&opener, token, &parts)
+    Openers::new(state, *domain)?.open(token, row)
+}
+
+/// Opens rows of one domain. Most of them are under one key: it stays at hand.
+pub(super) struct Openers<'a> {
+    state: &'a RingState,
+    domain: Domain,
+    keys: Arc<DomainKeys>,
+    last: Option<(KeyId, Arc<Opener>)>,
+}
+
+impl<'a> Openers<'a> {
+    pub(super) fn new(state: &'a RingState, domain: Domain) -> Result<Self, VaultError> {
+        Ok(Self {
+            state,
+            domain,
+            keys: state.domain(&domain)?,
+            last: None,
+        })
+    }
+
+    pub(super) const fn domain(&self) -> &Domain {
+        &self.domain
+    }
+
+    pub(super) fn keys(&self) -> &DomainKeys {
+        &self.keys
+    }
+
+    /// As [`open_row`].
+    pub(super) fn open(
+        &mut self,
+        token: &Token,
+        row: &Row,
+    ) -> Result<(Columns, CardRecord), VaultError> {
+        let parts = RowParts::read(row)?;
+        let opener = self.of(&key_id(&parts)?)?;
+        open_parts(opener, token, &parts)
+    }
+
+    /// Whether the ring has no key for the row's record.
+    pub(super) fn lacks(&mut self, row: &Row) -> bool {
+        let opener = RowParts::read(row)
+            .and_then(|parts| key_id(&parts))
+            .and_then(|id| self.of(&id).map(|_| ()));
+        opener == Err(VaultError::Key(KeyError::UnknownKey))
+    }
+
+    /// The opener for records under the key with this id.
+    pub(super) fn of(&mut self, id: &KeyId) -> Result<&Opener, VaultError> {
+        let known = self.last.take().filter(|(known, _)| known == id);
+        let opener = match known {
+            Some((_, opener)) => opener,
+            None => self.keys.opener(&self.state.ring, &self.domain, id)?,
+        };
+        Ok(&self.last.insert((*id, opener)).1)
+    }
 }
 
 /// The same with the opener of the row's key.
@@ -103,14 +158,6 @@ pub(super) fn open_parts(
     };
     let card = opener.open(parts.sealed, &binding).map_err(not_opened)?;
     Ok((parts.columns, card))
-}
-
-/// Whether the ring has no key for the row's record.
-pub(super) fn lacks(state: &RingState, domain: &Domain, row: &Row) -> bool {
-    let opener = RowParts::read(row)
-        .and_then(|parts| key_id(&parts))
-        .and_then(|id| state.domain(domain)?.opener(&state.ring, domain, &id));
-    matches!(opener, Err(VaultError::Key(KeyError::UnknownKey)))
 }
 
 /// What was opened, or none if that failed for what the row is and not for what the ring or the

@@ -165,7 +165,7 @@ impl<'a> Wanted<'a> {
         let mut keys = BTreeSet::new();
         let mut new = Vec::new();
         let mut end = None;
-        let writes = jobs.iter().flat_map(|job| &job.writes);
+        let writes = jobs.iter().flat_map(|job| job.writes.iter());
         let singles = writes.flat_map(|write| match write {
             Write::All(group) => group.as_slice(),
             write => core::slice::from_ref(write),
