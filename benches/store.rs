@@ -3,12 +3,14 @@
 //! The bare engine writes the same tables and bytes with the same settings. Contenders take turns,
 //! so that a slow moment of the disk meets all of them; read the ratios. `CARDVAULT_BENCH_ROWS` is
 //! the number of mappings that are there before (100,000), `CARDVAULT_BENCH_ROUNDS` the number of
-//! turns (8).
+//! turns (8). Then one vault grows by tens from 10,000 to `CARDVAULT_BENCH_MOST` (100,000), and its
+//! rates at each size stand beside the engine's; `CARDVAULT_BENCH_ROUNDS=0` does that alone.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::print_stdout,
-    clippy::cast_precision_loss
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation
 )]
 
 mod support;
@@ -25,9 +27,10 @@ use std::thread;
 use std::time::Instant;
 
 use cardvault::keys::Domain;
+use cardvault::token::Token;
 use cardvault::vault::{
-    Embedded, EmbeddedOptions, IndexKey, ROW_LEN, Row, RowKey, Store, Tokenize, Vault, Write,
-    WriteOutcome,
+    Access, Embedded, EmbeddedOptions, IndexKey, ROW_LEN, Row, RowKey, Store, Tokenize, Vault,
+    Write, WriteOutcome,
 };
 use pollster::block_on;
 use redb::{Database, ReadableDatabase, TableDefinition};
@@ -47,10 +50,16 @@ fn main() {
     let rows = number("CARDVAULT_BENCH_ROWS", 100_000);
     let rounds = number("CARDVAULT_BENCH_ROUNDS", 8);
     let folder = tempfile::tempdir().unwrap();
-    let embedded = |name: &str| {
-        Embedded::create(&folder.path().join(name), &EmbeddedOptions::default()).unwrap()
-    };
-    let bare = |name: &str| Bare::new(&folder.path().join(name));
+    if rounds > 0 {
+        race(folder.path(), rows, rounds);
+    }
+    grow(folder.path(), number("CARDVAULT_BENCH_MOST", 100_000));
+}
+
+fn race(folder: &Path, rows: u64, rounds: u64) {
+    let embedded =
+        |name: &str| Embedded::create(&folder.join(name), &EmbeddedOptions::default()).unwrap();
+    let bare = |name: &str| Bare::new(&folder.join(name));
 
     let (hundreds, bulk_engine) = (bare("hundreds.redb"), bare("bulk.redb"));
     let (threads, tasks, batches_store) =
@@ -139,6 +148,84 @@ fn main() {
     latency("bare engine, row by index", end, |n| {
         assert!(bulk_engine.find(n))
     });
+}
+
+/// What a card costs in a vault of each size: it should be the same in all.
+fn grow(folder: &Path, most: u64) {
+    const BATCH: u64 = 1_000;
+    const SINGLES: u64 = 50;
+    const READ: usize = 100;
+    const ROUNDS: usize = 20;
+    let store = Embedded::create(&folder.join("grown"), &EmbeddedOptions::default()).unwrap();
+    let (vault, bare) = (new_vault(store), Bare::new(&folder.join("grown.redb")));
+    let domain: Domain = DOMAIN.parse().unwrap();
+    let access = Access::new("bench", "sizes", "host").unwrap();
+    let mut tokens: Vec<Token> = Vec::new();
+    let insert = |count: u64, tokens: &mut Vec<Token>| {
+        let there = tokens.len() as u64;
+        let range = there..there + count;
+        let ours = rate(count, || {
+            let cards: Vec<_> = range.clone().map(card).collect();
+            let given = block_on(vault.tokenize_batch(&domain, &cards, &Tokenize::convergent()));
+            tokens.extend(given.into_iter().map(|given| given.unwrap().token));
+        });
+        (ours, rate(count, || bare.insert(range, 10_000)))
+    };
+    let mut picked = 0_u64;
+    let mut size = 10_000;
+    while size <= most {
+        while (tokens.len() as u64) < size {
+            insert((size - tokens.len() as u64).min(10_000), &mut tokens);
+        }
+        let mut rates: [Vec<f64>; 6] = Default::default();
+        for _ in 0..ROUNDS {
+            let (ours, theirs) = insert(BATCH, &mut tokens);
+            rates[0].push(ours);
+            rates[1].push(theirs);
+            let mut singles = (0.0, 0.0);
+            for _ in 0..SINGLES {
+                let (ours, theirs) = insert(1, &mut tokens);
+                singles = (singles.0 + 1.0 / ours, singles.1 + 1.0 / theirs);
+            }
+            rates[2].push(SINGLES as f64 / singles.0);
+            rates[3].push(SINGLES as f64 / singles.1);
+            let picks: Vec<_> = (0..READ)
+                .map(|_| {
+                    picked = picked.wrapping_add(0x9E37_79B9_7F4A_7C15);
+                    ((u128::from(picked) * tokens.len() as u128) >> 64) as usize
+                })
+                .collect();
+            let asked: Vec<_> = picks.iter().map(|n| tokens[*n]).collect();
+            rates[4].push(rate(READ as u64, || {
+                let cards = block_on(vault.detokenize_batch(&access, &domain, &asked));
+                assert!(cards.iter().all(Result::is_ok));
+            }));
+            rates[5].push(rate(READ as u64, || bare.read(&picks)));
+        }
+        let [
+            batches,
+            bare_batches,
+            singles,
+            bare_singles,
+            reads,
+            bare_reads,
+        ] = rates.map(|mut of| {
+            of.sort_by(f64::total_cmp);
+            of[of.len() / 2]
+        });
+        println!(
+            "{size:>10} there: batches of {BATCH} {batches:.0}/s (bare {bare_batches:.0}/s), one \
+             caller {singles:.0}/s (bare {bare_singles:.0}/s), cards in batches of {READ} \
+             {reads:.0}/s (bare {bare_reads:.0}/s)"
+        );
+        size *= 10;
+    }
+}
+
+fn rate(count: u64, work: impl FnOnce()) -> f64 {
+    let start = Instant::now();
+    work();
+    count as f64 / start.elapsed().as_secs_f64()
 }
 
 fn latency(name: &str, rows: u64, read: impl Fn(u64)) {
@@ -379,6 +466,16 @@ impl Bare {
         let rows = transaction.open_table(ROWS).unwrap();
         let token = index.get(&bytes.entry()[..]).unwrap().unwrap();
         rows.get(token.value()).unwrap().unwrap().value() == bytes.row
+    }
+
+    fn read(&self, picks: &[usize]) {
+        let transaction = self.0.begin_read().unwrap();
+        let rows = transaction.open_table(ROWS).unwrap();
+        for n in picks {
+            let token = Bytes::new(*n as u64).token;
+            let row = rows.get(&token[..]).unwrap().unwrap();
+            assert_eq!(row.value().to_vec().len(), ROW_LEN);
+        }
     }
 
     fn insert(&self, range: core::ops::Range<u64>, per: usize) {
