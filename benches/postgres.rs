@@ -3,7 +3,7 @@
 //!
 //! Contenders take turns, so that a slow moment of the disk meets all of them; read the ratios.
 //! `CARDVAULT_BENCH_ROWS` is the number of mappings that are there before (20,000),
-//! `CARDVAULT_BENCH_ROUNDS` the number of turns (10). Then one store grows by tens from 10,000 to
+//! `CARDVAULT_BENCH_ROUNDS` the number of turns (10). Then one store grows tenfold from 10,000 to
 //! `CARDVAULT_BENCH_MOST` (100,000), and its rates at each size stand beside the engine's.
 #![allow(
     clippy::unwrap_used,

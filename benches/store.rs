@@ -3,7 +3,7 @@
 //! The bare engine writes the same tables and bytes with the same settings. Contenders take turns,
 //! so that a slow moment of the disk meets all of them; read the ratios. `CARDVAULT_BENCH_ROWS` is
 //! the number of mappings that are there before (100,000), `CARDVAULT_BENCH_ROUNDS` the number of
-//! turns (8). Then one vault grows by tens from 10,000 to `CARDVAULT_BENCH_MOST` (100,000), and its
+//! turns (8). Then one vault grows tenfold from 10,000 to `CARDVAULT_BENCH_MOST` (100,000), and its
 //! rates at each size stand beside the engine's; `CARDVAULT_BENCH_ROUNDS=0` does that alone.
 #![allow(
     clippy::unwrap_used,
@@ -214,7 +214,7 @@ fn grow(folder: &Path, most: u64) {
             of[of.len() / 2]
         });
         println!(
-            "{size:>10} there: batches of {BATCH} {batches:.0}/s (bare {bare_batches:.0}/s), one \
+            "from {size:>8} on: batches of {BATCH} {batches:.0}/s (bare {bare_batches:.0}/s), one \
              caller {singles:.0}/s (bare {bare_singles:.0}/s), cards in batches of {READ} \
              {reads:.0}/s (bare {bare_reads:.0}/s)"
         );

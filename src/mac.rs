@@ -1,7 +1,7 @@
-//! HMAC-SHA256 (FIPS 198-1) under a key that is prepared once, leaving no copy of the message.
+//! HMAC-SHA256 (FIPS 198-1) under a key that is prepared once.
 //!
 //! The hash works where its state lies: the type of the package hands itself over by value when it
-//! ends, and a copy of the message's last block stays where it was.
+//! ends, and the message's last block, such as a card number, stays behind where it was.
 #![forbid(unsafe_code)]
 
 use hmac::KeyInit;
@@ -18,7 +18,6 @@ pub(crate) const MAC_LEN: usize = 32;
 const BLOCK_LEN: usize = 64;
 
 /// A prepared key.
-#[derive(Clone)]
 pub(crate) struct Mac(HmacCore<Sha256>);
 
 impl Mac {

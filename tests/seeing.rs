@@ -31,8 +31,8 @@ use cardvault::ledger::{Ledger, LedgerError, Source};
 use cardvault::token::Token;
 use cardvault::vault::{
     Access, AccessEvent, AccessLog, AccessLogError, BlockingVault, Embedded, EmbeddedOptions,
-    Found, Guard, IndexKey, LineLog, METRICS, Memory, MetricKind, Row, RowKey, Store, StoreError,
-    Tokenize, Vault, VaultError, Write, WriteOutcome, describe_metrics, metric_names,
+    Found, Guard, IndexKey, Item, LineLog, METRICS, Memory, MetricKind, Row, RowKey, Store,
+    StoreError, Tokenize, Vault, VaultError, Write, WriteOutcome, describe_metrics, metric_names,
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use pollster::block_on;
@@ -421,6 +421,41 @@ fn a_guard_that_moved_on_is_told() {
     assert_eq!(measured[metric_names::GUARD_MOVES], 1.0);
     let failed = "cardvault_failed_total part=vault call=tokenize reason=stale-ring";
     assert_eq!(measured[failed], 1.0);
+}
+
+/// Of a call with several endings the gravest counts, wherever it stands.
+#[test]
+fn one_failure_among_refusals_makes_a_call_fail() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let store = Arc::new(Memory::new());
+    alone(&recorder, || {
+        let vault = desk::open_with(Arc::clone(&store), ring()).unwrap();
+        let token = |n, how: &Tokenize| vault.tokenize(&shop(), &desk::card(n), how).unwrap().token;
+        let over = token(1, &Tokenize::fresh().expiring(desk::NOW));
+        let (good, bad) = (token(2, &Tokenize::fresh()), token(3, &Tokenize::fresh()));
+        for (key, row) in block_on(store.scan(None, None, 10)).unwrap() {
+            if key.as_bytes().ends_with(bad.as_bytes()) {
+                let mut bytes = row.as_bytes().to_vec();
+                *bytes.last_mut().unwrap() ^= 1;
+                let row = Row::new(&bytes).unwrap();
+                let write = vec![Write::Put(Item::Row(key, row))];
+                block_on(store.write(None, write)).unwrap();
+            }
+        }
+        for asked in [[good, over, bad], [bad, over, good], [over, bad, over]] {
+            let cards = vault.detokenize_batch(&access(), &shop(), &asked);
+            for (card, token) in cards.iter().zip(asked) {
+                assert_eq!(card.is_ok(), token == good);
+            }
+        }
+        let refused = vault.detokenize_batch(&access(), &shop(), &[over, good]);
+        assert!(refused[0].is_err() && refused[1].is_ok());
+    });
+    let measured = measured(&snapshotter);
+    let calls = "cardvault_calls_total part=vault call=detokenize_batch outcome=";
+    assert_eq!(measured[&format!("{calls}failed")], 3.0);
+    assert_eq!(measured[&format!("{calls}refused")], 1.0);
 }
 
 /// Ages grow, and what is left shrinks to less than nothing.

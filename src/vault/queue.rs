@@ -26,7 +26,7 @@ pub(super) type Answer = Result<Vec<WriteOutcome>, StoreError>;
 /// One caller's batch.
 pub(super) struct Job {
     pub(super) under: Option<Guard>,
-    /// Shared with the caller, whose work it is to free them.
+    /// Shared with the caller, who frees them unless he is gone.
     pub(super) writes: Arc<Vec<Write>>,
     answer: oneshot::Sender<Answer>,
 }
@@ -98,9 +98,7 @@ impl Queue {
             answer,
         };
         self.put(job).await?;
-        let answer = outcome.await.unwrap_or(Err(StoreError::Closed));
-        drop(writes);
-        answer
+        outcome.await.unwrap_or(Err(StoreError::Closed))
     }
 
     /// The committing thread: takes what is queued and answers each job as `commit` says, until
@@ -215,6 +213,7 @@ fn tell(job: Job, answer: Answer) {
         writes,
         ..
     } = job;
+    // Before the answer, so that the caller is the last to have them.
     drop(writes);
     let _ = catch_unwind(AssertUnwindSafe(|| caller.send(answer).is_ok()));
 }

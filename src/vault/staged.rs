@@ -15,8 +15,8 @@ pub(super) trait Base {
     fn has_rows(&self, end: &RowKey) -> Result<bool, StoreError>;
 
     /// What is there, beside what each of these, whose keys ascend, expects.
-    fn compare(&self, replacements: &[Replacement<'_>]) -> Result<Vec<Beside>, StoreError> {
-        let compare = |replacement: &Replacement<'_>| {
+    fn compare(&self, replacements: &[&Replacement<'_>]) -> Result<Vec<Beside>, StoreError> {
+        let compare = |replacement: &&Replacement<'_>| {
             let stored = self.row(replacement.token)?;
             Ok(replacement.beside(stored.as_ref().map(Row::as_bytes)))
         };
@@ -108,18 +108,25 @@ impl Staged {
     ) -> Result<Vec<WriteOutcome>, StoreError> {
         let mut outcomes = Vec::with_capacity(replacements.len());
         let mut fresh = Vec::with_capacity(replacements.len());
-        let stored = base.compare(replacements)?;
-        for (replacement, stored) in replacements.iter().zip(stored) {
-            let staged = self.rows.get(replacement.token);
-            let found = staged.map_or(stored, |row| {
-                replacement.beside(row.as_ref().map(Row::as_bytes))
-            });
+        let unstaged = |it: &&Replacement<'_>| !self.rows.contains_key(it.token);
+        let unstaged: Vec<_> = replacements.iter().filter(unstaged).collect();
+        let mut stored = base.compare(&unstaged)?.into_iter();
+        for replacement in replacements {
+            let found = match self.rows.get(replacement.token) {
+                Some(staged) => replacement.beside(staged.as_ref().map(Row::as_bytes)),
+                None => stored.next().ok_or(StoreError::Corrupt)?,
+            };
             if found == Beside::TheSame {
                 fresh.push((*replacement.token, Some(replacement.row.clone())));
             }
             outcomes.push(found.outcome());
         }
-        self.rows.append(&mut fresh.into_iter().collect());
+        // To put two trees together costs as much as both.
+        if fresh.len() < self.rows.len() {
+            self.rows.extend(fresh);
+        } else {
+            self.rows.append(&mut fresh.into_iter().collect());
+        }
         Ok(outcomes)
     }
 

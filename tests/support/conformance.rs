@@ -27,7 +27,8 @@ macro_rules! conformance_suite {
             others_are_many, delete_takes_entries, guards, guards_of_empty, limits, dangling_index,
             index_keys_do_not_mix, scan_pages, scan_ends, links, reindexed, others_in_pages, groups,
             group_limits, one_winner_among_64, compare_and_swap_races,
-            reads_see_whole_batches, replaced_in_order, replaced_in_order_races, dropped_callers, dropped_among_living, model, puts);
+            reads_see_whole_batches, replaced_in_order, replaced_in_order_races, dropped_callers,
+            dropped_among_living, model, puts);
     };
     (@ $make:expr; $($check:ident),*) => {
         $(
@@ -1099,7 +1100,6 @@ pub fn reads_see_whole_batches<S: Store, H: Deref<Target = S>>(make: &impl Fn() 
     });
 }
 
-/// Polls a write once and drops it.
 /// A pass over the rows: some as expected, some changed, some gone, near each other and far apart.
 pub fn replaced_in_order<S: Store, H: Deref<Target = S>>(make: &impl Fn() -> H) {
     const ROWS: usize = 400;

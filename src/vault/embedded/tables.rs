@@ -13,14 +13,14 @@ use core::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use redb::{
-    AccessGuard, CommitError, Database, DatabaseError, Durability, ReadOnlyTable, ReadTransaction,
+    CommitError, Database, DatabaseError, Durability, ReadOnlyTable, ReadTransaction,
     ReadableDatabase, ReadableTable, ReadableTableMetadata, SetDurabilityError, StorageError,
     TableDefinition, TableError, TransactionError, WriteTransaction,
 };
 
 use super::super::staged::{Base, Beside, Replacement, Staged};
 use super::super::store::{
-    Found, Guard, IndexKey, Item, MAX_FOUND, MAX_KEY, Row, RowKey, StoreError, check_count,
+    Found, Guard, IndexKey, Item, MAX_FOUND, MAX_KEY, MAX_ROW, Row, RowKey, StoreError, check_count,
 };
 
 type Bytes = &'static [u8];
@@ -33,7 +33,7 @@ const FORMAT: &str = "format";
 const GUARD: &str = "guard";
 const MAGIC: &[u8; 8] = b"CVSTORE\0";
 const FORMAT_VERSION: u16 = 1;
-/// Rows that a walk passes on its way to a wanted one: beyond, a look-up of each is faster.
+/// Steps of a walk from one wanted row to the next: beyond, it is faster to begin anew.
 const MAX_STEPS: usize = 8;
 
 /// The engine, with tables in it that are this store's.
@@ -290,51 +290,48 @@ impl Snapshot {
             .collect()
     }
 
-    fn stored(&self, key: &RowKey) -> Result<Option<AccessGuard<'_, Bytes>>, StoreError> {
-        ReadableTable::get(&self.rows, key.as_bytes()).map_err(from_storage)
-    }
-
     pub(super) fn count(&self) -> Result<u64, StoreError> {
         self.rows.len().map_err(from_storage)
     }
 }
 
 impl Base for Snapshot {
-    /// In one walk over the rows, as long as few others lie between them.
-    fn compare(&self, replacements: &[Replacement<'_>]) -> Result<Vec<Beside>, StoreError> {
+    /// In one walk over the rows, which begins anew behind a gap.
+    fn compare(&self, replacements: &[&Replacement<'_>]) -> Result<Vec<Beside>, StoreError> {
         let ([first, ..], [.., last]) = (replacements, replacements) else {
             return Ok(Vec::new());
         };
-        let range = first.token.as_bytes()..=last.token.as_bytes();
-        let mut entries = ReadableTable::range::<&[u8]>(&self.rows, range).map_err(from_storage)?;
-        let mut next = || entries.next().transpose().map_err(from_storage);
-        let mut entry = next()?;
-        let mut far = false;
+        let walk = |from: &RowKey| {
+            let range = from.as_bytes()..=last.token.as_bytes();
+            ReadableTable::range::<&[u8]>(&self.rows, range).map_err(from_storage)
+        };
+        let mut entries = walk(first.token)?;
+        let mut entry = entries.next().transpose().map_err(from_storage)?;
         let mut found = Vec::with_capacity(replacements.len());
         for replacement in replacements {
             let key = replacement.token.as_bytes();
             let mut steps = 0;
-            while !far
-                && let Some((name, _)) = &entry
+            while let Some((name, _)) = &entry
                 && name.value() < key
             {
-                entry = next()?;
+                if steps == MAX_STEPS {
+                    entries = walk(replacement.token)?;
+                }
+                entry = entries.next().transpose().map_err(from_storage)?;
                 steps += 1;
-                far = steps == MAX_STEPS;
             }
-            found.push(if far {
-                let stored = self.stored(replacement.token)?;
-                replacement.beside(stored.as_ref().map(AccessGuard::value))
-            } else {
-                let stored = entry.as_ref().filter(|(name, _)| name.value() == key);
-                replacement.beside(stored.map(|(_, stored)| stored.value()))
-            });
+            let stored = entry.as_ref().filter(|(name, _)| name.value() == key);
+            let stored = stored.map(|(_, stored)| stored.value());
+            if stored.is_some_and(|stored| stored.len() > MAX_ROW) {
+                return Err(StoreError::Corrupt);
+            }
+            found.push(replacement.beside(stored));
         }
         Ok(found)
     }
 
     fn row(&self, key: &RowKey) -> Result<Option<Row>, StoreError> {
-        let stored = self.stored(key)?;
+        let stored = ReadableTable::get(&self.rows, key.as_bytes()).map_err(from_storage)?;
         stored.map(|value| row(value.value())).transpose()
     }
 

@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex};
 use getrandom::SysRng;
 use rand_core::TryCryptoRng;
 
-use self::rows::Openers;
+use self::rows::RowOpener;
 use super::access::AccessLog;
 use super::error::VaultError;
 use super::guard::RingSeen;
@@ -285,8 +285,8 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             let rows = self.store.rows(keys.clone()).await?;
             // A newer ring may have the key of a row that this one lacks.
             let lacking = {
-                let mut openers = Openers::new(&state, *domain)?;
-                rows.iter().flatten().any(|row| openers.lacks(row))
+                let mut opener = RowOpener::new(&state, *domain);
+                rows.iter().flatten().any(|row| opener.lacks(row))
             };
             if !lacking || !self.has_moved(&state).await? {
                 return Ok(rows);

@@ -4,7 +4,7 @@
 use rand_core::TryCryptoRng;
 use subtle::ConstantTimeEq;
 
-use super::rows::{Openers, open_row, opens};
+use super::rows::{RowOpener, open_row, opens};
 use super::{TRIES, Vault};
 use crate::card::{CardRecord, MaskedPan, Pan};
 use crate::keys::Domain;
@@ -30,7 +30,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         token: &Token,
     ) -> Result<CardRecord, VaultError> {
         let call = self.read(access, Operation::Detokenize, domain, token, |row| {
-            self.open_live(&mut Openers::new(&*self.state()?, *domain)?, token, row)
+            self.open_live(&mut RowOpener::new(&*self.state()?, *domain), token, row)
         });
         telemetry::watch(Call::Detokenize, domain, 1, call).await
     }
@@ -51,7 +51,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             Operation::Detokenize,
             domain,
             tokens,
-            |openers, token, row| self.open_live(openers, token, row),
+            |opener, token, row| self.open_live(opener, token, row),
         );
         telemetry::watch(Call::DetokenizeBatch, domain, tokens.len(), call).await
     }
@@ -68,7 +68,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         token: &Token,
     ) -> Result<MaskedPan, VaultError> {
         let call = self.read(access, Operation::Masked, domain, token, |row| {
-            self.mask_live(&mut Openers::new(&*self.state()?, *domain)?, token, row)
+            self.mask_live(&mut RowOpener::new(&*self.state()?, *domain), token, row)
         });
         telemetry::watch(Call::Masked, domain, 1, call).await
     }
@@ -85,7 +85,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             Operation::Masked,
             domain,
             tokens,
-            |openers, token, row| self.mask_live(openers, token, row),
+            |opener, token, row| self.mask_live(opener, token, row),
         );
         telemetry::watch(Call::MaskedBatch, domain, tokens.len(), call).await
     }
@@ -234,7 +234,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         operation: Operation,
         domain: &Domain,
         tokens: &[Token],
-        open: impl Fn(&mut Openers<'_>, &Token, &Row) -> Result<T, VaultError>,
+        open: impl Fn(&mut RowOpener<'_>, &Token, &Row) -> Result<T, VaultError>,
     ) -> Vec<Result<T, VaultError>> {
         // Never grows: what a grown vector leaves behind is not wiped.
         let mut results = Vec::with_capacity(tokens.len());
@@ -247,9 +247,9 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             let rows = self.rows(domain, chunk).await;
             let opened = rows.and_then(|rows| {
                 let state = self.state()?;
-                let mut openers = Openers::new(&state, *domain)?;
+                let mut opener = RowOpener::new(&state, *domain);
                 results.extend(chunk.iter().zip(rows).map(|(token, row)| {
-                    open(&mut openers, token, &row.ok_or(VaultError::UnknownToken)?)
+                    open(&mut opener, token, &row.ok_or(VaultError::UnknownToken)?)
                 }));
                 Ok(())
             });
@@ -269,12 +269,12 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// The masked number of a row's card, unless the token has expired.
     fn mask_live(
         &self,
-        openers: &mut Openers<'_>,
+        opener: &mut RowOpener<'_>,
         token: &Token,
         row: &Row,
     ) -> Result<MaskedPan, VaultError> {
         // By reference: a card that is moved leaves a copy that nobody wipes.
-        match &self.open_live(openers, token, row) {
+        match &self.open_live(opener, token, row) {
             Ok(card) => Ok(card.pan.mask()),
             Err(error) => Err(*error),
         }
@@ -283,11 +283,12 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// The card of a row, unless the token has expired.
     fn open_live(
         &self,
-        openers: &mut Openers<'_>,
+        opener: &mut RowOpener<'_>,
         token: &Token,
         row: &Row,
     ) -> Result<CardRecord, VaultError> {
-        let (columns, card) = openers.open(token, row)?;
+        let (columns, card) = opener.open(token, row)?;
+        // The clock is asked for those that expire alone.
         if columns.expires.is_some() && columns.is_expired((self.clock)()) {
             Err(VaultError::Expired)
         } else {

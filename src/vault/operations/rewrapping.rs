@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rand_core::TryCryptoRng;
 
-use super::rows::{Openers, key_id, open_parts, opens, version_of};
+use super::rows::{RowOpener, key_id, open_parts, opens, version_of};
 use super::{TRIES, Vault};
 use crate::card::CardRecord;
 use crate::fingerprint::FINGERPRINT_LEN;
@@ -24,7 +24,7 @@ use crate::vault::row::{COLUMNS_LEN, RowParts, build_row, read_row_key, vault_en
 use crate::vault::store::{MAX_BATCH, Row, RowKey, Store, Write, WriteOutcome};
 use crate::vault::telemetry::{self, Call};
 
-/// Rows of one transaction of a rewrap, at most.
+/// Rows of one batch of a rewrap, at most.
 pub(in crate::vault) const REWRAP_PAGE: usize = 4_000;
 
 impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
@@ -36,8 +36,9 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
     /// delete stays deleted.
     ///
     /// # Errors
-    /// The store's; the ring's if it gives no key to seal under. What was moved before stays moved.
-    /// Rows that do not open are counted and left as they are.
+    /// The store's; the ring's if it gives no key to seal under. What was moved before stays moved,
+    /// and what was handed to the store may still be moved. Rows that do not open are counted and
+    /// left as they are.
     pub async fn rewrap(
         &self,
         after: Option<RowKey>,
@@ -160,9 +161,15 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
                 step.cursor = next(&page, rows);
                 let state = self.state()?;
                 let fresh = self.fresh_rows(&state, page, &wanted)?;
+                let writes = !fresh.writes.is_empty();
                 let moving = Box::pin(self.replace(state, fresh, &wanted));
-                let before = under_way.replace(Begun::begin(moving).await);
-                if let Some(before) = before {
+                // What only reads is not begun early: it would wait with a connection of the store.
+                let begun = if writes {
+                    Begun::begin(moving).await
+                } else {
+                    Begun::Waiting(moving)
+                };
+                if let Some(before) = under_way.replace(begun) {
                     step.add(Begun::end(before).await?);
                 }
                 if step.cursor.is_none() {
@@ -253,7 +260,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             ..Fresh::default()
         };
         let mut opened = Opened::with_capacity(NONCE_BATCH_MAX);
-        let mut current: Option<(Openers<'_>, Arc<Sealer>)> = None;
+        let mut current: Option<(RowOpener<'_>, Arc<Sealer>)> = None;
         for (key, row) in rows {
             let (Ok((domain, token)), Ok(parts)) = (read_row_key(&key), RowParts::read(&row))
             else {
@@ -263,16 +270,17 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             // Rows of one domain lie together.
             if current
                 .as_ref()
-                .is_none_or(|(openers, _)| *openers.domain() != domain)
+                .is_none_or(|(opener, _)| *opener.domain() != domain)
             {
                 if let Some((_, sealer)) = &current {
                     self.seal_opened(sealer, now, &mut opened, &mut fresh)?;
                 }
-                let openers = Openers::new(state, domain)?;
-                let sealer = openers.keys().sealer(&state.ring, &domain, now)?;
-                current = Some((openers, sealer));
+                let mut opener = RowOpener::new(state, domain);
+                let sealer = opener.keys()?.sealer(&state.ring, &domain, now)?;
+                current = Some((opener, sealer));
             }
-            let Some((openers, sealer)) = &mut current else {
+            let Some((opener, sealer)) = &mut current else {
+                fresh.left.push(key);
                 continue;
             };
             let Ok(id) = key_id(&parts) else {
@@ -283,7 +291,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
                 fresh.rest.push(key);
                 continue;
             }
-            let Some(opener) = opens(openers.of(&id))? else {
+            let Some(opener) = opens(opener.opener(&id))? else {
                 fresh.left.push(key);
                 continue;
             };

@@ -86,43 +86,48 @@ pub(super) fn open_row(
     token: &Token,
     row: &Row,
 ) -> Result<(Columns, CardRecord), VaultError> {
-    Openers::new(state, *domain)?.open(token, row)
+    RowOpener::new(state, *domain).open(token, row)
 }
 
 /// Opens rows of one domain. Most of them are under one key: it stays at hand.
-pub(super) struct Openers<'a> {
+pub(super) struct RowOpener<'a> {
     state: &'a RingState,
     domain: Domain,
-    keys: Arc<DomainKeys>,
+    /// From the first row on: a domain without rows costs no derivation.
+    keys: Option<Arc<DomainKeys>>,
     last: Option<(KeyId, Arc<Opener>)>,
 }
 
-impl<'a> Openers<'a> {
-    pub(super) fn new(state: &'a RingState, domain: Domain) -> Result<Self, VaultError> {
-        Ok(Self {
+impl<'a> RowOpener<'a> {
+    pub(super) const fn new(state: &'a RingState, domain: Domain) -> Self {
+        Self {
             state,
             domain,
-            keys: state.domain(&domain)?,
+            keys: None,
             last: None,
-        })
+        }
     }
 
     pub(super) const fn domain(&self) -> &Domain {
         &self.domain
     }
 
-    pub(super) fn keys(&self) -> &DomainKeys {
-        &self.keys
+    pub(super) fn keys(&mut self) -> Result<&DomainKeys, VaultError> {
+        let keys = match self.keys.take() {
+            Some(keys) => keys,
+            None => self.state.domain(&self.domain)?,
+        };
+        Ok(self.keys.insert(keys))
     }
 
-    /// As [`open_row`].
+    /// The columns and the card of a row, if it is what the vault wrote under this token.
     pub(super) fn open(
         &mut self,
         token: &Token,
         row: &Row,
     ) -> Result<(Columns, CardRecord), VaultError> {
         let parts = RowParts::read(row)?;
-        let opener = self.of(&key_id(&parts)?)?;
+        let opener = self.opener(&key_id(&parts)?)?;
         open_parts(opener, token, &parts)
     }
 
@@ -130,22 +135,25 @@ impl<'a> Openers<'a> {
     pub(super) fn lacks(&mut self, row: &Row) -> bool {
         let opener = RowParts::read(row)
             .and_then(|parts| key_id(&parts))
-            .and_then(|id| self.of(&id).map(|_| ()));
+            .and_then(|id| self.opener(&id).map(|_| ()));
         opener == Err(VaultError::Key(KeyError::UnknownKey))
     }
 
     /// The opener for records under the key with this id.
-    pub(super) fn of(&mut self, id: &KeyId) -> Result<&Opener, VaultError> {
+    pub(super) fn opener(&mut self, id: &KeyId) -> Result<&Opener, VaultError> {
         let known = self.last.take().filter(|(known, _)| known == id);
         let opener = match known {
             Some((_, opener)) => opener,
-            None => self.keys.opener(&self.state.ring, &self.domain, id)?,
+            None => {
+                let (state, domain) = (self.state, self.domain);
+                self.keys()?.opener(&state.ring, &domain, id)?
+            }
         };
         Ok(&self.last.insert((*id, opener)).1)
     }
 }
 
-/// The same with the opener of the row's key.
+/// The columns and the card of a row that was taken apart, with the opener of its key.
 pub(super) fn open_parts(
     opener: &Opener,
     token: &Token,

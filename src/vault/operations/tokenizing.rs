@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use rand_core::TryCryptoRng;
 use subtle::ConstantTimeEq;
 
-use super::rows::{Openers, open_row, seal_row};
+use super::rows::{RowOpener, open_row, seal_row};
 use super::{TRIES, Vault};
 use crate::card::CardRecord;
 use crate::keys::{Domain, KeyError};
@@ -89,8 +89,8 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
         }
         let found = self.store.find(read.clone()).await?;
         let mut rows = found.iter().filter_map(|found| found.unique.as_ref());
-        let mut openers = Openers::new(state, *domain)?;
-        let lacking = rows.any(|(_, row)| openers.lacks(row));
+        let mut opener = RowOpener::new(state, *domain);
+        let lacking = rows.any(|(_, row)| opener.lacks(row));
         if lacking && self.has_moved(state).await? {
             return Ok(None);
         }
@@ -101,7 +101,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
                 (Some(token), _) => *token,
                 (None, Some((key, row))) => {
                     let (of, token) = read_row_key(&key).map_err(|_| VaultError::Tampered)?;
-                    let (columns, known) = openers.open(&token, &row)?;
+                    let (columns, known) = opener.open(&token, &row)?;
                     let same = bool::from(known.pan.ct_eq(&card.pan));
                     if of != *domain || !columns.convergent || !same {
                         return Err(VaultError::Tampered);
