@@ -937,7 +937,7 @@ fn a_deletion_excuses_only_what_was_there_at_the_checkpoint() {
 #[test]
 fn a_purge_that_was_taken_back_is_none() {
     let bench = Bench::new();
-    let tokens: Vec<Token> = (0..7).map(|n| bench.add(n)).collect();
+    let tokens: Vec<Token> = (0..8).map(|n| bench.add(n)).collect();
     let checkpoint = bench.checkpoint();
     wait(5_000);
     let (access, shop) = (access(), shop());
@@ -971,13 +971,15 @@ fn a_purge_that_was_taken_back_is_none() {
         (delete, true, 6),
         (purge, true, 6),
         (purge, false, 6),
+        (delete, false, 7),
     ];
     log("x", &first);
     log("y", &[(purge, true, 3), (purge, false, 3)]);
     // 0 stayed, 1 is there though it was purged, 2 stayed and was taken out by hand, 3 was purged
     // by one process when the other came too late, 4 is there though it was purged, of 5 one of
-    // two calls came too late, 6 is there though it was deleted.
-    for gone in [2, 3, 5] {
+    // two calls came too late, 6 is there though it was deleted, 7 was taken out by hand when its
+    // deletion was refused.
+    for gone in [2, 3, 5, 7] {
         bench.take_out(bench.row(&tokens[gone]));
     }
     let deleted = clock();
@@ -986,6 +988,7 @@ fn a_purge_that_was_taken_back_is_none() {
         (tokens[2], RowFault::Deleted),
         (tokens[4], RowFault::Back { deleted }),
         (tokens[6], RowFault::Back { deleted }),
+        (tokens[7], RowFault::Deleted),
     ];
     expected.sort_by_key(|(token, _)| token.as_bytes().to_vec());
     assert_eq!(bench.compare(&checkpoint), expected);

@@ -29,8 +29,9 @@ use cardvault::keys::{Cryptoperiod, Domain, KeyRing, KeyUse, RingMark};
 use cardvault::ledger::Ledger;
 use cardvault::payment::Date;
 use cardvault::vault::{
-    Access, ApprovedPurge, BlockingVault, Guard, KeepRule, LineLog, Postgres, PostgresOptions,
-    Retention, Row, RowKey, Store, StoreError, Tokenize, Verdict, Write, WriteOutcome,
+    Access, ApprovedPurge, BlockingVault, Guard, Item, KeepRule, LineLog, Postgres,
+    PostgresOptions, Retention, Row, RowKey, Store, StoreError, Tokenize, Vault, Verdict, Write,
+    WriteOutcome,
 };
 use cardvault::{SystemRandom, UnixSeconds};
 use pollster::block_on;
@@ -102,6 +103,47 @@ fn a_store_is_made_once() {
     );
     let bad = options.in_schema("Robert'); DROP TABLE students;--");
     assert_eq!(Postgres::open(&bad).err(), Some(StoreError::BadSetting));
+}
+
+/// One connection writes, one reads: a page that has nothing to move and does not open asks for the
+/// guard, and the next page is read by the same connection.
+#[test]
+fn a_rewrap_needs_no_more_connections_than_there_are() {
+    const CARDS: u64 = 4_100;
+    let Some(cluster) = Cluster::shared() else {
+        return;
+    };
+    let patience = Duration::from_secs(20);
+    let two = options(cluster).connections(2).timeouts(patience, patience);
+    let store = Arc::new(Postgres::create(&two).unwrap());
+    let (now, mut rng) = (UnixSeconds::now(), SystemRandom);
+    let mut ring = KeyRing::new(RingMark::Development, &mut rng).unwrap();
+    for usage in [KeyUse::Card, KeyUse::Index] {
+        let period = Cryptoperiod::default_of(usage);
+        let name = ring.add(usage, period, now, &mut rng).unwrap();
+        ring.activate(name, now).unwrap();
+    }
+    let log = LineLog::new(std::io::sink());
+    let vault = block_on(Vault::open(Arc::clone(&store), ring, log)).unwrap();
+    // One number in ten passes.
+    let numbers = (0..10 * CARDS).map(|n| format!("4{n:015}"));
+    let cards: Vec<_> = numbers
+        .filter_map(|number| Pan::parse(number.as_bytes()).ok())
+        .map(CardRecord::new)
+        .collect();
+    let shop: Domain = "shop-1".parse().unwrap();
+    let given = block_on(vault.tokenize_batch(&shop, &cards, &Tokenize::convergent()));
+    assert!(given.iter().all(Result::is_ok));
+    let (key, row) = block_on(store.scan(None, None, 1)).unwrap().remove(0);
+    let mut bytes = row.as_bytes().to_vec();
+    // The id of its key.
+    bytes[63] ^= 1;
+    let broken = Write::Put(Item::Row(key, Row::new(&bytes).unwrap()));
+    block_on(store.write(None, vec![broken])).unwrap();
+    let begun = std::time::Instant::now();
+    let step = block_on(vault.rewrap(None, 10_000)).unwrap();
+    assert_eq!((step.seen, step.moved, step.left), (CARDS, 0, 1));
+    assert!(begun.elapsed() < patience);
 }
 
 #[test]
