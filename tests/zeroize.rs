@@ -364,6 +364,13 @@ fn futures(
     let cards = [card.clone(), card.clone()];
     let sealing = !cfg!(debug_assertions);
     let calls: [(&'static str, &dyn Fn()); 10] = [
+        ("rewrap", &|| {
+            waited(async {
+                let moves = !sealing || vault.rewrap(None, 10).await.unwrap().moved > 0;
+                assert!(moves);
+                vault.count().await
+            });
+        }),
         ("detokenize", &|| {
             waited(vault.detokenize(access, domain, token))
         }),
@@ -386,13 +393,6 @@ fn futures(
                 waited(vault.tokenize_batch(domain, &cards, &Tokenize::fresh()));
             }
             waited(vault.count());
-        }),
-        ("rewrap", &|| {
-            waited(async {
-                let moves = !sealing || vault.rewrap(None, 10).await.unwrap().moved > 0;
-                assert!(moves);
-                vault.count().await
-            });
         }),
     ];
     let leaves = calls.into_iter().filter(|(_, call)| {
