@@ -16,7 +16,6 @@ mod support;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::Path;
-use std::time::Instant;
 
 use cardvault::audit::{AuditLog, AuditOptions};
 use cardvault::keys::{Cryptoperiod, Domain, KeyRing, KeyUse, RingMark};
@@ -29,7 +28,7 @@ use cardvault::{SystemRandom, UnixSeconds};
 use pollster::block_on;
 use redb::{Database, ReadableDatabase, TableDefinition};
 
-use crate::support::{card, fill, new_vault_with, number};
+use crate::support::{card, fill, median, new_vault_with, number, rate};
 
 const DOMAIN: &str = "merchant";
 /// A vault's row key in this domain: its name behind its length, and an opaque token.
@@ -75,31 +74,23 @@ fn main() {
     let (mut ours, mut engines, mut reads) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
         let batches: Vec<_> = (0..TURN).map(|_| picked()).collect();
-        ours.push(rate(&batches, &read));
-        engines.push(rate(&batches, |picked| {
+        ours.push(cards_rate(&batches, &read));
+        engines.push(cards_rate(&batches, |picked| {
             bare.read(picked);
             append(&bare_log, &bytes);
         }));
-        reads.push(rate(&batches, |picked| bare.read(picked)));
+        reads.push(cards_rate(&batches, |picked| bare.read(picked)));
     }
     bare_log.flush().unwrap();
+    let [ours, engines, reads] = [ours, engines, reads].map(median);
     println!("{rows} cards, batches of {BATCH}, {line} bytes logged for each, {rounds} turns");
-    println!(
-        "{:>9.0} cards/s  vault under a policy, logged",
-        median(&ours)
-    );
+    println!("{:>9.0} cards/s  vault under a policy, logged", ours);
     println!(
         "{:>9.0} cards/s  bare engine, with an append and a sync",
-        median(&engines)
+        engines
     );
-    println!(
-        "{:>9.0} cards/s  bare engine, its reads alone",
-        median(&reads)
-    );
-    println!(
-        "ratio {:.2} (at least 0.7)",
-        median(&ours) / median(&engines)
-    );
+    println!("{:>9.0} cards/s  bare engine, its reads alone", reads);
+    println!("ratio {:.2} (at least 0.7)", ours / engines);
 }
 
 /// The log of a writer, of a ring that the auditor has.
@@ -142,18 +133,9 @@ fn fill_vault(vault: &Vault<Embedded>, domain: &Domain, rows: usize) -> Vec<Toke
 }
 
 /// Cards a second.
-fn rate(batches: &[Vec<usize>], mut read: impl FnMut(&[usize])) -> f64 {
-    let start = Instant::now();
-    for batch in batches {
-        read(batch);
-    }
-    (batches.len() * BATCH) as f64 / start.elapsed().as_secs_f64()
-}
-
-fn median(rates: &[f64]) -> f64 {
-    let mut rates = rates.to_vec();
-    rates.sort_by(f64::total_cmp);
-    rates[rates.len() / 2]
+fn cards_rate(batches: &[Vec<usize>], read: impl FnMut(&[usize])) -> f64 {
+    let cards = (batches.len() * BATCH) as u64;
+    rate(cards, || batches.iter().map(Vec::as_slice).for_each(read))
 }
 
 fn append(mut log: &File, bytes: &[u8]) {

@@ -22,7 +22,6 @@ use core::ops::Range;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::Instant;
 
 use cardvault::keys::Domain;
 use cardvault::vault::{
@@ -34,7 +33,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{Client, NoTls, Statement};
 
 use crate::cluster::Cluster;
-use crate::support::{card, fill, new_vault, number};
+use crate::support::{card, fill, median, new_vault, number, rate};
 
 /// Mappings of one batch, as asked for.
 const BATCH: u64 = 1000;
@@ -202,17 +201,6 @@ fn grow(cluster: &Cluster, most: u64, rounds: u64) {
         );
         size *= 10;
     }
-}
-
-fn rate(count: u64, work: impl FnOnce()) -> f64 {
-    let start = Instant::now();
-    work();
-    count as f64 / start.elapsed().as_secs_f64()
-}
-
-fn median(mut rates: Vec<f64>) -> f64 {
-    rates.sort_by(f64::total_cmp);
-    rates[rates.len() / 2]
 }
 
 fn insert(store: &Postgres, range: Range<u64>) {

@@ -32,7 +32,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 use redb::{Database, ReadableDatabase, TableDefinition};
 
-use crate::support::{card, fill, number};
+use crate::support::{card, fill, median, number, rate};
 
 const DOMAIN: &str = "merchant";
 /// Rows of a batch of the bare engine, as many as a rewrap at full pace takes.
@@ -50,9 +50,11 @@ fn main() {
 
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for round in 0..rounds {
-        theirs.push(rate(rows, || bare.pass(round)));
+        theirs.push(rate(rows, || assert_eq!(bare.pass(round), rows)));
         vault.rotate();
-        ours.push(rate(rows, || vault.rewrap(RewrapPace::FULL, || false)));
+        ours.push(rate(rows, || {
+            assert_eq!(vault.rewrap(RewrapPace::FULL, || false), rows);
+        }));
     }
     let (ours, theirs) = (median(ours), median(theirs));
     println!("{rows} rows, {rounds} turns");
@@ -89,17 +91,6 @@ fn main() {
         );
         println!("ratio of p99 {:.2} (at most 2)", beside.1 / alone.1);
     }
-}
-
-fn rate(rows: u64, work: impl FnOnce() -> u64) -> f64 {
-    let start = Instant::now();
-    assert_eq!(work(), rows);
-    rows as f64 / start.elapsed().as_secs_f64()
-}
-
-fn median(mut of: Vec<f64>) -> f64 {
-    of.sort_by(f64::total_cmp);
-    of[of.len() / 2]
 }
 
 /// The 50th and the 99th, in microseconds.

@@ -35,7 +35,7 @@ use cardvault::vault::{
 use pollster::block_on;
 use redb::{Database, ReadableDatabase, TableDefinition};
 
-use crate::support::{card, fill, new_vault, number};
+use crate::support::{card, fill, median, new_vault, number, rate};
 
 const CALLERS: usize = 256;
 const DOMAIN: &str = "merchant";
@@ -209,10 +209,7 @@ fn grow(folder: &Path, most: u64) {
             bare_singles,
             reads,
             bare_reads,
-        ] = rates.map(|mut of| {
-            of.sort_by(f64::total_cmp);
-            of[of.len() / 2]
-        });
+        ] = rates.map(median);
         println!(
             "from {size:>8} on: batches of {BATCH} {batches:.0}/s (bare {bare_batches:.0}/s), one \
              caller {singles:.0}/s (bare {bare_singles:.0}/s), cards in batches of {READ} \
@@ -220,12 +217,6 @@ fn grow(folder: &Path, most: u64) {
         );
         size *= 10;
     }
-}
-
-fn rate(count: u64, work: impl FnOnce()) -> f64 {
-    let start = Instant::now();
-    work();
-    count as f64 / start.elapsed().as_secs_f64()
 }
 
 fn latency(name: &str, rows: u64, read: impl Fn(u64)) {
@@ -271,17 +262,13 @@ impl<'a> Contender<'a> {
     }
 
     fn turn(&mut self, range: core::ops::Range<u64>) {
-        let count = (range.end - range.start) as f64;
-        let start = Instant::now();
-        (self.insert)(range);
-        self.rates.push(count / start.elapsed().as_secs_f64());
+        let count = range.end - range.start;
+        self.rates.push(rate(count, || (self.insert)(range)));
     }
 
     /// The median.
     fn rate(&self) -> f64 {
-        let mut rates = self.rates.clone();
-        rates.sort_by(f64::total_cmp);
-        rates[rates.len() / 2]
+        median(self.rates.clone())
     }
 }
 

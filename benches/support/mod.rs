@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each bench uses its part")]
 
 use std::env;
+use std::time::Instant;
 
 use cardvault::card::{CardRecord, Pan, luhn};
 use cardvault::keys::{Cryptoperiod, KeyRing, KeyUse, RingMark};
@@ -37,6 +38,18 @@ pub(crate) fn card(n: u64) -> CardRecord {
     let mut digits = format!("4{n:014}").into_bytes();
     digits.push(b'0' + luhn::check_digit(&digits).unwrap());
     CardRecord::new(Pan::parse(&digits).unwrap())
+}
+
+/// How many of `count` in a second.
+pub(crate) fn rate(count: u64, work: impl FnOnce()) -> f64 {
+    let start = Instant::now();
+    work();
+    count as f64 / start.elapsed().as_secs_f64()
+}
+
+pub(crate) fn median(mut of: Vec<f64>) -> f64 {
+    of.sort_by(f64::total_cmp);
+    of[of.len() / 2]
 }
 
 /// Splitmix64.
