@@ -26,7 +26,7 @@ pub(super) type Answer = Result<Vec<WriteOutcome>, StoreError>;
 /// One caller's batch.
 pub(super) struct Job {
     pub(super) under: Option<Guard>,
-    /// Shared with the caller, who frees them unless he is gone.
+    /// Shared with the caller, who frees them unless it is gone.
     pub(super) writes: Arc<Vec<Write>>,
     answer: oneshot::Sender<Answer>,
 }

@@ -270,16 +270,16 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
             // Rows of one domain lie together.
             if current
                 .as_ref()
-                .is_none_or(|(opener, _)| *opener.domain() != domain)
+                .is_none_or(|(in_domain, _)| *in_domain.domain() != domain)
             {
                 if let Some((_, sealer)) = &current {
                     self.seal_opened(sealer, now, &mut opened, &mut fresh)?;
                 }
-                let mut opener = RowOpener::new(state, domain);
-                let sealer = opener.keys()?.sealer(&state.ring, &domain, now)?;
-                current = Some((opener, sealer));
+                let mut in_domain = RowOpener::new(state, domain);
+                let sealer = in_domain.keys()?.sealer(&state.ring, &domain, now)?;
+                current = Some((in_domain, sealer));
             }
-            let Some((opener, sealer)) = &mut current else {
+            let Some((in_domain, sealer)) = &mut current else {
                 fresh.left.push(key);
                 continue;
             };
@@ -291,7 +291,7 @@ impl<S: Store, R: TryCryptoRng + Send + 'static> Vault<S, R> {
                 fresh.rest.push(key);
                 continue;
             }
-            let Some(opener) = opens(opener.opener(&id))? else {
+            let Some(opener) = opens(in_domain.opener(&id))? else {
                 fresh.left.push(key);
                 continue;
             };
